@@ -1,0 +1,113 @@
+# ijepad: `make help` lists the targets.
+#
+# One non-recursive file. Objects go to $(BUILD) (one folder per flavour); each top folder becomes
+# a static library, and a program links only the objects it needs: that keeps the engine's compute
+# code out of the daemon.
+
+FLAVOUR ?= release
+BUILD   := $(if $(filter release,$(FLAVOUR)),build,build/$(FLAVOUR))
+CC      ?= gcc
+ifeq ($(origin CC),default)
+CC := gcc
+endif
+V ?= 0
+Q := $(if $(filter 1,$(V)),,@)
+
+COMMIT := $(shell git describe --always --dirty --abbrev=12 2>/dev/null || echo unknown)
+
+FLAGS_release := -O3 -D_FORTIFY_SOURCE=2
+FLAGS_asan    := -O1 -fsanitize=address,undefined -fno-sanitize-recover=all -fno-omit-frame-pointer
+FLAGS_tsan    := -O1 -fsanitize=thread -fno-omit-frame-pointer
+FLAGS_cov     := -O0 --coverage
+
+CPPFLAGS := -I. -D_GNU_SOURCE
+CFLAGS   := -std=gnu17 -g $(FLAGS_$(FLAVOUR)) -fno-math-errno -fno-trapping-math -ffp-contract=fast \
+            -fstack-protector-strong -fPIE -fopenmp -pthread \
+            -Wall -Wextra -Wshadow -Wstrict-prototypes -Wmissing-prototypes -Wconversion \
+            -Wno-sign-conversion -Werror
+LDFLAGS  := $(filter -fsanitize% --coverage,$(FLAGS_$(FLAVOUR))) -pie -Wl,-z,relro,-z,now,-z,noexecstack \
+            -Wl,--as-needed -fopenmp -pthread
+
+DAEMON_LIBS := -lmicrohttpd -lsystemd -lsqlite3 -ljansson -lnettle -linih -lm
+ENGINE_LIBS := -ldnnl -lturbojpeg -ljpeg -lspng -lseccomp -ljansson -lnettle -lsystemd -lsqlite3 -lm
+
+sources    = $(sort $(wildcard $(addsuffix /*.c,$(1))))
+objects    = $(patsubst %.c,$(BUILD)/obj/%.o,$(1))
+
+SRC_base   := $(call sources,base)
+SRC_store  := $(call sources,store)
+SRC_engine := $(call sources,gpu gpu/ops gpu/ops/host gpu/model gpu/train gpu/eval gpu/data gpu/checkpoint gpu/comm)
+SRC_daemon := $(filter-out daemon/main.c daemon/worker.c,$(call sources,daemon))
+SRC_api    := $(call sources,api)
+LIBS       := $(foreach l,api daemon store engine base,$(BUILD)/lib$(l).a)
+
+WEBUI      := $(sort $(wildcard webui/*.html webui/*.css webui/*.js webui/*.svg))
+UNIT_TESTS := $(patsubst %.c,$(BUILD)/%,$(call sources,tests/unit tests/ops))
+BENCHES    := $(patsubst %.c,$(BUILD)/%,$(call sources,tests/bench))
+
+.DEFAULT_GOAL := all
+.PHONY: all help deps demo test unit e2e bench asan tsan tidy format config clean install
+.SECONDARY:
+
+## all: build ijepad and ijepad-worker into build/
+all: $(BUILD)/ijepad $(BUILD)/ijepad-worker
+
+define library
+$$(BUILD)/lib$(1).a: $$(call objects,$$(SRC_$(1)))
+	@echo "  AR    $$@"
+	$$(Q)rm -f $$@ && ar rcs $$@ $$^
+endef
+$(foreach l,base store engine daemon api,$(eval $(call library,$(l))))
+
+$(BUILD)/obj/%.o: %.c
+	@mkdir -p $(dir $@)
+	@echo "  CC    $<"
+	$(Q)$(CC) $(CPPFLAGS) $(CFLAGS) -MMD -MP -c $< -o $@
+
+# The build id changes with every commit; only this object is rebuilt.
+$(BUILD)/obj/base/build.o: CPPFLAGS += -DIJ_BUILD_ID='"$(COMMIT)"'
+$(BUILD)/obj/base/build.o: $(BUILD)/commit
+$(BUILD)/commit: FORCE
+	@mkdir -p $(BUILD)
+	@echo '$(COMMIT)' | cmp -s - $@ || echo '$(COMMIT)' > $@
+FORCE:
+
+$(BUILD)/ijepad: $(BUILD)/obj/daemon/main.o $(BUILD)/obj/webui.o $(LIBS)
+	@echo "  LINK  $@"
+	$(Q)$(CC) $(LDFLAGS) -o $@ $(BUILD)/obj/daemon/main.o $(BUILD)/obj/webui.o $(LIBS) $(DAEMON_LIBS)
+
+$(BUILD)/ijepad-worker: $(BUILD)/obj/daemon/worker.o $(LIBS)
+	@echo "  LINK  $@"
+	$(Q)$(CC) $(LDFLAGS) -o $@ $(BUILD)/obj/daemon/worker.o $(LIBS) $(ENGINE_LIBS)
+
+# The dashboard's files as a C table.
+$(BUILD)/webui.c: webui/embed.py $(WEBUI)
+	@mkdir -p $(BUILD)
+	$(Q)/usr/bin/python3 webui/embed.py $@ $(WEBUI)
+$(BUILD)/obj/webui.o: $(BUILD)/webui.c
+	@mkdir -p $(dir $@)
+	$(Q)$(CC) $(CPPFLAGS) $(CFLAGS) -c $< -o $@
+
+# ---- Tests: one program per file, Criterion runs each test in its own process ---------------------
+$(BUILD)/tests/unit/%: $(BUILD)/obj/tests/unit/%.o $(BUILD)/obj/webui.o $(LIBS)
+	@mkdir -p $(dir $@)
+	@echo "  LINK  $@"
+	$(Q)$(CC) $(LDFLAGS) -o $@ $^ -lcriterion $(DAEMON_LIBS) $(ENGINE_LIBS)
+$(BUILD)/tests/ops/%: $(BUILD)/obj/tests/ops/%.o $(LIBS)
+	@mkdir -p $(dir $@)
+	@echo "  LINK  $@"
+	$(Q)$(CC) $(LDFLAGS) -o $@ $^ -lcriterion $(ENGINE_LIBS)
+$(BUILD)/tests/bench/%: $(BUILD)/obj/tests/bench/%.o $(LIBS)
+	@mkdir -p $(dir $@)
+	@echo "  LINK  $@"
+	$(Q)$(CC) $(LDFLAGS) -o $@ $^ $(DAEMON_LIBS) $(ENGINE_LIBS)
+
+-include $(shell find $(BUILD)/obj -name '*.d' 2>/dev/null)
+
+## help: this list
+help:
+	@sed -n 's/^## \([^:]*\): /  make \1\t/p' Makefile | expand -t 20
+
+## clean: remove build/
+clean:
+	rm -rf build

@@ -1,0 +1,27 @@
+/*
+ * Log lines in logfmt on stderr: `level module key=value ... msg="text"`.
+ *
+ * Only the roots and the daemon's own modules log above debug; base, store and gpu return errors.
+ * Thread-safe: a line is one write(2). The level is read once from IJEPAD_LOG (err, warn, notice,
+ * info, debug; default info). Under systemd lines carry the <n> priority prefix.
+ */
+#ifndef BASE_LOG_H
+#define BASE_LOG_H
+
+enum log_level { LOG_LEVEL_ERR, LOG_LEVEL_WARN, LOG_LEVEL_NOTICE, LOG_LEVEL_INFO, LOG_LEVEL_DEBUG };
+
+void log_set_level(enum log_level level);
+/* Empty string or unknown text leaves the level as it is and returns -1. */
+int log_set_level_name(const char *name);
+
+/* `format` makes the msg value; it is quoted and control bytes are escaped. `run` 0 means none. */
+__attribute__((format(printf, 4, 5))) void log_line(enum log_level level, const char *module,
+                                                    long long run, const char *format, ...);
+
+#define log_err(...)    log_line(LOG_LEVEL_ERR, LOG_MODULE, 0, __VA_ARGS__)
+#define log_warn(...)   log_line(LOG_LEVEL_WARN, LOG_MODULE, 0, __VA_ARGS__)
+#define log_notice(...) log_line(LOG_LEVEL_NOTICE, LOG_MODULE, 0, __VA_ARGS__)
+#define log_info(...)   log_line(LOG_LEVEL_INFO, LOG_MODULE, 0, __VA_ARGS__)
+#define log_debug(...)  log_line(LOG_LEVEL_DEBUG, LOG_MODULE, 0, __VA_ARGS__)
+
+#endif

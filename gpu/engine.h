@@ -1,0 +1,207 @@
+/*
+ * The engine's only public face: what the worker, the daemon and the benchmarks include.
+ *
+ * An `engine_spec` says everything about one run; it is plain data without pointers, filled from
+ * the parameter table (daemon/params.h). `engine_run` carries it out in the calling thread and
+ * tells the host what happens through an `engine_sink`. Nothing here prints, exits or touches a
+ * database. The functions under "Questions" are pure, allocate nothing on a device and are what the
+ * daemon links: no backend, no CUDA.
+ */
+#ifndef GPU_ENGINE_H
+#define GPU_ENGINE_H
+
+#include <stddef.h>
+#include <stdint.h>
+
+#include "base/status.h"
+
+#define ENGINE_PATH_MAX    1024
+#define ENGINE_NAME_MAX    64
+#define ENGINE_TARGETS_MAX 16 /* target blocks per image */
+
+enum engine_kind { ENGINE_PRETRAIN, ENGINE_LINEAR_PROBE, ENGINE_KNN, ENGINE_KIND_COUNT };
+enum engine_device { ENGINE_DEVICE_AUTO, ENGINE_DEVICE_HOST, ENGINE_DEVICE_CUDA };
+enum engine_precision { ENGINE_FLOAT32, ENGINE_BFLOAT16 };
+enum engine_loss { ENGINE_SMOOTH_L1, ENGINE_L2 };
+enum engine_sampler { ENGINE_MASKS_PUBLISHED, ENGINE_MASKS_UNBIASED };
+enum engine_labels { ENGINE_LABELS_NONE, ENGINE_LABELS_FOLDER, ENGINE_LABELS_COUNT,
+                     ENGINE_LABELS_DISTANCE, ENGINE_LABELS_SHAPE, ENGINE_LABELS_COLOR };
+enum engine_encoder { ENGINE_ENCODER_TARGET, ENGINE_ENCODER_CONTEXT };
+
+/* Where images come from. `path`: a folder tree, a .tar or a folder of .tar shards, or a .txt list. */
+struct engine_data {
+    char path[ENGINE_PATH_MAX];       /* training images */
+    char eval_path[ENGINE_PATH_MAX];  /* held-out images; "" = a split of `path` */
+    enum engine_labels labels;
+    uint32_t limit;                   /* use at most this many images, evenly chosen; 0 = all */
+    uint32_t eval_limit;
+    uint32_t crop;                    /* pixels per side after the crop */
+    double crop_scale[2], crop_ratio[2];
+    bool flip;
+    double mean[3], std[3];
+    uint32_t loader_threads;          /* 0 = chosen from the core count */
+    double bad_image_limit;           /* share of the dataset; above it the run stops */
+};
+
+struct engine_model {
+    uint32_t patch, width, depth, heads;
+    double mlp_ratio;
+    uint32_t pred_width, pred_depth, pred_heads; /* pred_heads 0 = heads */
+    bool init_rescale;                           /* divide proj and fc2 of block i by sqrt(2 i) */
+    double init_std;
+};
+
+struct engine_masks {
+    enum engine_sampler sampler;
+    uint32_t targets;                /* target blocks per image, 1..ENGINE_TARGETS_MAX */
+    double target_scale[2], target_aspect[2], context_scale[2];
+    uint32_t min_keep;
+};
+
+struct engine_optimizer {
+    uint32_t batch;                  /* images per micro-batch: masks are cut to its minimum */
+    uint32_t accumulate;             /* micro-batches per optimiser step */
+    double epochs, warmup_epochs;
+    double start_lr, lr, final_lr, weight_decay, final_weight_decay;
+    double ema_start, ema_end, ipe_scale;
+    double beta1, beta2, adam_eps;
+    double clip_grad;                /* global norm; 0 = off */
+    uint64_t max_steps;              /* stop early after this many optimiser steps; 0 = off */
+};
+
+struct engine_monitor {
+    double checkpoint_every_s, checkpoint_every_epochs; /* 0 = off; the last step always saves */
+    uint64_t checkpoint_every_steps;
+    double eval_every_epochs;        /* k-NN, RankMe, target std, cosine; 0 = off */
+    uint32_t eval_images;            /* size of the held-out subset (train and test halves) */
+    uint32_t keep_checkpoints;
+};
+
+/* Evaluation of a checkpoint (linear_probe, knn). */
+struct engine_eval {
+    char checkpoint[ENGINE_PATH_MAX]; /* directory; "" = random initialisation only */
+    enum engine_encoder encoder;
+    uint32_t batch, epochs;
+    double learning_rate, weight_decay;
+    uint32_t neighbors;               /* k */
+    double temperature;
+    bool random_baseline;             /* also evaluate the same model at random initialisation */
+    uint32_t seeds;                   /* probe repetitions */
+};
+
+struct engine_spec {
+    enum engine_kind kind;
+    enum engine_device device;
+    enum engine_precision precision;
+    enum engine_loss loss;
+    uint64_t seed;
+    uint32_t threads;                 /* host backend; 0 = all cores */
+    struct engine_data data;
+    struct engine_model model;
+    struct engine_masks masks;
+    struct engine_optimizer optimizer;
+    struct engine_monitor monitor;
+    struct engine_eval eval;
+    char directory[ENGINE_PATH_MAX];  /* run directory: checkpoints/ and results go below it */
+    char resume[ENGINE_PATH_MAX];     /* checkpoint directory to continue from; "" = newest valid one in
+                                         `directory`, or from scratch where there is none */
+};
+
+/* What the host asks of a running engine; polled at every step. */
+enum engine_command {
+    ENGINE_CONTINUE,
+    ENGINE_STOP,            /* save a checkpoint, then return IJ_STOPPED */
+    ENGINE_ABORT,           /* return IJ_STOPPED at once, save nothing */
+    ENGINE_CHECKPOINT_NOW,  /* save and go on; reported once */
+};
+
+struct engine_progress {
+    uint64_t step, steps;   /* optimiser steps done and planned */
+    double epoch;
+    double images_per_s;    /* over the last few seconds */
+    double eta_s;           /* NaN when unknown */
+    const char *phase;      /* "loading", "training", "evaluating", "saving"; static */
+};
+
+struct engine_checkpoint {
+    const char *path;       /* directory, complete and durable when this is reported */
+    uint64_t step, bytes;
+    double epoch;
+    const char *hash;       /* hex SHA-256 over the files' hashes, in name order */
+};
+
+/*
+ * Calls from the engine to its host, all from the thread in engine_run unless noted. Strings and
+ * arrays are borrowed for the call. A non-OK return ends the run with that status.
+ */
+struct engine_sink {
+    void *user;
+    enum ij_status (*metrics)(void *user, const char *stream, uint64_t step,
+                              const char *const *keys, const float *values, size_t count);
+    enum ij_status (*progress)(void *user, const struct engine_progress *progress);
+    /* Called before a checkpoint of `step` becomes visible: the host returns once every metric up to
+     * it is safe, so that a resume never leaves a gap. From the checkpoint writer's thread. */
+    enum ij_status (*checkpoint_barrier)(void *user, uint64_t step);
+    /* From the checkpoint writer's thread. */
+    enum ij_status (*checkpoint)(void *user, const struct engine_checkpoint *checkpoint);
+    /* A finished evaluation: `json` is an object. */
+    enum ij_status (*result)(void *user, const char *name, const char *json);
+    enum ij_status (*warning)(void *user, const char *code, const char *text);
+    enum engine_command (*poll)(void *user);
+};
+
+/* IJ_OK: finished. IJ_STOPPED: asked to stop, the newest checkpoint is complete. Else the error. */
+IJ_MUST_USE enum ij_status engine_run(const struct engine_spec *spec, const struct engine_sink *sink,
+                                      struct ij_err *reterr_err);
+
+/* ---- Questions (pure; linked by the daemon too) ------------------------------------------------- */
+
+/* Everything that can be known to be wrong before a run starts, mask sampling that could never end
+ * included. `reterr_err->field` is the parameter's dotted name ("masks.min_keep"). Does not look at
+ * the dataset. */
+IJ_MUST_USE enum ij_status engine_check(const struct engine_spec *spec, struct ij_err *reterr_err);
+
+struct engine_plan {
+    uint64_t parameters_encoder, parameters_predictor;
+    uint64_t bytes_parameters, bytes_optimizer, bytes_activations, bytes_input, bytes_total;
+    uint64_t bytes_checkpoint;
+    double flop_per_image;           /* training step; expectation over masks (ijepa.md 23) */
+    uint64_t steps;                  /* for `images` images */
+};
+
+/* Memory, work and steps for a dataset of `images` images. */
+IJ_MUST_USE enum ij_status engine_plan(const struct engine_spec *spec, uint64_t images,
+                                       struct engine_plan *ret_plan, struct ij_err *reterr_err);
+
+/* Named encoder shapes: vit_tiny .. vit_giant. False if unknown. Sets width, depth, heads,
+ * mlp_ratio and the predictor depth that the paper uses with it. */
+bool engine_model_by_name(const char *name, struct engine_model *model);
+
+struct engine_mask_preview {
+    uint32_t grid, context_count, target_count[ENGINE_TARGETS_MAX];
+    uint16_t context[4096], targets[ENGINE_TARGETS_MAX][4096]; /* patch indices */
+};
+/* The masks of sample `sample` alone (a batch of one), for the dashboard's preview. */
+IJ_MUST_USE enum ij_status engine_preview_masks(const struct engine_spec *spec, uint64_t sample,
+                                                struct engine_mask_preview *ret_preview,
+                                                struct ij_err *reterr_err);
+
+/* ---- Tools of the worker ------------------------------------------------------------------------ */
+
+/* Replays a reference file of five training steps (tests/golden/README.md). Prints nothing: `report`
+ * receives one line per group. IJ_OK within tolerance, IJ_DATA if not. */
+IJ_MUST_USE enum ij_status engine_check_golden(const char *path,
+                                               void (*report)(void *user, const char *line),
+                                               void *user, struct ij_err *reterr_err);
+
+/* Times `steps` training steps on synthetic images after `warmup`; *ret_json is the caller's. */
+IJ_MUST_USE enum ij_status engine_bench_step(const struct engine_spec *spec, uint32_t warmup,
+                                             uint32_t steps, char **ret_json,
+                                             struct ij_err *reterr_err);
+IJ_MUST_USE enum ij_status engine_bench_loader(const struct engine_spec *spec, double seconds,
+                                               char **ret_json, struct ij_err *reterr_err);
+/* Renders `count` scenes with a CLEVR-format scenes.json into `directory` (train/ and val/). */
+IJ_MUST_USE enum ij_status engine_scenes(const char *directory, uint32_t count, uint32_t size,
+                                         uint64_t seed, struct ij_err *reterr_err);
+
+#endif
