@@ -161,6 +161,12 @@ IJ_MUST_USE enum ij_status engine_run(const struct engine_spec *spec, const stru
  * the dataset. */
 IJ_MUST_USE enum ij_status engine_check(const struct engine_spec *spec, struct ij_err *reterr_err);
 
+/* Looks at the file system: paths exist, are readable and hold at least one image (stops at the first).
+ * `reterr_err->field` is "data.path" or "data.eval_path". Bounded: gives up looking with IJ_OK after
+ * 20,000 entries. */
+IJ_MUST_USE enum ij_status engine_check_data(const struct engine_spec *spec,
+                                             struct ij_err *reterr_err);
+
 struct engine_plan {
     uint64_t parameters_encoder, parameters_predictor;
     uint64_t bytes_parameters, bytes_optimizer, bytes_activations, bytes_input, bytes_total;
