@@ -1,0 +1,70 @@
+/*
+ * What a submission says, checked and resolved. Pure but for two looks at the world: the dataset's
+ * path (engine_check_data) and `lookup`. Any thread: ?dry_run=1 uses it without the loop.
+ *
+ * The body is one object; any other key is an error that names the nearest:
+ *   "kind"     "pretrain", "linear_probe", ... (required)
+ *   "name"     [A-Za-z0-9._-]{1,64}; default: the kind
+ *   "params"   object of the kind's parameters (daemon/params.h); default {}
+ *   "priority" -1000..1000, higher first; default 0
+ *   "after"    up to SUBMIT_AFTER_MAX of "r1" (same as on "ok") or {"run": "r1", "on": "ok"|"any"}
+ *   "tags"     up to 16 names
+ *   "notes"    text of at most 4096 bytes
+ *   "hold"     true: stay in "held" until released
+ *
+ * A parameter "checkpoint" may be a directory, "r42" (newest valid checkpoint of run 42 when this
+ * run starts; run 42 is then waited for like "after" on "ok" unless it has one) or "c7" (checkpoint
+ * 7).
+ */
+#ifndef DAEMON_SUBMIT_H
+#define DAEMON_SUBMIT_H
+
+#include <jansson.h>
+#include <stdint.h>
+
+#include "base/status.h"
+#include "gpu/engine.h"
+
+#define SUBMIT_AFTER_MAX    16
+#define SUBMIT_TAGS_MAX     16
+#define SUBMIT_NOTES_MAX    4096
+#define SUBMIT_PRIORITY_MAX 1000
+
+struct submit_after {
+    int64_t run;
+    bool any; /* false: only if it succeeded */
+};
+
+/* What the check asks about existing rows; a NULL function skips that check. */
+struct submit_lookup {
+    void *user;
+    bool (*run_exists)(void *user, int64_t run);
+    bool (*checkpoint_exists)(void *user, int64_t checkpoint);
+};
+
+struct submit_result {
+    enum engine_kind kind;
+    struct engine_spec spec; /* `directory` and `resume` are still empty */
+    struct engine_plan plan; /* for `images` images */
+    uint64_t images;         /* size of the dataset assumed by the plan; 0: no plan was made */
+    char name[ENGINE_NAME_MAX + 1];
+    int64_t priority;
+    bool hold;
+    size_t after_count;
+    struct submit_after after[SUBMIT_AFTER_MAX];
+    json_t *resolved;  /* owned: the whole body with every default filled in */
+    json_t *plan_json; /* owned: {"parameters_encoder", "bytes_total", "steps", ...} or JSON null */
+};
+
+/* *ret_result is written only on success; release it with submit_result_done. `errors` (an array,
+ * may be NULL) gets one {"pointer", "detail"} per problem; *reterr_err holds the first. IJ_INVALID,
+ * or IJ_NO_MEMORY. */
+IJ_MUST_USE enum ij_status submit_check(const json_t *body, const struct submit_lookup *lookup,
+                                        struct submit_result *ret_result, json_t *errors,
+                                        struct ij_err *reterr_err);
+void submit_result_done(struct submit_result *result);
+
+/* "r42" -> 42 with prefix 'r', "c7" -> 7 with prefix 'c'; false for anything else. */
+bool submit_parse_id(const char *text, char prefix, int64_t *ret_id);
+
+#endif
