@@ -21,6 +21,7 @@ enum rng_purpose {
     RNG_SUBSET = 7,       /* held-out subsets, evaluation splits */
     RNG_PROBE = 8,        /* probe heads: initial weights and order */
     RNG_AUGMENT = 9,
+    RNG_SUBSTITUTE = 10,  /* what replaces a bad image */
     RNG_TEST = 100,
 };
 
