@@ -27,7 +27,8 @@ IJ_MUST_USE enum ij_status params_from_json(enum engine_kind kind, const json_t 
 /* Every parameter of the kind with its value, as params_from_json reads it back. New reference. */
 json_t *params_to_json(enum engine_kind kind, const struct engine_spec *spec);
 
-/* JSON schema (2020-12) of one kind's "params" object, with default, unit and help. New reference. */
+/* JSON schema (2020-12) of one kind's "params" object, with default, unit and help. New reference.
+ */
 json_t *params_schema(enum engine_kind kind);
 /* [{"name","kind","source","help","params":{...}}]. New reference. */
 json_t *params_presets(void);

@@ -1,0 +1,203 @@
+/*
+ * Every run parameter: name, place in the spec, range, default, unit and help. See params_table.h.
+ * A row's name is what users type; `member` is what engine_check calls it.
+ */
+#include "daemon/params_table.h"
+
+#include <math.h>
+#include <string.h>
+
+#define PRE  PARAM_KIND(ENGINE_PRETRAIN)
+#define LIN  PARAM_KIND(ENGINE_LINEAR_PROBE)
+#define KNN  PARAM_KIND(ENGINE_KNN)
+#define EVAL (LIN | KNN)
+#define ALL  (PRE | EVAL)
+
+#define ROW(key, group_, type_, member_, kinds_, min_, max_, unit_, default_, help_)               \
+    {                                                                                              \
+        .name = key, .group = group_, .type = PARAM_##type_, .member = #member_,                   \
+        .offset = offsetof(struct engine_spec, member_), .kinds = kinds_, .min = min_,             \
+        .max = max_, .unit = unit_, .default_text = default_, .help = help_                        \
+    }
+#define ENUM(key, group_, member_, kinds_, default_, help_, ...)                                   \
+    {                                                                                              \
+        .name = key, .group = group_, .type = PARAM_ENUM, .member = #member_,                      \
+        .offset = offsetof(struct engine_spec, member_), .kinds = kinds_, .unit = "",              \
+        .default_text = default_, .help = help_, .names = {                                        \
+            __VA_ARGS__                                                                            \
+        }                                                                                          \
+    }
+#define TEXT(key, group_, member_, kinds_, default_, help_)                                        \
+    {                                                                                              \
+        .name = key, .group = group_, .type = PARAM_TEXT, .member = #member_,                      \
+        .offset = offsetof(struct engine_spec, member_),                                           \
+        .text_size = sizeof(((struct engine_spec *)0)->member_), .kinds = kinds_, .unit = "",      \
+        .default_text = default_, .help = help_                                                    \
+    }
+
+const struct param_row params_rows[] = {
+    /* ---- Data ---- */
+    TEXT("dataset", "Data", data.path, ALL, "\"\"",
+         "Training images: a folder tree, a .tar or a folder of .tar shards, or a .txt list of "
+         "files. Required."),
+    TEXT("eval_dataset", "Data", data.eval_path, ALL, "\"\"",
+         "Held-out images; empty: the dataset's own test or val folder, else every tenth image."),
+    ENUM("labels", "Data", data.labels, ALL, "\"folder\"",
+         "Where labels come from: the first folder level, or a CLEVR-format scenes file.", "none",
+         "folder", "count", "distance", "shape", "color"),
+    ROW("limit", "Data", UINT32, data.limit, ALL, 0, 4e9, "images", "0",
+        "Use at most this many training images, evenly chosen; 0: all."),
+    ROW("eval_limit", "Data", UINT32, data.eval_limit, ALL, 0, 4e9, "images", "0",
+        "Use at most this many held-out images; 0: all."),
+    ROW("crop", "Data", UINT32, data.crop, ALL, 8, 1024, "pixels", "224",
+        "Side of the square image that the encoder sees."),
+    ROW("crop_scale", "Data", PAIR, data.crop_scale, PRE, 0.01, 1, "share of area", "[0.3, 1.0]",
+        "Random resized crop: range of the crop's area."),
+    ROW("crop_ratio", "Data", PAIR, data.crop_ratio, PRE, 0.1, 10, "width / height",
+        "[0.75, 1.3333333333333333]", "Random resized crop: range of the aspect ratio."),
+    ROW("flip", "Data", BOOL, data.flip, PRE, 0, 1, "", "false",
+        "Mirror half of the images. Published runs did not."),
+    ROW("mean", "Data", TRIPLE, data.mean, ALL, 0, 1, "of full scale", "[0.485, 0.456, 0.406]",
+        "Channel means subtracted after scaling to 0..1."),
+    ROW("std", "Data", TRIPLE, data.std, ALL, 0.001, 10, "of full scale", "[0.229, 0.224, 0.225]",
+        "Channel deviations divided by."),
+    ROW("loader_threads", "Data", UINT32, data.loader_threads, ALL, 0, 256, "threads", "0",
+        "Threads that read and decode; 0: chosen from the core count. Results do not depend on "
+        "it."),
+    ROW("bad_image_limit", "Data", DOUBLE, data.bad_image_limit, ALL, 0, 1, "share", "0.001",
+        "A bad image is named and replaced; above this share of the dataset the run stops."),
+    /* ---- Model ---- */
+    {.name = "model",
+     .group = "Model",
+     .type = PARAM_MODEL,
+     .member = "model",
+     .kinds = ALL,
+     .unit = "",
+     .default_text = "\"vit_small\"",
+     .help = "Encoder shape; sets width, depth, heads, mlp_ratio and pred_depth, which may then be "
+             "changed one by one. Evaluations take it from their checkpoint."},
+    ROW("patch", "Model", UINT32, model.patch, ALL, 1, 128, "pixels", "16", "Side of a patch."),
+    ROW("width", "Model", UINT32, model.width, ALL, 4, 8192, "", "384", "Encoder width."),
+    ROW("depth", "Model", UINT32, model.depth, ALL, 1, 128, "blocks", "12", "Encoder depth."),
+    ROW("heads", "Model", UINT32, model.heads, ALL, 1, 128, "", "6", "Attention heads."),
+    ROW("mlp_ratio", "Model", DOUBLE, model.mlp_ratio, ALL, 0.25, 16, "", "4",
+        "Hidden width of the MLP over the encoder's width."),
+    ROW("pred_width", "Model", UINT32, model.pred_width, ALL, 4, 8192, "", "384",
+        "Predictor width."),
+    ROW("pred_depth", "Model", UINT32, model.pred_depth, ALL, 1, 128, "blocks", "6",
+        "Predictor depth."),
+    ROW("pred_heads", "Model", UINT32, model.pred_heads, ALL, 0, 128, "", "0",
+        "Predictor heads; 0: as many as the encoder."),
+    ROW("init_std", "Model", DOUBLE, model.init_std, ALL, 1e-6, 1, "", "0.02",
+        "Deviation of the initial weights."),
+    ROW("init_rescale", "Model", BOOL, model.init_rescale, ALL, 0, 1, "", "false",
+        "Divide the output weights of block i by sqrt(2i). Published runs, in effect, did not."),
+    /* ---- Masks ---- */
+    ENUM(
+        "sampler", "Masks", masks.sampler, PRE, "\"published\"",
+        "published: as public checkpoints were trained, quirks included. unbiased: every patch can "
+        "be drawn, sizes and aspect are independent, truncation does not favour the top.",
+        "published", "unbiased"),
+    ROW("targets", "Masks", UINT32, masks.targets, PRE, 1, ENGINE_TARGETS_MAX, "blocks", "4",
+        "Target blocks per image."),
+    ROW("target_scale", "Masks", PAIR, masks.target_scale, PRE, 0.001, 1, "share of patches",
+        "[0.15, 0.2]", "Area of a target block."),
+    ROW("target_aspect", "Masks", PAIR, masks.target_aspect, PRE, 0.1, 10, "height / width",
+        "[0.75, 1.5]", "Aspect of a target block."),
+    ROW("context_scale", "Masks", PAIR, masks.context_scale, PRE, 0.001, 1, "share of patches",
+        "[0.85, 1.0]", "Area of the context block before the targets are cut out."),
+    ROW("min_keep", "Masks", UINT32, masks.min_keep, PRE, 0, 4096, "patches", "10",
+        "A block must keep more than this many patches."),
+    /* ---- Optimiser ---- */
+    ROW("batch", "Optimiser", UINT32, optimizer.batch, PRE, 1, 65536, "images", "128",
+        "Images per micro-batch. Contexts are cut to the smallest of the micro-batch."),
+    ROW("accumulate", "Optimiser", UINT32, optimizer.accumulate, PRE, 1, 65536, "micro-batches",
+        "1", "Micro-batches per optimiser step; schedules and EMA advance once per step."),
+    ROW("epochs", "Optimiser", DOUBLE, optimizer.epochs, PRE, 0.001, 1e6, "epochs", "100",
+        "Length of the run."),
+    ROW("warmup_epochs", "Optimiser", DOUBLE, optimizer.warmup_epochs, PRE, 0, 1e6, "epochs", "10",
+        "Linear rise of the learning rate."),
+    ROW("start_lr", "Optimiser", DOUBLE, optimizer.start_lr, PRE, 0, 1, "", "2e-4",
+        "Learning rate at the first step."),
+    ROW("lr", "Optimiser", DOUBLE, optimizer.lr, PRE, 0, 1, "", "1e-3",
+        "Learning rate after the warm-up. Not scaled with the batch."),
+    ROW("final_lr", "Optimiser", DOUBLE, optimizer.final_lr, PRE, 0, 1, "", "1e-6",
+        "Learning rate at the end of the cosine."),
+    ROW("weight_decay", "Optimiser", DOUBLE, optimizer.weight_decay, PRE, 0, 10, "", "0.04",
+        "Decoupled weight decay at the start."),
+    ROW("final_weight_decay", "Optimiser", DOUBLE, optimizer.final_weight_decay, PRE, 0, 10, "",
+        "0.4", "Weight decay at the end of its cosine."),
+    ROW("ema_start", "Optimiser", DOUBLE, optimizer.ema_start, PRE, 0, 1, "", "0.996",
+        "Momentum of the target encoder at the start."),
+    ROW("ema_end", "Optimiser", DOUBLE, optimizer.ema_end, PRE, 0, 1, "", "1.0",
+        "Momentum at the end; linear in between."),
+    ROW("ipe_scale", "Optimiser", DOUBLE, optimizer.ipe_scale, PRE, 0.1, 100, "", "1.0",
+        "Stretches the schedules beyond the run, which then ends early on their curves."),
+    ROW("beta1", "Optimiser", DOUBLE, optimizer.beta1, PRE, 0, 0.999999, "", "0.9",
+        "AdamW: decay of the first moment."),
+    ROW("beta2", "Optimiser", DOUBLE, optimizer.beta2, PRE, 0, 0.99999999, "", "0.999",
+        "AdamW: decay of the second moment."),
+    ROW("adam_eps", "Optimiser", DOUBLE, optimizer.adam_eps, PRE, 1e-16, 1, "", "1e-8",
+        "AdamW: added to the root of the second moment."),
+    ROW("clip_grad", "Optimiser", DOUBLE, optimizer.clip_grad, PRE, 0, 1e6, "", "0",
+        "Clip the global gradient norm to this; 0: off, as published."),
+    ROW("max_steps", "Optimiser", UINT64, optimizer.max_steps, PRE, 0, 1e12, "steps", "0",
+        "Stop after this many optimiser steps, schedules unchanged; 0: off."),
+    ENUM("loss", "Optimiser", loss, PRE, "\"smooth_l1\"",
+         "smooth_l1: as public checkpoints; l2: the paper's formula.", "smooth_l1", "l2"),
+    /* ---- Watching ---- */
+    ROW("checkpoint_every_s", "Checkpoints", DOUBLE, monitor.checkpoint_every_s, PRE, 0, 1e7,
+        "seconds", "600", "Save when this much time has passed; 0: off."),
+    ROW("checkpoint_every_epochs", "Checkpoints", DOUBLE, monitor.checkpoint_every_epochs, PRE, 0,
+        1e6, "epochs", "0", "Save at multiples of this; 0: off. The last step always saves."),
+    ROW("checkpoint_every_steps", "Checkpoints", UINT64, monitor.checkpoint_every_steps, PRE, 0,
+        1e12, "steps", "0", "Save at multiples of this; 0: off."),
+    ROW("keep_checkpoints", "Checkpoints", UINT32, monitor.keep_checkpoints, PRE, 1, 10000, "", "3",
+        "How many of the newest checkpoints stay on disk."),
+    ROW("eval_every_epochs", "Watching", DOUBLE, monitor.eval_every_epochs, PRE, 0, 1e6, "epochs",
+        "1", "k-NN, RankMe, target deviation and pair cosine on a held-out subset; 0: off."),
+    ROW("eval_images", "Watching", UINT32, monitor.eval_images, PRE, 16, 100000, "images", "1000",
+        "Size of that subset."),
+    /* ---- Evaluation ---- */
+    TEXT("checkpoint", "Evaluation", eval.checkpoint, EVAL, "\"\"",
+         "What to evaluate: a run (r7: its newest checkpoint), a checkpoint (c12) or a directory. "
+         "Empty: random initialisation only."),
+    ENUM("encoder", "Evaluation", eval.encoder, EVAL, "\"target\"",
+         "The target encoder is what the paper evaluates.", "target", "context"),
+    ROW("eval_batch", "Evaluation", UINT32, eval.batch, EVAL, 1, 65536, "images", "256",
+        "Images per forward pass and samples per probe step."),
+    ROW("probe_epochs", "Evaluation", UINT32, eval.epochs, LIN, 1, 100000, "epochs", "100",
+        "Passes of the probe over the cached features."),
+    ROW("probe_lr", "Evaluation", DOUBLE, eval.learning_rate, LIN, 1e-9, 1e3, "per 256 samples",
+        "0.1", "Base learning rate of the probe; a sweep of multiples is trained at once."),
+    ROW("probe_weight_decay", "Evaluation", DOUBLE, eval.weight_decay, LIN, 0, 10, "", "5e-4",
+        "Weight decay of the probe."),
+    ROW("neighbors", "Evaluation", UINT32, eval.neighbors, KNN, 1, 10000, "", "20",
+        "k of the k-NN vote."),
+    ROW("temperature", "Evaluation", DOUBLE, eval.temperature, KNN, 1e-4, 100, "", "0.07",
+        "Votes weigh exp(cosine / temperature)."),
+    ROW("random_baseline", "Evaluation", BOOL, eval.random_baseline, EVAL, 0, 1, "", "true",
+        "Evaluate the same model at random initialisation too, and report it beside."),
+    ROW("repeats", "Evaluation", UINT32, eval.seeds, EVAL, 1, 100, "", "1",
+        "Repetitions with other seeds; mean and deviation are reported."),
+    /* ---- Execution ---- */
+    ENUM("device", "Execution", device, ALL, "\"auto\"",
+         "auto: a GPU where there is one, else the host.", "auto", "host", "cuda"),
+    ENUM("precision", "Execution", precision, ALL, "\"float32\"",
+         "Type of activations and weights in matrix products; master weights are float32.",
+         "float32", "bfloat16"),
+    ROW("threads", "Execution", UINT32, threads, ALL, 0, 1024, "threads", "0",
+        "Compute threads on the host; 0: all cores. Part of what makes a run repeatable bit by "
+        "bit."),
+    ROW("seed", "Execution", UINT64, seed, ALL, 0, 9007199254740991.0, "", "0",
+        "All randomness of the run is a function of it."),
+};
+const size_t params_row_count = sizeof params_rows / sizeof params_rows[0];
+
+const struct param_row *params_row_find(enum engine_kind kind, const char *name)
+{
+    for (size_t i = 0; i < params_row_count; i++)
+        if ((params_rows[i].kinds & PARAM_KIND(kind)) && strcmp(params_rows[i].name, name) == 0)
+            return &params_rows[i];
+    return NULL;
+}
