@@ -46,7 +46,7 @@ UNIT_TESTS := $(patsubst %.c,$(BUILD)/%,$(call sources,tests/unit tests/ops))
 BENCHES    := $(patsubst %.c,$(BUILD)/%,$(call sources,tests/bench))
 
 .DEFAULT_GOAL := all
-.PHONY: all help deps demo test unit e2e bench asan tsan tidy format config clean install
+.PHONY: all help demo test unit-programs bench asan format clean
 .SECONDARY:
 
 ## all: build ijepad and ijepad-worker into build/
@@ -101,6 +101,34 @@ $(BUILD)/tests/bench/%: $(BUILD)/obj/tests/bench/%.o $(LIBS)
 	@mkdir -p $(dir $@)
 	@echo "  LINK  $@"
 	$(Q)$(CC) $(LDFLAGS) -o $@ $^ $(DAEMON_LIBS) $(ENGINE_LIBS)
+
+unit-programs: $(UNIT_TESTS)
+
+## test: everything that needs no GPU; installs missing packages first
+test:
+	@tools/install-packages.sh test
+	@$(MAKE) --no-print-directory all unit-programs
+	@tests/run.sh $(BUILD) $(UNIT_TESTS)
+
+## demo: install what is missing, build, render scenes, pretrain, evaluate and show
+demo:
+	@tools/install-packages.sh build
+	@$(MAKE) --no-print-directory -j$$(nproc) all
+	@tools/demo.sh $(BUILD)
+
+## bench: engine, loader, store and API against their peers, as JSON lines in build/bench/
+bench: all $(BENCHES)
+	@mkdir -p $(BUILD)/bench
+	@for b in $(BENCHES); do echo "  BENCH $$b"; $$b | tee $(BUILD)/bench/$$(basename $$b).jsonl; done
+
+## asan: the unit and operation tests under AddressSanitizer and UBSan
+asan:
+	@$(MAKE) --no-print-directory FLAVOUR=asan unit-programs
+	@tests/run.sh build/asan $(patsubst build/%,build/asan/%,$(UNIT_TESTS))
+
+## format: clang-format every C file in place
+format:
+	clang-format -i $(shell git ls-files '*.c' '*.h')
 
 -include $(shell find $(BUILD)/obj -name '*.d' 2>/dev/null)
 
