@@ -28,7 +28,8 @@
 
 enum checkpoint_section { CHECKPOINT_MODEL, CHECKPOINT_OPTIMIZER, CHECKPOINT_SECTION_COUNT };
 
-/* Where training stands. All of it returns unchanged from checkpoint_open. */
+/* Where training stands. All of it returns unchanged from checkpoint_open (the JSON texts without
+ * their white space). Integers but the seed are at most INT64_MAX. */
 struct checkpoint_state {
     uint64_t step;         /* optimiser steps done */
     uint64_t epoch, batch; /* next micro-batch to read: its epoch and place in that epoch */
