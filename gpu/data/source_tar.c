@@ -230,7 +230,7 @@ static enum ij_status scan(struct tar *tar, struct ij_err *reterr_err)
 {
     while (tar->offset + TAR_BLOCK <= tar->bytes) {
         struct tar_header header;
-        uint64_t size;
+        uint64_t size = 0;
         IJ_TRY(read_at(tar, tar->offset, &header, sizeof(header), reterr_err));
         if (is_zero(&header))
             return IJ_OK;
