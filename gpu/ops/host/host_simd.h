@@ -1,0 +1,113 @@
+/*
+ * Scalar building blocks that the compiler turns into vector code.
+ *
+ * A hot loop is a static function marked HOST_CLONES whose body is an `omp simd` loop over the inline
+ * functions below: GCC compiles it for AVX-512, AVX2 and plain x86-64, and the loader picks one per
+ * machine. Everything here keeps NaN: a NaN argument gives a NaN result.
+ */
+#ifndef GPU_OPS_HOST_SIMD_H
+#define GPU_OPS_HOST_SIMD_H
+
+#include <stdint.h>
+#include <string.h>
+
+/* The resolvers that pick a clone run before a sanitizer's runtime is up, so sanitized builds have
+ * the plain version only. */
+#if defined(__x86_64__) && !defined(__SANITIZE_ADDRESS__) && !defined(__SANITIZE_THREAD__)
+#define HOST_CLONES                                                                                \
+    __attribute__((target_clones("arch=x86-64-v4", "arch=x86-64-v3", "default"), noinline))
+#else
+#define HOST_CLONES __attribute__((noinline))
+#endif
+#define HOST_INLINE static inline __attribute__((always_inline))
+
+HOST_INLINE float host_simd_from_bits(uint32_t bits)
+{
+    float value;
+    memcpy(&value, &bits, sizeof(value));
+    return value;
+}
+
+HOST_INLINE uint32_t host_simd_to_bits(float value)
+{
+    uint32_t bits;
+    memcpy(&bits, &value, sizeof(bits));
+    return bits;
+}
+
+HOST_INLINE float host_simd_from_bf16(uint16_t half)
+{
+    return host_simd_from_bits((uint32_t)half << 16);
+}
+
+/* Round to nearest even; a NaN becomes a quiet NaN with its sign and upper payload. */
+HOST_INLINE uint16_t host_simd_to_bf16(float value)
+{
+    uint32_t bits = host_simd_to_bits(value);
+    uint32_t rounded = (bits + 0x7fffu + ((bits >> 16) & 1u)) >> 16;
+    uint32_t quiet = (bits >> 16) | 0x40u;
+    return (uint16_t)((bits & 0x7fffffffu) > 0x7f800000u ? quiet : rounded);
+}
+
+/*
+ * e^x with a relative error below 1.2e-7: x = n ln 2 + r, a polynomial of degree 6 in r (the series
+ * of e^r, its last coefficient adjusted to |r| <= ln 2 / 2), and n put into the exponent. Results
+ * below e^-87 are that constant (about 1.6e-38), above e^88 that one.
+ */
+HOST_INLINE float host_simd_exp(float x)
+{
+    const float shift = 12582912.0f; /* 1.5 * 2^23: adding it rounds to an integer */
+    x = x < -87.0f ? -87.0f : x;
+    x = x > 88.0f ? 88.0f : x;
+    float shifted = x * 1.44269504f + shift;
+    float n = shifted - shift;
+    float r = x - n * 0.693359375f; /* ln 2 in two parts, the first exact in n * part */
+    r = r + n * 2.12194440e-4f;
+    float p = 1.3981999e-3f;
+    p = p * r + 8.3334519e-3f;
+    p = p * r + 4.1665795e-2f;
+    p = p * r + 1.6666665e-1f;
+    p = p * r + 0.5f;
+    p = p * r * r + r + 1.0f;
+    uint32_t scale = (host_simd_to_bits(shifted) + 127u) << 23;
+    return p * host_simd_from_bits(scale);
+}
+
+/*
+ * Upper tail of the normal distribution at |x|: Q = erfc(|x| / sqrt 2) / 2, given e = e^(-x^2/2).
+ * Q = e * t * P(t) with t = 1 / (1 + 0.3 |x| / sqrt 2): the form of Abramowitz and Stegun 7.1.26, with
+ * our own minimax fit of degree 8 for P (relative error 2e-8 in exact arithmetic for |x| < 13.4;
+ * measured in float32: absolute error of Q below 1e-7).
+ */
+HOST_INLINE float host_simd_normal_tail(float x, float e)
+{
+    float a = x < 0.0f ? -x : x;
+    float t = 1.0f / (1.0f + 0.212132034f * a);
+    float p = -0.0647170842f;
+    p = p * t + 0.242548445f;
+    p = p * t - 0.255613686f;
+    p = p * t + 0.273198068f;
+    p = p * t - 0.0468160142f;
+    p = p * t + 0.107218312f;
+    p = p * t + 0.0742411688f;
+    p = p * t + 0.0853459745f;
+    p = p * t + 0.0845948070f;
+    return e * t * p;
+}
+
+/* x * Phi(x), the exact-erf GELU. */
+HOST_INLINE float host_simd_gelu(float x)
+{
+    float tail = host_simd_normal_tail(x, host_simd_exp(-0.5f * x * x));
+    return x * (x < 0.0f ? tail : 1.0f - tail);
+}
+
+/* d/dx of x * Phi(x) = Phi(x) + x * phi(x). */
+HOST_INLINE float host_simd_gelu_slope(float x)
+{
+    float e = host_simd_exp(-0.5f * x * x);
+    float tail = host_simd_normal_tail(x, e);
+    return (x < 0.0f ? tail : 1.0f - tail) + x * e * 0.398942280f;
+}
+
+#endif
