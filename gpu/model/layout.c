@@ -146,8 +146,8 @@ size_t layout_find(const struct layout *layout, const char *name)
     return i;
 }
 
-void layout_target_name(const struct layout_tensor *tensor, char ret_name[LAYOUT_NAME_MAX])
+void layout_target_name(const struct layout_tensor *tensor, char ret_name[LAYOUT_TARGET_NAME_MAX])
 {
     IJ_ASSERT(tensor->encoder);
-    snprintf(ret_name, LAYOUT_NAME_MAX, "target_%s", tensor->name);
+    snprintf(ret_name, LAYOUT_TARGET_NAME_MAX, "target_%s", tensor->name);
 }

@@ -11,8 +11,9 @@
 
 #include "gpu/model/vit_config.h"
 
-#define LAYOUT_NAME_MAX 64
-#define LAYOUT_DIMS_MAX 4
+#define LAYOUT_NAME_MAX        64
+#define LAYOUT_TARGET_NAME_MAX 80
+#define LAYOUT_DIMS_MAX        4
 
 enum layout_init { LAYOUT_INIT_ZERO, LAYOUT_INIT_ONE, LAYOUT_INIT_NORMAL };
 
@@ -52,6 +53,6 @@ void layout_done(struct layout *layout); /* a zeroed struct is fine */
 size_t layout_find(const struct layout *layout, const char *name);
 
 /* The target encoder's name of an encoder tensor: "target_encoder." instead of "encoder.". */
-void layout_target_name(const struct layout_tensor *tensor, char ret_name[LAYOUT_NAME_MAX]);
+void layout_target_name(const struct layout_tensor *tensor, char ret_name[LAYOUT_TARGET_NAME_MAX]);
 
 #endif
