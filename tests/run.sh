@@ -33,9 +33,9 @@ for program in "$@"; do
     grep -hE '# SKIP' "$tap" 2>/dev/null | sed 's/^/skip  /'
 done
 
-if compgen -G 'tests/e2e/test_*.py' >/dev/null; then
+if compgen -G "tests/*/test_*.py" >/dev/null; then
     IJEPAD_BUILD=$(realpath "$build") /usr/bin/python3 -m pytest -q -ra -p no:cacheprovider \
-        --junitxml "$results/e2e.xml" tests/e2e || true
+        --junitxml "$results/e2e.xml" tests/tidy tests/e2e || true
     read -r tests errors failures skips < <(/usr/bin/python3 - "$results/e2e.xml" <<'P'
 import sys
 import xml.etree.ElementTree as ET

@@ -21,6 +21,7 @@ build=(
 test=(
     "libcriterion-dev|unit tests"
     "python3-pytest python3-requests python3-numpy python3-pil|end-to-end tests"
+    "universal-ctags|house rules: length of functions"
     "procps e2fsprogs strace|tests that kill processes and fail system calls"
 )
 

@@ -1,0 +1,106 @@
+"""A real daemon in a folder of its own, for the end-to-end tests.
+
+    daemon = Daemon(tmp_path); daemon.start(); daemon.api("GET", "/v1/runs"); daemon.stop()
+
+Waiting is always for something that can be seen (a port that answers, a run's state), with a
+deadline; nothing sleeps and hopes.
+"""
+import os
+import pathlib
+import signal
+import socket
+import subprocess
+import time
+
+import requests
+
+BUILD = pathlib.Path(os.environ.get("IJEPAD_BUILD", "build")).resolve()
+ENDED = ("succeeded", "failed", "canceled", "quarantined")
+
+
+def free_port():
+    with socket.socket() as s:
+        s.bind(("127.0.0.1", 0))
+        return s.getsockname()[1]
+
+
+def wait_until(what, condition, deadline_s=60, every_s=0.02):
+    """Returns the first truthy value of condition(); fails after deadline_s naming `what`."""
+    end = time.monotonic() + deadline_s
+    while True:
+        value = condition()
+        if value:
+            return value
+        assert time.monotonic() < end, f"not within {deadline_s} s: {what}"
+        time.sleep(every_s)
+
+
+class Daemon:
+    def __init__(self, folder, **config):
+        self.folder = pathlib.Path(folder)
+        self.state = self.folder / "state"
+        self.port = free_port()
+        self.url = f"http://127.0.0.1:{self.port}"
+        self.process = None
+        self.config = {"state_dir": self.state, "listen": f"127.0.0.1:{self.port}", **config}
+        self.session = requests.Session()
+
+    @property
+    def token(self):
+        return (self.state / "admin.token").read_text().strip()
+
+    def start(self):
+        conf = self.folder / "ijepad.conf"
+        conf.write_text("".join(f"{k} = {v}\n" for k, v in self.config.items()))
+        with open(self.folder / "daemon.log", "ab") as log:
+            self.process = subprocess.Popen([BUILD / "ijepad", "--config", conf], stderr=log, stdout=log)
+
+        def ready():
+            assert self.process.poll() is None, self.log()[-2000:]
+            try:
+                return requests.get(self.url + "/readyz", timeout=5).status_code == 200
+            except requests.ConnectionError:
+                return False
+        wait_until("the daemon is ready", ready)
+        return self
+
+    def log(self):
+        return (self.folder / "daemon.log").read_text(errors="replace")
+
+    def kill(self):
+        self.process.kill()
+        self.process.wait()
+
+    def stop(self, deadline_s=60):
+        if self.process and self.process.poll() is None:
+            self.process.send_signal(signal.SIGTERM)
+            self.process.wait(deadline_s)
+
+    def api(self, method, path, json=None, headers=None, **kwargs):
+        """The response; a bearer token and the JSON content type are added."""
+        sent = {"Authorization": f"Bearer {self.token}", "Content-Type": "application/json",
+                **(headers or {})}
+        return self.session.request(method, self.url + path, json=json, headers=sent, timeout=30,
+                                    **kwargs)
+
+    def submit(self, kind, **params):
+        answer = self.api("POST", "/v1/runs", json={"kind": kind, "params": params})
+        assert answer.status_code == 201, answer.text
+        return answer.json()["id"]
+
+    def run(self, run_id):
+        answer = self.api("GET", f"/v1/runs/{run_id}")
+        assert answer.status_code == 200, answer.text
+        return answer.json()
+
+    def wait_for_state(self, run_id, *states, deadline_s=120):
+        def reached():
+            row = self.run(run_id)
+            assert row["state"] in states or row["state"] not in ENDED, row
+            return row if row["state"] in states else None
+        return wait_until(f"{run_id} is {' or '.join(states)}", reached, deadline_s)
+
+    def worker_pids(self):
+        """Processes whose parent is the daemon."""
+        out = subprocess.run(["pgrep", "-P", str(self.process.pid)], capture_output=True, text=True)
+        return [int(pid) for pid in out.stdout.split()]
