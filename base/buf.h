@@ -23,7 +23,7 @@ void buf_append(struct buf *buf, const void *data, size_t size);
 void buf_append_text(struct buf *buf, const char *text);
 __attribute__((format(printf, 2, 3))) void buf_printf(struct buf *buf, const char *format, ...);
 enum ij_status buf_status(const struct buf *buf);
-/* Hands the content (NUL-terminated) to the caller, who frees it with mem_free; empties the buffer. */
+/* Hands the NUL-terminated content to the caller (mem_free) and empties the buffer. */
 char *buf_take(struct buf *buf);
 
 #endif

@@ -1,4 +1,4 @@
-/* Time. Durations and deadlines use the monotonic clock; the wall clock is for display and records. */
+/* Time. Durations use the monotonic clock; the wall clock is for display and records. */
 #ifndef BASE_CLOCK_H
 #define BASE_CLOCK_H
 

@@ -1,4 +1,4 @@
-/* See file.h. A failed fsync is reported and never retried: the kernel may have dropped the pages. */
+/* See file.h. A failed fsync is never retried: the kernel may have dropped the pages. */
 #include "base/file.h"
 
 #include <dirent.h>

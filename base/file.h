@@ -11,7 +11,7 @@
 
 #include "base/status.h"
 
-/* Reads a whole regular file of at most `max` bytes. *ret_data is NUL-terminated, the caller frees. */
+/* Reads a whole regular file of at most `max` bytes, NUL-terminated; the caller frees. */
 IJ_MUST_USE enum ij_status file_read(const char *path, size_t max, char **ret_data,
                                      size_t *ret_size, struct ij_err *reterr_err);
 

@@ -12,12 +12,13 @@
 #include <stdio.h>
 #include <unistd.h>
 
-void *mem_alloc_zero(size_t count, size_t size);                 /* free with mem_free */
-void *mem_grow(void *memory, size_t count, size_t size);         /* realloc; NULL: old one is intact */
-void *mem_alloc_aligned(size_t alignment, size_t bytes);         /* not zeroed; free with mem_free */
+void *mem_alloc_zero(size_t count, size_t size);         /* free with mem_free */
+void *mem_grow(void *memory, size_t count, size_t size); /* realloc; NULL: old one is intact */
+void *mem_alloc_aligned(size_t alignment, size_t bytes); /* not zeroed; free with mem_free */
 char *mem_strdup(const char *text);
-__attribute__((format(printf, 1, 2))) char *mem_printf(const char *format, ...); /* NULL: no memory */
-void mem_free(void *memory); /* NULL is fine */
+__attribute__((format(printf, 1, 2))) char *mem_printf(const char *format,
+                                                       ...); /* NULL: no memory */
+void mem_free(void *memory);                                 /* NULL is fine */
 void mem_fail_after(long n);
 
 #define mem_new(type)          ((type *)mem_alloc_zero(1, sizeof(type)))

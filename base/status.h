@@ -53,18 +53,21 @@ enum ij_status {
 /* Caller-owned; no cleanup needed. `field` names the parameter, JSON pointer or file at fault. */
 struct ij_err {
     enum ij_status code;
-    int sys;             /* errno, or 0 */
-    const char *file;    /* static: where it was set */
+    int sys;          /* errno, or 0 */
+    const char *file; /* static: where it was set */
     int line;
     char field[IJ_ERR_FIELD_MAX]; /* "" when no single field is at fault */
     char text[IJ_ERR_TEXT_MAX];   /* one sentence without a final stop */
 };
 
-#define IJ_ERR_INIT {.code = IJ_OK}
+#define IJ_ERR_INIT                                                                                \
+    {                                                                                              \
+        .code = IJ_OK                                                                              \
+    }
 #define IJ_MUST_USE __attribute__((warn_unused_result))
 
-const char *ij_status_name(enum ij_status code);      /* "invalid"; static */
-int ij_status_http(enum ij_status code);              /* 422 */
+const char *ij_status_name(enum ij_status code); /* "invalid"; static */
+int ij_status_http(enum ij_status code);         /* 422 */
 bool ij_status_retryable(enum ij_status code);
 int ij_status_exit_code(enum ij_status code);
 enum ij_status ij_status_from_exit_code(int exit_code); /* first match; IJ_INTERNAL if unknown */

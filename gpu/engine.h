@@ -28,7 +28,7 @@ enum engine_labels { ENGINE_LABELS_NONE, ENGINE_LABELS_FOLDER, ENGINE_LABELS_COU
                      ENGINE_LABELS_DISTANCE, ENGINE_LABELS_SHAPE, ENGINE_LABELS_COLOR };
 enum engine_encoder { ENGINE_ENCODER_TARGET, ENGINE_ENCODER_CONTEXT };
 
-/* Where images come from. `path`: a folder tree, a .tar or a folder of .tar shards, or a .txt list. */
+/* Where images come from: a folder tree, a .tar, a folder of .tar shards, or a .txt list. */
 struct engine_data {
     char path[ENGINE_PATH_MAX];       /* training images */
     char eval_path[ENGINE_PATH_MAX];  /* held-out images; "" = a split of `path` */
@@ -103,8 +103,8 @@ struct engine_spec {
     struct engine_monitor monitor;
     struct engine_eval eval;
     char directory[ENGINE_PATH_MAX];  /* run directory: checkpoints/ and results go below it */
-    char resume[ENGINE_PATH_MAX];     /* checkpoint directory to continue from; "" = newest valid one in
-                                         `directory`, or from scratch where there is none */
+    char resume[ENGINE_PATH_MAX];     /* checkpoint directory to continue from; "" = the newest
+                                         valid one in `directory`, or from scratch */
 };
 
 /* What the host asks of a running engine; polled at every step. */
@@ -139,8 +139,8 @@ struct engine_sink {
     enum ij_status (*metrics)(void *user, const char *stream, uint64_t step,
                               const char *const *keys, const float *values, size_t count);
     enum ij_status (*progress)(void *user, const struct engine_progress *progress);
-    /* Called before a checkpoint of `step` becomes visible: the host returns once every metric up to
-     * it is safe, so that a resume never leaves a gap. From the checkpoint writer's thread. */
+    /* Called before a checkpoint of `step` becomes visible: the host returns once every metric
+     * up to it is safe, so that a resume leaves no gap. From the checkpoint writer's thread. */
     enum ij_status (*checkpoint_barrier)(void *user, uint64_t step);
     /* From the checkpoint writer's thread. */
     enum ij_status (*checkpoint)(void *user, const struct engine_checkpoint *checkpoint);
@@ -151,19 +151,19 @@ struct engine_sink {
 };
 
 /* IJ_OK: finished. IJ_STOPPED: asked to stop, the newest checkpoint is complete. Else the error. */
-IJ_MUST_USE enum ij_status engine_run(const struct engine_spec *spec, const struct engine_sink *sink,
-                                      struct ij_err *reterr_err);
+IJ_MUST_USE enum ij_status engine_run(const struct engine_spec *spec,
+                                      const struct engine_sink *sink, struct ij_err *reterr_err);
 
-/* ---- Questions (pure; linked by the daemon too) ------------------------------------------------- */
+/* ---- Questions (pure; linked by the daemon too) --------------------------------------------- */
 
 /* Everything that can be known to be wrong before a run starts, mask sampling that could never end
  * included. `reterr_err->field` is the parameter's dotted name ("masks.min_keep"). Does not look at
  * the dataset. */
 IJ_MUST_USE enum ij_status engine_check(const struct engine_spec *spec, struct ij_err *reterr_err);
 
-/* Looks at the file system: paths exist, are readable and hold at least one image (stops at the first).
- * `reterr_err->field` is "data.path" or "data.eval_path". Bounded: gives up looking with IJ_OK after
- * 20,000 entries. */
+/* Looks at the file system: paths exist, are readable and hold at least one image (it stops at the
+ * first). `reterr_err->field` is "data.path" or "data.eval_path". Gives up looking, with IJ_OK,
+ * after 20,000 entries. */
 IJ_MUST_USE enum ij_status engine_check_data(const struct engine_spec *spec,
                                              struct ij_err *reterr_err);
 
@@ -192,9 +192,9 @@ IJ_MUST_USE enum ij_status engine_preview_masks(const struct engine_spec *spec, 
                                                 struct engine_mask_preview *ret_preview,
                                                 struct ij_err *reterr_err);
 
-/* ---- Tools of the worker ------------------------------------------------------------------------ */
+/* ---- Tools of the worker -------------------------------------------------------------------- */
 
-/* Replays a reference file of five training steps (tests/golden/README.md). Prints nothing: `report`
+/* Replays a reference file of five training steps (tests/golden/README.md). `report`
  * receives one line per group. IJ_OK within tolerance, IJ_DATA if not. */
 IJ_MUST_USE enum ij_status engine_check_golden(const char *path,
                                                void (*report)(void *user, const char *line),

@@ -12,8 +12,8 @@
  *   can do both have a field `accumulate` (false: writes).
  * - Inputs and outputs never alias, except where a field says "may alias".
  * - Activations and weights have the type in their view: TENSOR_F32, or TENSOR_BF16 where
- *   `supports` says so. Statistics, biases, norm parameters, losses and weight gradients are float32.
- *   bf16 products accumulate in float32.
+ *   `supports` says so. Statistics, biases, norm parameters, losses and weight gradients are
+ *   float32; bf16 products accumulate in float32.
  * - Deterministic: same arguments, same build, same device, same thread count, same bits.
  * - Asynchronous on a GPU: results are there after `synchronize`. Errors of a kernel may be
  *   reported by a later call; the text names the operation and its shape.
@@ -64,7 +64,7 @@ struct op_linear_forward {
     struct tensor weight;     /* (out, in) */
     const float *bias;        /* (out) or NULL */
     enum activation activation;
-    struct tensor pre;        /* (rows, out) x*weight^T + bias, kept for the backward pass; or absent */
+    struct tensor pre;        /* (rows, out) x*weight^T + bias, for the backward pass; or absent */
     struct tensor residual;   /* (rows, out), may alias y; or absent */
     struct tensor y;          /* (rows, out) */
 };
@@ -99,7 +99,7 @@ struct op_matmul {
     float alpha, beta;
 };
 
-/* ---- Layer norm ------------------------------------------------------------------------------ */
+/* ---- Layer norm ----------------------------------------------------------------------------- */
 
 /* y = (x - mean) / sqrt(var + eps) * gamma + beta, per row; var is the biased one. Writes y. */
 struct op_layer_norm_forward {
@@ -123,14 +123,14 @@ struct op_layer_norm_backward {
     bool accumulate;          /* of dgamma and dbeta */
 };
 
-/* ---- Attention ------------------------------------------------------------------------------- */
+/* ---- Attention ------------------------------------------------------------------------------ */
 
 /*
  * Softmax attention inside each sequence, scale head_dim^-0.5, no mask.
  * Sequences are either all `length` tokens long (offsets NULL), or packed: sequence s holds tokens
  * offsets[s] .. offsets[s+1]-1, none longer than `length`.
  * Only query rows >= query_start of each sequence are computed (0: all); keys and values are always
- * all rows. Output rows below query_start are not written (forward) and their dq is written as zero.
+ * all rows. Output rows below query_start are not written (forward); their dq is written as zero.
  * No more than one head's block of rows of the score matrix ever exists.
  */
 struct op_attention_forward {
@@ -139,7 +139,7 @@ struct op_attention_forward {
     const int32_t *offsets;   /* (sequences + 1) or NULL */
     struct tensor qkv;        /* (tokens, 3, heads, head_dim) */
     struct tensor out;        /* (tokens, heads, head_dim); written */
-    float *lse;               /* (tokens, heads) log-sum-exp of scaled scores; NULL: no backward pass */
+    float *lse;               /* (tokens, heads) log-sum-exp of scaled scores; NULL: not kept */
 };
 
 struct op_attention_backward {
@@ -151,7 +151,7 @@ struct op_attention_backward {
     struct tensor dqkv;       /* (tokens, 3, heads, head_dim); written */
 };
 
-/* ---- Patches, positions, gathers -------------------------------------------------------------- */
+/* ---- Patches, positions, gathers ------------------------------------------------------------ */
 
 /*
  * Cuts kept patches out of images: y[b*keep_count + j] = patch index[b*keep_count + j] of image b,
@@ -227,7 +227,7 @@ struct op_mean_pool {
     float *y;                 /* (sequences, width) */
 };
 
-/* ---- Loss ------------------------------------------------------------------------------------- */
+/* ---- Loss ----------------------------------------------------------------------------------- */
 
 enum loss_kind { LOSS_SMOOTH_L1 /* beta 1 */, LOSS_L2 /* mean of squares */ };
 
@@ -246,7 +246,7 @@ struct op_loss {
     float *sums;              /* (3) */
 };
 
-/* ---- Optimiser --------------------------------------------------------------------------------- */
+/* ---- Optimiser ------------------------------------------------------------------------------ */
 
 /* A run of elements in the parameter arena that share their rules. */
 struct parameter_segment {
@@ -259,7 +259,7 @@ struct parameter_segment {
  * AdamW with decoupled decay (as torch.optim.AdamW, no amsgrad) and the EMA in one pass:
  *   p -= lr*wd*p (decay segments); m, v updated; p -= lr * mhat / (sqrt(vhat) + eps);
  *   ema = momentum*ema + (1-momentum)*p.
- * Elements outside all segments are untouched. bf16 copies are written where their arenas are given.
+ * Elements outside all segments are untouched. bf16 copies are written where they are given.
  */
 struct op_adamw_ema {
     int64_t step;             /* 1 for the first update: bias correction */
@@ -274,7 +274,7 @@ struct op_adamw_ema {
     uint16_t *parameter_bf16, *ema_bf16; /* copies, same layouts; or NULL */
 };
 
-/* sums[i] = sum of squares of x[offset_i .. offset_i+count_i), accumulated in double. Writes sums. */
+/* sums[i] = sum of squares of x[offset_i .. offset_i+count_i), added up in double. Writes. */
 struct op_square_sums {
     const float *x;
     const struct parameter_segment *segments; /* host memory */
@@ -288,7 +288,7 @@ struct op_convert {
     struct tensor x, y;
 };
 
-/* ---- Backend ----------------------------------------------------------------------------------- */
+/* ---- Backend -------------------------------------------------------------------------------- */
 
 /* X(name): struct op_<name>, function <name>. The order is free. */
 #define OPS_LIST(X)                                                                                \
