@@ -89,11 +89,10 @@ void control_reply_done(struct control_reply *reply);
 typedef void (*control_handler)(void *user, const struct control_request *request,
                                 struct control_reply *ret_reply);
 
-/* Handles requests from `event` until control_close. Requests that wait together are handled in one
- * round, in order; `round_end` (may be NULL) runs after them and before any of them is answered. */
+/* Handles requests from `event`, in order, until control_close. */
 IJ_MUST_USE enum ij_status control_attach(struct control *control, sd_event *event,
-                                          control_handler handler, void (*round_end)(void *user),
-                                          void *user, struct ij_err *reterr_err);
+                                          control_handler handler, void *user,
+                                          struct ij_err *reterr_err);
 /* Answers everything that waits, and every later call, with IJ_BUSY ("the daemon is stopping"). */
 void control_close(struct control *control);
 

@@ -1,0 +1,302 @@
+/* See config.h. The table below is the only place that knows the keys. */
+#include "daemon/config.h"
+
+#include <errno.h>
+#include <ini.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/un.h>
+
+#include "base/file.h"
+#include "base/mem.h"
+#include "base/text.h"
+
+#define FILE_MAX (1024 * 1024)
+#define LINE_MAX 198 /* libinih cuts longer lines in two without a word */
+
+enum key_type { KEY_PATH, KEY_TEXT, KEY_HOSTS, KEY_U32, KEY_U64 };
+
+struct key {
+    const char *name;
+    enum key_type type;
+    size_t offset, size;
+    uint64_t min, max;
+    const char *fallback; /* the default, as text */
+    bool reloadable;
+    const char *help;
+};
+
+#define FIELD(field)    offsetof(struct config, field), sizeof(((struct config *)0)->field)
+#define U32_MAX_SECONDS 86400
+
+static const struct key keys[] = {
+    {"state_dir", KEY_PATH, FIELD(state_dir), 0, 0, "/var/lib/ijepad", false,
+     "Folder of the databases, checkpoints and logs; on a local disk."},
+    {"listen", KEY_TEXT, FIELD(listen), 0, 0, "127.0.0.1:8765", false,
+     "TCP address of the API, ADDRESS:PORT; off = no TCP."},
+    {"socket", KEY_PATH, FIELD(socket), 0, 0, "", false,
+     "Unix socket of the API; empty = ijepad.sock in state_dir; off = none."},
+    {"socket_group", KEY_TEXT, FIELD(socket_group), 0, 0, "ijepad-admin", false,
+     "Members of this group are administrators over the Unix socket."},
+    {"worker", KEY_PATH, FIELD(worker), 0, 0, "", false,
+     "The worker program; empty = ijepad-worker beside ijepad."},
+    {"hosts", KEY_HOSTS, FIELD(hosts), 0, 0, "", true,
+     "Host names, parted by spaces, under which browsers may reach the API."},
+    {"slots", KEY_U32, FIELD(slots), 1, 64, "1", true, "Runs at a time on the host backend."},
+    {"threads", KEY_U32, FIELD(threads), 0, 1024, "0", true,
+     "Threads of each run on the host backend; 0 = cores / slots."},
+    {"start_timeout_s", KEY_U32, FIELD(start_timeout_s), 1, U32_MAX_SECONDS, "120", true,
+     "A worker that has not reported by then is killed and started again."},
+    {"hang_timeout_s", KEY_U32, FIELD(hang_timeout_s), 1, U32_MAX_SECONDS, "300", true,
+     "A worker without progress for so long is taken to hang."},
+    {"stop_grace_s", KEY_U32, FIELD(stop_grace_s), 1, U32_MAX_SECONDS, "120", true,
+     "Time to save a checkpoint at a cancel or at the daemon's stop."},
+    {"pause_grace_s", KEY_U32, FIELD(pause_grace_s), 1, U32_MAX_SECONDS, "120", true,
+     "Time to save a checkpoint at a pause."},
+    {"retry_failures_max", KEY_U32, FIELD(retry_failures_max), 1, 1000, "5", true,
+     "Failures of the same cause in a row after which a run is not started again."},
+    {"retry_stuck_max", KEY_U32, FIELD(retry_stuck_max), 1, 1000, "3", true,
+     "Failures without a newer checkpoint after which a run is quarantined."},
+    {"retry_base_ms", KEY_U32, FIELD(retry_base_ms), 1, 3600000, "10000", true,
+     "Wait before the first new start; doubles with each failure."},
+    {"retry_cap_ms", KEY_U32, FIELD(retry_cap_ms), 1, 86400000, "360000", true,
+     "The longest wait before a new start."},
+    {"log_bytes_max", KEY_U64, FIELD(log_bytes_max), 4096, 1ull << 40, "67108864", true,
+     "Size of one attempt's log; what comes after is dropped and the log says so."},
+    {"disk_floor_bytes", KEY_U64, FIELD(disk_floor_bytes), 0, 1ull << 50, "1073741824", true,
+     "With less free space in state_dir nothing is started."},
+    {"body_bytes_max", KEY_U32, FIELD(body_bytes_max), 1024, 16777216, "1048576", false,
+     "Largest body of an HTTP request."},
+    {"log_level", KEY_TEXT, FIELD(log_level), 0, 0, "", true,
+     "err, warn, notice, info or debug; empty = as IJEPAD_LOG says, else info."},
+};
+
+static void *field_of(struct config *config, const struct key *key)
+{
+    return (char *)config + key->offset;
+}
+
+static const void *field_of_const(const struct config *config, const struct key *key)
+{
+    return (const char *)config + key->offset;
+}
+
+static const struct key *key_find(const char *name)
+{
+    for (size_t i = 0; i < COUNT_OF(keys); i++)
+        if (!strcmp(keys[i].name, name))
+            return &keys[i];
+    return NULL;
+}
+
+static const char *key_nearest(const char *name)
+{
+    const char *names[COUNT_OF(keys)];
+    for (size_t i = 0; i < COUNT_OF(keys); i++)
+        names[i] = keys[i].name;
+    return text_nearest(name, names, COUNT_OF(keys));
+}
+
+/* ---- Values --------------------------------------------------------------------------------------- */
+
+static enum ij_status set_number(struct config *config, const struct key *key, const char *text,
+                                 struct ij_err *reterr_err)
+{
+    uint64_t value;
+    if (!text_to_u64(text, &value) || value < key->min || value > key->max)
+        return IJ_ERR_FIELD(reterr_err, IJ_INVALID, key->name,
+                            "%s must be a whole number from %llu to %llu, not \"%.60s\"", key->name,
+                            (unsigned long long)key->min, (unsigned long long)key->max, text);
+    if (key->type == KEY_U32)
+        *(uint32_t *)field_of(config, key) = (uint32_t)value;
+    else
+        *(uint64_t *)field_of(config, key) = value;
+    return IJ_OK;
+}
+
+static enum ij_status set_text(struct config *config, const struct key *key, const char *text,
+                               struct ij_err *reterr_err)
+{
+    bool off =
+        !strcmp(text, "off") && (!strcmp(key->name, "listen") || !strcmp(key->name, "socket"));
+    if (key->type == KEY_PATH && text[0] && text[0] != '/' && !off)
+        return IJ_ERR_FIELD(reterr_err, IJ_INVALID, key->name,
+                            "%s must be an absolute path, not \"%.200s\"", key->name, text);
+    if (strlen(text) >= key->size)
+        return IJ_ERR_FIELD(reterr_err, IJ_INVALID, key->name, "%s is longer than %zu bytes",
+                            key->name, key->size - 1);
+    if (!strcmp(key->name, "log_level") && text[0] && !strstr(" err warn notice info debug ", text))
+        return IJ_ERR_FIELD(reterr_err, IJ_INVALID, key->name,
+                            "log_level must be err, warn, notice, info or debug, not \"%.60s\"",
+                            text);
+    snprintf(field_of(config, key), key->size, "%s", text);
+    return IJ_OK;
+}
+
+static enum ij_status set_hosts(struct config *config, const struct key *key, const char *text,
+                                struct ij_err *reterr_err)
+{
+    config->host_count = 0;
+    for (const char *at = text + strspn(text, " ,"); *at; at += strspn(at, " ,")) {
+        size_t n = strcspn(at, " ,");
+        if (config->host_count == CONFIG_HOSTS_MAX || n >= CONFIG_HOST_MAX)
+            return IJ_ERR_FIELD(reterr_err, IJ_INVALID, key->name,
+                                "hosts takes at most %d names of %d bytes", CONFIG_HOSTS_MAX,
+                                CONFIG_HOST_MAX - 1);
+        snprintf(config->hosts[config->host_count++], CONFIG_HOST_MAX, "%.*s", (int)n, at);
+        at += n;
+    }
+    return IJ_OK;
+}
+
+static enum ij_status set_value(struct config *config, const struct key *key, const char *text,
+                                struct ij_err *reterr_err)
+{
+    switch (key->type) {
+    case KEY_U32:
+    case KEY_U64:
+        return set_number(config, key, text, reterr_err);
+    case KEY_HOSTS:
+        return set_hosts(config, key, text, reterr_err);
+    case KEY_PATH:
+    case KEY_TEXT:
+        break;
+    }
+    return set_text(config, key, text, reterr_err);
+}
+
+/* ---- Files ---------------------------------------------------------------------------------------- */
+
+struct reader {
+    struct config config;
+    bool seen[COUNT_OF(keys)];
+    struct ij_err err; /* the first error; code IJ_OK while there is none */
+};
+
+/* libinih calls this for every line; 0 makes it remember the line's number. */
+static int on_line(void *user, const char *section, const char *name, const char *value)
+{
+    struct reader *reader = user;
+    if (reader->err.code != IJ_OK)
+        return 0;
+    if (section[0])
+        return IJ_ERR_FIELD(&reader->err, IJ_INVALID, section, "[%.60s]: the file has no sections",
+                            section) == IJ_OK;
+    const struct key *key = key_find(name);
+    if (!key) {
+        const char *nearest = key_nearest(name);
+        return IJ_ERR_FIELD(&reader->err, IJ_INVALID, name, "unknown key \"%.60s\"%s%s%s", name,
+                            nearest ? "; did you mean \"" : "", nearest ? nearest : "",
+                            nearest ? "\"?" : "") == IJ_OK;
+    }
+    if (reader->seen[key - keys])
+        return IJ_ERR_FIELD(&reader->err, IJ_INVALID, name, "%s is given twice", name) == IJ_OK;
+    reader->seen[key - keys] = true;
+    return set_value(&reader->config, key, value, &reader->err) == IJ_OK;
+}
+
+/* What depends on other keys: defaults below state_dir, "off", and the socket's length. */
+static enum ij_status finish(struct config *config, struct ij_err *reterr_err)
+{
+    if (!config->state_dir[0])
+        return IJ_ERR_FIELD(reterr_err, IJ_INVALID, "state_dir", "state_dir must not be empty");
+    if (!strcmp(config->listen, "off"))
+        config->listen[0] = '\0';
+    if (!strcmp(config->socket, "off"))
+        config->socket[0] = '\0';
+    else if (!config->socket[0] &&
+             (size_t)snprintf(config->socket, sizeof(config->socket), "%s/ijepad.sock",
+                              config->state_dir) >= sizeof(config->socket))
+        return IJ_ERR_FIELD(reterr_err, IJ_INVALID, "state_dir", "state_dir is too long");
+    if (strlen(config->socket) >= sizeof(((struct sockaddr_un *)0)->sun_path))
+        return IJ_ERR_FIELD(reterr_err, IJ_INVALID, "socket",
+                            "the socket's path \"%.200s\" is longer than the system's %zu bytes",
+                            config->socket, sizeof(((struct sockaddr_un *)0)->sun_path) - 1);
+    return IJ_OK;
+}
+
+void config_defaults(struct config *config)
+{
+    *config = (struct config){0};
+    for (size_t i = 0; i < COUNT_OF(keys); i++)
+        IJ_ASSERT(set_value(config, &keys[i], keys[i].fallback, NULL) == IJ_OK);
+    IJ_ASSERT(finish(config, NULL) == IJ_OK);
+}
+
+static enum ij_status check_lines(const char *text, const char *path, struct ij_err *reterr_err)
+{
+    int line = 1;
+    for (const char *at = text; *at; line++) {
+        size_t n = strcspn(at, "\n");
+        if (n > LINE_MAX)
+            return IJ_ERR(reterr_err, IJ_INVALID, "%s:%d: the line is longer than %d bytes", path,
+                          line, LINE_MAX);
+        at += n + (at[n] == '\n');
+    }
+    return IJ_OK;
+}
+
+enum ij_status config_parse(const char *text, const char *path, struct config *ret_config,
+                            struct ij_err *reterr_err)
+{
+    struct reader reader = {.err = IJ_ERR_INIT};
+    for (size_t i = 0; i < COUNT_OF(keys); i++)
+        IJ_ASSERT(set_value(&reader.config, &keys[i], keys[i].fallback, NULL) == IJ_OK);
+    IJ_TRY(check_lines(text, path, reterr_err));
+    int line = ini_parse_string(text, on_line, &reader);
+    if (line < 0)
+        return IJ_ERR(reterr_err, IJ_NO_MEMORY, "no memory to read %s", path);
+    if (line > 0 && reader.err.code == IJ_OK)
+        return IJ_ERR(reterr_err, IJ_INVALID, "%s:%d: expected \"key = value\"", path, line);
+    if (line > 0)
+        return IJ_ERR_FIELD(reterr_err, IJ_INVALID, reader.err.field, "%s:%d: %s", path, line,
+                            reader.err.text);
+    IJ_TRY(finish(&reader.config, reterr_err));
+    *ret_config = reader.config;
+    return IJ_OK;
+}
+
+enum ij_status config_load(const char *path, bool must_exist, struct config *ret_config,
+                           struct ij_err *reterr_err)
+{
+    if (!must_exist && access(path, F_OK) < 0 && errno == ENOENT) {
+        config_defaults(ret_config);
+        return IJ_OK;
+    }
+    mem_auto char *text = NULL;
+    size_t size;
+    IJ_TRY(file_read(path, FILE_MAX, &text, &size, reterr_err));
+    if (strlen(text) != size)
+        return IJ_ERR_FIELD(reterr_err, IJ_INVALID, path, "%s holds a NUL byte", path);
+    return config_parse(text, path, ret_config, reterr_err);
+}
+
+void config_print(const struct config *config, struct buf *buf)
+{
+    for (size_t i = 0; i < COUNT_OF(keys); i++) {
+        const struct key *key = &keys[i];
+        const void *field = field_of_const(config, key);
+        buf_printf(buf, "# %s\n%s = ", key->help, key->name);
+        if (key->type == KEY_U32)
+            buf_printf(buf, "%u", *(const uint32_t *)field);
+        else if (key->type == KEY_U64)
+            buf_printf(buf, "%llu", (unsigned long long)*(const uint64_t *)field);
+        else if (key->type == KEY_HOSTS)
+            for (size_t h = 0; h < config->host_count; h++)
+                buf_printf(buf, "%s%s", h ? " " : "", config->hosts[h]);
+        else if (!*(const char *)field &&
+                 (!strcmp(key->name, "listen") || !strcmp(key->name, "socket")))
+            buf_append_text(buf, "off");
+        else
+            buf_append_text(buf, field);
+        buf_append_text(buf, "\n");
+    }
+}
+
+void config_reload(struct config *config, const struct config *fresh)
+{
+    for (size_t i = 0; i < COUNT_OF(keys); i++)
+        if (keys[i].reloadable)
+            memcpy(field_of(config, &keys[i]), field_of_const(fresh, &keys[i]), keys[i].size);
+    config->host_count = fresh->host_count;
+}

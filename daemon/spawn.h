@@ -1,0 +1,32 @@
+/*
+ * Starts a program in its own process group with one socket, and learns at once whether that worked.
+ *
+ * The child: signals reset, stdin from /dev/null, stdout and stderr to `output_fd`, `socket_fd` as
+ * descriptor WIRE_FD, every other descriptor closed, killed by the kernel when the thread that called
+ * spawn_start ends (PR_SET_PDEATHSIG), so call it only from a thread that lives as long as the
+ * program: the loop thread.
+ */
+#ifndef DAEMON_SPAWN_H
+#define DAEMON_SPAWN_H
+
+#include <sys/types.h>
+
+#include "base/status.h"
+
+struct spawn_options {
+    const char *program;            /* absolute path */
+    const char *const *arguments;   /* argv, NULL at its end */
+    const char *const *environment; /* NULL at its end */
+    int output_fd, socket_fd;       /* borrowed */
+};
+
+/* *ret_pidfd is the caller's. IJ_NOT_FOUND, IJ_FORBIDDEN, ...: the exec failed, errno says why;
+ * nothing is left behind then. */
+IJ_MUST_USE enum ij_status spawn_start(const struct spawn_options *options, pid_t *ret_pid,
+                                       int *ret_pidfd, struct ij_err *reterr_err);
+
+/* Signals the process behind `pidfd`, and its whole group where `group` (safe while the leader has
+ * not been reaped, which the caller guarantees). A process that is gone is fine. */
+void spawn_signal(int pidfd, pid_t pid, int signal, bool group);
+
+#endif

@@ -1,0 +1,365 @@
+/* See submit.h. */
+#include "daemon/submit.h"
+
+#include <math.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "base/mem.h"
+#include "base/text.h"
+#include "daemon/params.h"
+#include "daemon/params_table.h"
+
+/* One problem after another goes here; the first is also the function's own error. */
+struct problems {
+    json_t *errors; /* borrowed array or NULL */
+    struct ij_err *err;
+    enum ij_status status; /* of the first */
+};
+
+__attribute__((format(printf, 3, 4))) static void
+problem(struct problems *problems, const char *pointer, const char *format, ...)
+{
+    char text[IJ_ERR_TEXT_MAX];
+    va_list arguments;
+    va_start(arguments, format);
+    vsnprintf(text, sizeof(text), format, arguments);
+    va_end(arguments);
+    if (problems->status == IJ_OK)
+        problems->status = IJ_ERR_FIELD(problems->err, IJ_INVALID, pointer, "%s", text);
+    if (problems->errors)
+        json_array_append_new(problems->errors,
+                              json_pack("{s:s, s:s}", "pointer", pointer, "detail", text));
+}
+
+bool submit_parse_id(const char *text, char prefix, int64_t *ret_id)
+{
+    uint64_t value;
+    if (text[0] != prefix || text[1] == '0' || !text_to_u64(text + 1, &value) || value > INT64_MAX)
+        return false;
+    *ret_id = (int64_t)value;
+    return true;
+}
+
+/* ---- Single keys ---------------------------------------------------------------------------------- */
+
+static void check_name(const json_t *body, struct submit_result *result, struct problems *problems)
+{
+    const json_t *value = json_object_get(body, "name");
+    if (!value)
+        return;
+    const char *text = json_string_value(value);
+    if (!text || json_string_length(value) != strlen(text) || !text_is_name(text))
+        problem(problems, "/name",
+                "name must be 1 to 64 letters, digits, '.', '_' or '-', not beginning with '.'");
+    else
+        snprintf(result->name, sizeof(result->name), "%s", text);
+}
+
+static void check_priority(const json_t *body, struct submit_result *result,
+                           struct problems *problems)
+{
+    const json_t *value = json_object_get(body, "priority");
+    if (!value)
+        return;
+    json_int_t number = json_integer_value(value);
+    if (!json_is_integer(value) || number < -SUBMIT_PRIORITY_MAX || number > SUBMIT_PRIORITY_MAX)
+        problem(problems, "/priority", "priority must be a whole number from %d to %d",
+                -SUBMIT_PRIORITY_MAX, SUBMIT_PRIORITY_MAX);
+    else
+        result->priority = number;
+}
+
+static void check_tags(const json_t *body, struct problems *problems)
+{
+    const json_t *tags = json_object_get(body, "tags");
+    if (!tags)
+        return;
+    if (!json_is_array(tags) || json_array_size(tags) > SUBMIT_TAGS_MAX) {
+        problem(problems, "/tags", "tags must be an array of at most %d names", SUBMIT_TAGS_MAX);
+        return;
+    }
+    for (size_t i = 0; i < json_array_size(tags); i++) {
+        const char *text = json_string_value(json_array_get(tags, i));
+        char pointer[32];
+        snprintf(pointer, sizeof(pointer), "/tags/%zu", i);
+        if (!text || !text_is_name(text))
+            problem(problems, pointer,
+                    "a tag must be 1 to 64 letters, digits, '.', '_' or '-', not beginning with "
+                    "'.'");
+    }
+}
+
+static void check_notes(const json_t *body, struct problems *problems)
+{
+    const json_t *notes = json_object_get(body, "notes");
+    if (notes && (!json_is_string(notes) || json_string_length(notes) > SUBMIT_NOTES_MAX ||
+                  strlen(json_string_value(notes)) != json_string_length(notes)))
+        problem(problems, "/notes", "notes must be text of at most %d bytes without NUL",
+                SUBMIT_NOTES_MAX);
+}
+
+static void check_hold(const json_t *body, struct submit_result *result, struct problems *problems)
+{
+    const json_t *hold = json_object_get(body, "hold");
+    if (hold && !json_is_boolean(hold))
+        problem(problems, "/hold", "hold must be true or false");
+    result->hold = json_is_true(hold);
+}
+
+/* ---- Dependencies --------------------------------------------------------------------------------- */
+
+static bool parse_after(const json_t *item, struct submit_after *ret_after)
+{
+    *ret_after = (struct submit_after){0};
+    const char *run = json_string_value(item), *on = "ok";
+    if (json_is_object(item)) {
+        const json_t *condition = json_object_get(item, "on");
+        run = json_string_value(json_object_get(item, "run"));
+        if (condition)
+            on = json_string_value(condition);
+        if (json_object_size(item) != 1u + (condition != NULL))
+            return false;
+    }
+    if (!run || !on || !submit_parse_id(run, 'r', &ret_after->run))
+        return false;
+    ret_after->any = strcmp(on, "any") == 0;
+    return ret_after->any || strcmp(on, "ok") == 0;
+}
+
+/* Adds what is new; the stricter of two conditions on one run holds. */
+static bool add_after(struct submit_result *result, struct submit_after after)
+{
+    for (size_t i = 0; i < result->after_count; i++)
+        if (result->after[i].run == after.run) {
+            result->after[i].any &= after.any;
+            return true;
+        }
+    if (result->after_count == SUBMIT_AFTER_MAX)
+        return false;
+    result->after[result->after_count++] = after;
+    return true;
+}
+
+static void check_after(const json_t *body, const struct submit_lookup *lookup,
+                        struct submit_result *result, struct problems *problems)
+{
+    const json_t *list = json_object_get(body, "after");
+    if (!list)
+        return;
+    if (!json_is_array(list) || json_array_size(list) > SUBMIT_AFTER_MAX) {
+        problem(problems, "/after", "after must be an array of at most %d runs", SUBMIT_AFTER_MAX);
+        return;
+    }
+    for (size_t i = 0; i < json_array_size(list); i++) {
+        struct submit_after after;
+        char pointer[32];
+        snprintf(pointer, sizeof(pointer), "/after/%zu", i);
+        if (!parse_after(json_array_get(list, i), &after))
+            problem(problems, pointer,
+                    "expected \"r1\" or {\"run\": \"r1\", \"on\": \"ok\" or \"any\"}");
+        else if (lookup && lookup->run_exists && !lookup->run_exists(lookup->user, after.run))
+            problem(problems, pointer, "there is no run r%lld", (long long)after.run);
+        else
+            (void)add_after(result, after);
+    }
+}
+
+/* "checkpoint": "r42" also means to wait for run 42. */
+static void check_checkpoint(const struct submit_lookup *lookup, struct submit_result *result,
+                             struct problems *problems)
+{
+    const char *text = result->spec.eval.checkpoint;
+    int64_t id;
+    if (submit_parse_id(text, 'r', &id)) {
+        if (lookup && lookup->run_exists && !lookup->run_exists(lookup->user, id))
+            problem(problems, "/params/checkpoint", "there is no run r%lld", (long long)id);
+        else if (!add_after(result, (struct submit_after){.run = id, .any = true}))
+            problem(problems, "/params/checkpoint",
+                    "with r%lld the run waits for more than %d runs", (long long)id,
+                    SUBMIT_AFTER_MAX);
+    } else if (submit_parse_id(text, 'c', &id)) {
+        if (lookup && lookup->checkpoint_exists && !lookup->checkpoint_exists(lookup->user, id))
+            problem(problems, "/params/checkpoint", "there is no checkpoint c%lld", (long long)id);
+    } else if (text[0] && text[0] != '/') {
+        problem(problems, "/params/checkpoint",
+                "checkpoint must be a run (\"r7\"), a checkpoint (\"c12\") or an absolute path");
+    }
+}
+
+/* ---- The whole ------------------------------------------------------------------------------------ */
+
+static const char *const known_keys[] = {"kind",  "name", "params", "priority",
+                                         "after", "tags", "notes",  "hold"};
+
+static void check_keys(const json_t *body, struct problems *problems)
+{
+    const char *key;
+    json_t *value;
+    json_object_foreach((json_t *)body, key, value)
+    {
+        bool known = false;
+        for (size_t i = 0; i < COUNT_OF(known_keys); i++)
+            known |= strcmp(key, known_keys[i]) == 0;
+        if (known)
+            continue;
+        const char *nearest = text_nearest(key, known_keys, COUNT_OF(known_keys));
+        char pointer[IJ_ERR_FIELD_MAX];
+        snprintf(pointer, sizeof(pointer), "/%.100s", key);
+        problem(problems, pointer, "unknown key \"%.100s\"%s%s%s", key,
+                nearest ? "; did you mean \"" : "", nearest ? nearest : "", nearest ? "\"?" : "");
+    }
+}
+
+static bool check_kind(const json_t *body, struct submit_result *result, struct problems *problems)
+{
+    const json_t *value = json_object_get(body, "kind");
+    const char *name = json_string_value(value);
+    if (name && params_kind_from_name(name, &result->kind))
+        return true;
+    const char *names[ENGINE_KIND_COUNT];
+    char list[256] = "";
+    for (int i = 0; i < ENGINE_KIND_COUNT; i++) {
+        names[i] = params_kind_name((enum engine_kind)i);
+        size_t used = strlen(list);
+        snprintf(list + used, sizeof(list) - used, "%s%s", i ? ", " : "", names[i]);
+    }
+    const char *nearest = name ? text_nearest(name, names, ENGINE_KIND_COUNT) : NULL;
+    problem(problems, "/kind", "kind must be one of %s%s%s%s", list,
+            nearest ? "; did you mean \"" : "", nearest ? nearest : "", nearest ? "\"?" : "");
+    return false;
+}
+
+/* The engine names members ("data.path"), people know keys ("dataset"). */
+static void data_pointer(enum engine_kind kind, const char *member,
+                         char ret_pointer[IJ_ERR_FIELD_MAX])
+{
+    const char *name = "dataset";
+    for (size_t i = 0; i < params_row_count; i++)
+        if ((params_rows[i].kinds & PARAM_KIND(kind)) && strcmp(params_rows[i].member, member) == 0)
+            name = params_rows[i].name;
+    snprintf(ret_pointer, IJ_ERR_FIELD_MAX, "/params/%s", name);
+}
+
+static void check_params(const json_t *body, struct submit_result *result,
+                         struct problems *problems)
+{
+    const json_t *params = json_object_get(body, "params");
+    json_t *empty = json_object();
+    if (params && !json_is_object(params)) {
+        problem(problems, "/params", "params must be an object");
+    } else {
+        struct ij_err err = IJ_ERR_INIT;
+        enum ij_status status = params_from_json(result->kind, params ? params : empty, "/params",
+                                                 &result->spec, problems->errors, &err);
+        if (status != IJ_OK && problems->status == IJ_OK) {
+            problems->status = status;
+            if (problems->err)
+                *problems->err = err;
+        }
+        if (status == IJ_OK && engine_check_data(&result->spec, &err) != IJ_OK) {
+            char pointer[IJ_ERR_FIELD_MAX];
+            data_pointer(result->kind, err.field, pointer);
+            problem(problems, pointer, "%s", err.text);
+        }
+    }
+    json_decref(empty);
+}
+
+static json_t *after_json(const struct submit_result *result)
+{
+    json_t *list = json_array();
+    for (size_t i = 0; i < result->after_count; i++)
+        json_array_append_new(list,
+                              json_pack("{s:o, s:s}", "run",
+                                        json_sprintf("r%lld", (long long)result->after[i].run),
+                                        "on", result->after[i].any ? "any" : "ok"));
+    return list;
+}
+
+static json_t *plan_json(const struct engine_plan *plan)
+{
+    return json_pack("{s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:f, s:I}", "parameters_encoder",
+                     (json_int_t)plan->parameters_encoder, "parameters_predictor",
+                     (json_int_t)plan->parameters_predictor, "bytes_parameters",
+                     (json_int_t)plan->bytes_parameters, "bytes_optimizer",
+                     (json_int_t)plan->bytes_optimizer, "bytes_activations",
+                     (json_int_t)plan->bytes_activations, "bytes_input",
+                     (json_int_t)plan->bytes_input, "bytes_total", (json_int_t)plan->bytes_total,
+                     "bytes_checkpoint", (json_int_t)plan->bytes_checkpoint, "flop_per_image",
+                     isfinite(plan->flop_per_image) ? plan->flop_per_image : 0.0, "steps",
+                     (json_int_t)plan->steps);
+}
+
+/* Without the dataset's index its size is unknown: memory and work do not depend on it, and steps are
+ * left out unless the parameters fix them. */
+static void make_plan(struct submit_result *result)
+{
+    result->images =
+        result->spec.data.limit ? result->spec.data.limit : result->spec.optimizer.batch;
+    if (engine_plan(&result->spec, result->images, &result->plan, NULL) != IJ_OK) {
+        result->plan_json = json_null();
+        return;
+    }
+    result->plan_json = plan_json(&result->plan);
+    if (!result->spec.data.limit)
+        json_object_del(result->plan_json, "steps");
+}
+
+static enum ij_status resolve(const json_t *body, struct submit_result *result,
+                              struct ij_err *reterr_err)
+{
+    json_t *tags = json_object_get(body, "tags"), *notes = json_object_get(body, "notes");
+    result->resolved = json_pack("{s:s, s:s, s:o, s:I, s:o, s:o, s:s, s:b}", "kind",
+                                 params_kind_name(result->kind), "name", result->name, "params",
+                                 params_to_json(result->kind, &result->spec), "priority",
+                                 (json_int_t)result->priority, "after", after_json(result), "tags",
+                                 tags ? json_incref(tags) : json_array(), "notes",
+                                 notes ? json_string_value(notes) : "", "hold", result->hold);
+    make_plan(result);
+    if (!result->resolved || !result->plan_json) {
+        submit_result_done(result);
+        return IJ_ERR(reterr_err, IJ_NO_MEMORY, "no memory for the submission");
+    }
+    return IJ_OK;
+}
+
+enum ij_status submit_check(const json_t *body, const struct submit_lookup *lookup,
+                            struct submit_result *ret_result, json_t *errors,
+                            struct ij_err *reterr_err)
+{
+    struct problems problems = {.errors = errors, .err = reterr_err};
+    mem_auto struct submit_result *result = mem_new(struct submit_result);
+    if (!result)
+        return IJ_ERR(reterr_err, IJ_NO_MEMORY, "no memory for the submission");
+    if (!json_is_object(body)) {
+        problem(&problems, "", "a submission is a JSON object");
+        return problems.status;
+    }
+    check_keys(body, &problems);
+    bool kind_known = check_kind(body, result, &problems);
+    if (kind_known)
+        snprintf(result->name, sizeof(result->name), "%s", params_kind_name(result->kind));
+    check_name(body, result, &problems);
+    check_priority(body, result, &problems);
+    check_tags(body, &problems);
+    check_notes(body, &problems);
+    check_hold(body, result, &problems);
+    check_after(body, lookup, result, &problems);
+    if (kind_known)
+        check_params(body, result, &problems);
+    check_checkpoint(lookup, result, &problems);
+    if (problems.status != IJ_OK)
+        return problems.status;
+    IJ_TRY(resolve(body, result, reterr_err));
+    *ret_result = *result;
+    return IJ_OK;
+}
+
+void submit_result_done(struct submit_result *result)
+{
+    json_decref(result->resolved);
+    json_decref(result->plan_json);
+    result->resolved = result->plan_json = NULL;
+}
