@@ -90,6 +90,10 @@ const struct param_row params_rows[] = {
         "Predictor heads; 0: as many as the encoder."),
     ROW("init_std", "Model", DOUBLE, model.init_std, ALL, 1e-6, 1, "", "0.02",
         "Deviation of the initial weights."),
+    ROW("patch_init_std", "Model", DOUBLE, model.patch_init_std, ALL, 0, 10, "", "0",
+        "Deviation of the patch embedding's initial weights; 0: init_std. With small patches 0.02 "
+        "leaves the pixels far below the position table, and targets are almost all position: "
+        "1/sqrt(3 patch^2) gives both the same size."),
     ROW("init_rescale", "Model", BOOL, model.init_rescale, ALL, 0, 1, "", "false",
         "Divide the output weights of block i by sqrt(2i). Published runs, in effect, did not."),
     /* ---- Masks ---- */

@@ -49,6 +49,7 @@ struct engine_model {
     uint32_t pred_width, pred_depth, pred_heads; /* pred_heads 0 = heads */
     bool init_rescale;                           /* divide proj and fc2 of block i by sqrt(2 i) */
     double init_std;
+    double patch_init_std;                       /* of the patch embedding; 0 = init_std */
 };
 
 struct engine_masks {

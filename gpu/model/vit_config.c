@@ -12,6 +12,7 @@ struct vit_config vit_config_from_spec(const struct engine_spec *spec)
         .loss = spec->loss == ENGINE_L2 ? LOSS_L2 : LOSS_SMOOTH_L1,
         .type = spec->precision == ENGINE_BFLOAT16 ? TENSOR_BF16 : TENSOR_F32,
         .init_std = m->init_std,
+        .patch_init_std = m->patch_init_std > 0 ? m->patch_init_std : m->init_std,
         .init_rescale = m->init_rescale,
     };
     c.patches = c.grid * c.grid;

@@ -29,7 +29,7 @@ struct vit_config {
     enum loss_kind loss;
     enum tensor_type type; /* of activations and weights in matrix products */
     float mean[3], std[3]; /* of pixels scaled to 0..1 */
-    double init_std;
+    double init_std, patch_init_std;
     bool init_rescale;
 };
 

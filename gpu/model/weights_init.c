@@ -10,7 +10,8 @@ static void fill_normal(const struct layout_tensor *t, const struct vit_config *
                         uint64_t seed, uint64_t index, float *ret_values)
 {
     struct rng rng;
-    double deviation = config->init_std;
+    bool is_patch = strcmp(t->name, "encoder.patch_embed.proj.weight") == 0;
+    double deviation = is_patch ? config->patch_init_std : config->init_std;
     if (config->init_rescale && t->rescale > 0)
         deviation /= sqrt(2.0 * (double)t->rescale);
     rng_init(&rng, seed, RNG_INIT_WEIGHTS, 0, index);
