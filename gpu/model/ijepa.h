@@ -1,0 +1,86 @@
+/*
+ * The whole model: context encoder, target encoder, predictor and loss, for one micro-batch.
+ *
+ *   ijepa_load      pixels and masks to the device
+ *   ijepa_target    target encoder over all patches, second layer norm, rows of the target blocks
+ *   ijepa_predict   context encoder over the kept patches, predictor
+ *   ijepa_loss      loss, cosine and the gradient of the prediction
+ *   ijepa_backward  gradients of encoder and predictor
+ *
+ * Called in this order. All memory is one allocation, planned for the largest batch: the target
+ * encoder's buffers and the backward pass's scratch share a place, as they are never alive
+ * together. No call after ijepa_new allocates. Weights and gradients belong to the caller. One
+ * thread.
+ */
+#ifndef GPU_MODEL_IJEPA_H
+#define GPU_MODEL_IJEPA_H
+
+#include "gpu/model/encoder.h"
+#include "gpu/model/encoder_infer.h"
+#include "gpu/model/masks.h"
+#include "gpu/model/predictor.h"
+
+struct ijepa; /* borrows backend, config and layout */
+
+/* One micro-batch in host memory, borrowed for ijepa_load. */
+struct ijepa_batch {
+    const void
+        *pixels; /* of the type given to ijepa_new: (B, crop, crop, 3) or (B, 3, crop, crop) */
+    int64_t images, context_count, target_count;
+    const int32_t *context; /* (B, context_count) */
+    const int32_t *targets; /* (M, B, target_count) */
+};
+
+struct ijepa_loss {
+    float loss, cosine;    /* cosine: mean over target tokens of that of prediction and target */
+    float nonfinite_share; /* of the predicted values */
+};
+
+/* Device memory by part, in bytes. */
+struct ijepa_bytes {
+    uint64_t activations, input;
+};
+IJ_MUST_USE enum ij_status ijepa_measure(const struct vit_config *config,
+                                         const struct predictor_limits *limits,
+                                         enum tensor_type pixels, struct ijepa_bytes *ret_bytes,
+                                         struct ij_err *reterr_err);
+
+/* The largest batch that the masks of a run can bring. */
+struct predictor_limits ijepa_limits(const struct mask_sizes_rules *rules, uint32_t images);
+
+/* IJ_UNSUPPORTED: the backend lacks an operation for config->type. */
+IJ_MUST_USE enum ij_status ijepa_new(struct backend *backend, const struct vit_config *config,
+                                     const struct layout *layout,
+                                     const struct predictor_limits *limits, enum tensor_type pixels,
+                                     struct ijepa **ret_ijepa, struct ij_err *reterr_err);
+void ijepa_free(struct ijepa *ijepa); /* NULL is fine */
+
+IJ_MUST_USE enum ij_status ijepa_load(struct ijepa *ijepa, const struct ijepa_batch *batch,
+                                      struct ij_err *reterr_err);
+/* `target`: the target encoder's weights (the encoder's part of the layout). */
+IJ_MUST_USE enum ij_status ijepa_target(struct ijepa *ijepa, const struct block_arena *target,
+                                        struct ij_err *reterr_err);
+IJ_MUST_USE enum ij_status ijepa_predict(struct ijepa *ijepa, const struct block_arena *arena,
+                                         struct ij_err *reterr_err);
+/* `gradient_scale`: 1 / micro-batches per optimiser step. Waits for the device. */
+IJ_MUST_USE enum ij_status ijepa_loss(struct ijepa *ijepa, float gradient_scale,
+                                      struct ijepa_loss *ret_loss, struct ij_err *reterr_err);
+IJ_MUST_USE enum ij_status ijepa_backward(struct ijepa *ijepa, const struct block_arena *arena,
+                                          struct ij_err *reterr_err);
+
+/* ---- For comparison with reference values: copies to host memory, float32 ----------------------- */
+
+/* Target encoder over all tokens, final norm included: (B, patches, D). */
+IJ_MUST_USE enum ij_status ijepa_copy_target_features(struct ijepa *ijepa,
+                                                      const struct block_arena *target,
+                                                      float *ret_values, struct ij_err *reterr_err);
+/* (B, context_count, D) after ijepa_predict. */
+IJ_MUST_USE enum ij_status ijepa_copy_context_features(struct ijepa *ijepa, float *ret_values,
+                                                       struct ij_err *reterr_err);
+/* (M * B, target_count, D) after ijepa_predict and ijepa_target. */
+IJ_MUST_USE enum ij_status ijepa_copy_prediction(struct ijepa *ijepa, float *ret_values,
+                                                 struct ij_err *reterr_err);
+IJ_MUST_USE enum ij_status ijepa_copy_target(struct ijepa *ijepa, float *ret_values,
+                                             struct ij_err *reterr_err);
+
+#endif
