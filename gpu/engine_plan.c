@@ -1,0 +1,75 @@
+/* Memory, work and steps before a run starts. Part of the engine's questions: no backend. */
+#include <string.h>
+
+#include "gpu/engine.h"
+#include "gpu/model/flops.h"
+#include "gpu/model/ijepa.h"
+#include "gpu/model/schedule.h"
+
+#define FLOAT_BYTES 4u
+#define BF16_BYTES  2u
+
+/* Parameters with their moving average and gradients; both moments. */
+static void plan_arenas(const struct layout *layout, bool bf16, struct engine_plan *plan)
+{
+    uint64_t all = (uint64_t)layout->floats, encoder = (uint64_t)layout->encoder_floats;
+    uint64_t trained = layout->parameters_encoder + layout->parameters_predictor;
+    plan->parameters_encoder = layout->parameters_encoder;
+    plan->parameters_predictor = layout->parameters_predictor;
+    plan->bytes_parameters = (2 * all + encoder) * FLOAT_BYTES;
+    if (bf16)
+        plan->bytes_parameters += (all + encoder) * BF16_BYTES;
+    plan->bytes_optimizer = 2 * all * FLOAT_BYTES;
+    /* Parameters, target encoder and two moments. */
+    plan->bytes_checkpoint = (3 * trained + layout->parameters_encoder) * FLOAT_BYTES;
+}
+
+static enum ij_status plan_pretrain(const struct engine_spec *spec, const struct vit_config *config,
+                                    uint64_t images, struct engine_plan *plan,
+                                    struct ij_err *reterr_err)
+{
+    struct mask_sizes_rules rules = mask_sizes_from_spec(spec);
+    struct predictor_limits limits = ijepa_limits(&rules, spec->optimizer.batch);
+    struct ijepa_bytes bytes;
+    IJ_TRY(ijepa_measure(config, &limits, TENSOR_U8, &bytes, reterr_err));
+    plan->bytes_activations = bytes.activations;
+    plan->bytes_input = bytes.input;
+    uint64_t per_epoch = schedule_steps_per_epoch(&spec->optimizer, images);
+    plan->steps = per_epoch ? schedule_new(&spec->optimizer, per_epoch).steps : 0;
+    return flops_expected(config, &rules, spec->optimizer.batch, &plan->flop_per_image, reterr_err);
+}
+
+/* Evaluation only runs the encoder forward. */
+static void plan_evaluation(const struct engine_spec *spec, const struct vit_config *config,
+                            struct engine_plan *plan)
+{
+    uint64_t pixels = (uint64_t)spec->eval.batch * (uint64_t)(config->crop * config->crop) * 3;
+    struct encoder_infer infer;
+    struct carve carve = {.base = NULL};
+    encoder_infer_carve(&infer, &carve, config, spec->eval.batch);
+    plan->bytes_parameters = plan->parameters_encoder * FLOAT_BYTES;
+    plan->bytes_optimizer = plan->bytes_checkpoint = 0;
+    plan->bytes_activations = carve.peak;
+    plan->bytes_input = pixels;
+}
+
+enum ij_status engine_plan(const struct engine_spec *spec, uint64_t images,
+                           struct engine_plan *ret_plan, struct ij_err *reterr_err)
+{
+    IJ_TRY(engine_check(spec, reterr_err));
+    struct vit_config config = vit_config_from_spec(spec);
+    struct engine_plan plan;
+    struct layout layout;
+    memset(&plan, 0, sizeof plan);
+    IJ_TRY(layout_init(&layout, &config, reterr_err));
+    plan_arenas(&layout, config.type == TENSOR_BF16, &plan);
+    layout_done(&layout);
+    if (spec->kind == ENGINE_PRETRAIN)
+        IJ_TRY(plan_pretrain(spec, &config, images, &plan, reterr_err));
+    else
+        plan_evaluation(spec, &config, &plan);
+    plan.bytes_total =
+        plan.bytes_parameters + plan.bytes_optimizer + plan.bytes_activations + plan.bytes_input;
+    *ret_plan = plan;
+    return IJ_OK;
+}
