@@ -209,7 +209,7 @@ static bool host_head_backward_block(const struct host_head *head, int64_t at, i
 static bool host_head_backward(const struct host_head *head)
 {
     size_t row_bytes = (size_t)head->dim * sizeof(float);
-    for (int64_t row = 0; row < head->query_start; row++)
+    for (int64_t row = 0; row < head->query_start && row < head->length; row++)
         memset(head->dq + row * head->stride, 0, row_bytes);
     for (int64_t row = 0; head->query_start >= head->length && row < head->length; row++) {
         memset(head->dk + row * head->stride, 0, row_bytes);
