@@ -1,0 +1,134 @@
+/* See image_maker.h. */
+#include "gpu/data/image_maker.h"
+
+#include "base/clock.h"
+#include "base/mem.h"
+#include "base/rng.h"
+#include "gpu/data/crop.h"
+#include "gpu/data/image_reader.h"
+#include "gpu/data/resize.h"
+
+#define SUBSTITUTES_MAX 1000
+
+struct image_maker {
+    const struct dataset *dataset;
+    const struct loader_options *options;
+    struct bad_images *bad;
+    struct image_reader *reader;
+    struct resizer *resizer;
+    struct dataset_buffer bytes;
+};
+
+enum ij_status image_maker_new(const struct dataset *dataset, const struct loader_options *options,
+                               struct bad_images *bad, struct image_maker **ret_maker,
+                               struct ij_err *reterr_err)
+{
+    struct image_maker *maker = mem_new(struct image_maker);
+    if (!maker)
+        return IJ_ERR(reterr_err, IJ_NO_MEMORY, "no memory for a loader thread");
+    maker->dataset = dataset;
+    maker->options = options;
+    maker->bad = bad;
+    enum ij_status status = image_reader_new(&maker->reader, reterr_err);
+    if (status == IJ_OK)
+        status = resize_new(&maker->resizer, reterr_err);
+    if (status != IJ_OK) {
+        image_maker_free(maker);
+        return status;
+    }
+    *ret_maker = maker;
+    return IJ_OK;
+}
+
+void image_maker_free(struct image_maker *maker)
+{
+    if (!maker)
+        return;
+    image_reader_free(maker->reader);
+    resize_free(maker->resizer);
+    mem_free(maker->bytes.data);
+    mem_free(maker);
+}
+
+/* What to cut out; the draws are keyed by the sample that was planned, whichever image is shown. */
+static struct crop_plan plan_crop(const struct loader_options *options,
+                                  const struct image_info *info, struct rng *rng, bool *ret_flip)
+{
+    struct crop_plan plan;
+    if (options->view == LOADER_CENTER_CROP) {
+        plan = crop_center(info->width, info->height, options->crop);
+    } else if (options->view == LOADER_STRETCH) {
+        plan = crop_stretch(info->width, info->height, options->crop);
+    } else {
+        struct image_box box =
+            crop_random_box(info->width, info->height, options->scale, options->ratio, rng);
+        plan = crop_of_box(&box, options->crop);
+    }
+    *ret_flip = options->flip && rng_below(rng, 2) == 1;
+    return plan;
+}
+
+static int64_t lap(int64_t *since_ns)
+{
+    int64_t now = clock_monotonic_ns(), spent = now - *since_ns;
+    *since_ns = now;
+    return spent;
+}
+
+static enum ij_status decode(struct image_maker *maker, struct rng *rng, uint8_t *pixels,
+                             struct image_maker_times *times, struct ij_err *reterr_err)
+{
+    struct image_info info;
+    struct image_strip strip;
+    bool flip;
+    int64_t since = clock_monotonic_ns();
+    IJ_TRY(
+        image_reader_open(maker->reader, maker->bytes.data, maker->bytes.size, &info, reterr_err));
+    struct crop_plan plan = plan_crop(maker->options, &info, rng, &flip);
+    IJ_TRY(resize_start(maker->resizer, &plan.x, &plan.y, plan.filter, flip, pixels, reterr_err));
+    times->resize_ns += lap(&since);
+    IJ_TRY(image_reader_start(maker->reader, &plan.box, reterr_err));
+    for (uint32_t row = 0; row < plan.box.height; row += strip.count) {
+        IJ_TRY(image_reader_rows(maker->reader, &strip, reterr_err));
+        times->decode_ns += lap(&since);
+        resize_feed(maker->resizer, strip.pixels, strip.stride, strip.count);
+        times->resize_ns += lap(&since);
+    }
+    return IJ_OK;
+}
+
+static enum ij_status make_one(struct image_maker *maker, uint64_t epoch, uint64_t planned,
+                               uint64_t shown, uint8_t *pixels, struct image_maker_times *times,
+                               struct ij_err *reterr_err)
+{
+    struct rng rng;
+    int64_t since = clock_monotonic_ns();
+    IJ_TRY(dataset_read(maker->dataset, shown, &maker->bytes, reterr_err));
+    times->read_ns += lap(&since);
+    rng_init(&rng, maker->options->seed, RNG_CROP, epoch, planned);
+    enum ij_status status = decode(maker, &rng, pixels, times, reterr_err);
+    image_reader_close(maker->reader);
+    return status;
+}
+
+enum ij_status image_maker_make(struct image_maker *maker, uint64_t epoch, uint64_t sample,
+                                uint8_t *pixels, uint64_t *ret_shown,
+                                struct image_maker_times *times, struct ij_err *reterr_err)
+{
+    struct rng rng;
+    uint32_t count = (uint32_t)dataset_count(maker->dataset);
+    uint64_t shown = sample;
+    rng_init(&rng, maker->options->seed, RNG_SUBSTITUTE, epoch, sample);
+    for (int i = 0; i < SUBSTITUTES_MAX; i++, shown = rng_below(&rng, count)) {
+        struct ij_err cause = IJ_ERR_INIT;
+        enum ij_status status = make_one(maker, epoch, sample, shown, pixels, times, &cause);
+        if (status == IJ_OK) {
+            *ret_shown = shown;
+            return IJ_OK;
+        }
+        if (status == IJ_NO_MEMORY)
+            return IJ_ERR(reterr_err, IJ_NO_MEMORY, "%s", cause.text);
+        IJ_TRY(bad_images_add(maker->bad, shown, cause.text, reterr_err));
+    }
+    return bad_images_give_up(maker->bad, reterr_err);
+}
