@@ -1,0 +1,190 @@
+/* Arenas and one optimiser step. See trainer.h. */
+#include "gpu/train/trainer.h"
+
+#include <math.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "base/mem.h"
+#include "gpu/model/op_call.h"
+#include "gpu/model/weights_init.h"
+
+#define CLIP_EPS 1e-6 /* added to the norm, as torch.nn.utils.clip_grad_norm_ does */
+
+int64_t trainer_floats(const struct trainer *trainer, enum trainer_arena arena)
+{
+    return arena == TRAINER_TARGET ? trainer->layout.encoder_floats : trainer->layout.floats;
+}
+
+static enum ij_status allocate(struct trainer *t, struct ij_err *reterr_err)
+{
+    const struct ops *ops = t->backend->ops;
+    size_t sums = t->layout.count * sizeof(double);
+    for (int i = 0; i < TRAINER_ARENA_COUNT; i++) {
+        size_t bytes = (size_t)trainer_floats(t, (enum trainer_arena)i) * sizeof(float);
+        IJ_TRY(ops->allocate(t->backend, bytes, (void **)&t->arenas[i], reterr_err));
+        IJ_TRY(ops->clear(t->backend, t->arenas[i], bytes, reterr_err));
+    }
+    if (t->config.type == TENSOR_BF16) {
+        IJ_TRY(ops->allocate(t->backend, (size_t)t->layout.floats * sizeof(uint16_t),
+                             (void **)&t->parameter_bf16, reterr_err));
+        IJ_TRY(ops->allocate(t->backend, (size_t)t->layout.encoder_floats * sizeof(uint16_t),
+                             (void **)&t->target_bf16, reterr_err));
+    }
+    IJ_TRY(ops->allocate(t->backend, sums, (void **)&t->square_sums, reterr_err));
+    t->host_sums = mem_array(double, t->layout.count);
+    return t->host_sums ? IJ_OK : IJ_ERR(reterr_err, IJ_NO_MEMORY, "no memory for gradient norms");
+}
+
+enum ij_status trainer_new(struct backend *backend, const struct vit_config *config,
+                           const struct predictor_limits *limits, enum tensor_type pixels,
+                           struct trainer **ret_trainer, struct ij_err *reterr_err)
+{
+    enum ij_status status;
+    struct trainer *t = mem_new(struct trainer);
+    if (!t)
+        return IJ_ERR(reterr_err, IJ_NO_MEMORY, "no memory for a trainer");
+    t->backend = backend;
+    t->config = *config;
+    IJ_TRY_GOTO(status, layout_init(&t->layout, &t->config, reterr_err), out);
+    IJ_TRY_GOTO(status, allocate(t, reterr_err), out);
+    IJ_TRY_GOTO(status,
+                ijepa_new(backend, &t->config, &t->layout, limits, pixels, &t->ijepa, reterr_err),
+                out);
+    *ret_trainer = MEM_TAKE(t);
+out:
+    trainer_free(t);
+    return status;
+}
+
+void trainer_free(struct trainer *trainer)
+{
+    if (!trainer)
+        return;
+    const struct ops *ops = trainer->backend->ops;
+    ijepa_free(trainer->ijepa);
+    for (int i = 0; i < TRAINER_ARENA_COUNT; i++)
+        ops->release(trainer->backend, trainer->arenas[i]);
+    ops->release(trainer->backend, trainer->parameter_bf16);
+    ops->release(trainer->backend, trainer->target_bf16);
+    ops->release(trainer->backend, trainer->square_sums);
+    mem_free(trainer->host_sums);
+    layout_done(&trainer->layout);
+    mem_free(trainer);
+}
+
+enum ij_status trainer_write(struct trainer *trainer, enum trainer_arena arena, const float *values,
+                             struct ij_err *reterr_err)
+{
+    struct backend *backend = trainer->backend;
+    int64_t count = trainer_floats(trainer, arena);
+    uint16_t *copy = arena == TRAINER_PARAMETER ? trainer->parameter_bf16
+                     : arena == TRAINER_TARGET  ? trainer->target_bf16
+                                                : NULL;
+    IJ_TRY(backend->ops->upload(backend, trainer->arenas[arena], values,
+                                (size_t)count * sizeof(float), reterr_err));
+    if (copy)
+        OP_CALL(convert, .count = count, .x = tensor_f32(trainer->arenas[arena]),
+                .y = {copy, TENSOR_BF16});
+    return IJ_OK;
+}
+
+enum ij_status trainer_read(struct trainer *trainer, enum trainer_arena arena, float *ret_values,
+                            struct ij_err *reterr_err)
+{
+    size_t bytes = (size_t)trainer_floats(trainer, arena) * sizeof(float);
+    return trainer->backend->ops->download(trainer->backend, ret_values, trainer->arenas[arena],
+                                           bytes, reterr_err);
+}
+
+enum ij_status trainer_set_random(struct trainer *trainer, uint64_t seed, struct ij_err *reterr_err)
+{
+    struct backend *backend = trainer->backend;
+    size_t bytes = (size_t)trainer->layout.floats * sizeof(float);
+    mem_auto float *values = mem_array(float, (size_t)trainer->layout.floats);
+    if (!values)
+        return IJ_ERR(reterr_err, IJ_NO_MEMORY, "no memory for the initial weights");
+    weights_init_fill(&trainer->layout, &trainer->config, seed, values);
+    IJ_TRY(trainer_write(trainer, TRAINER_PARAMETER, values, reterr_err));
+    IJ_TRY(trainer_write(trainer, TRAINER_TARGET, values, reterr_err));
+    IJ_TRY(backend->ops->clear(backend, trainer->arenas[TRAINER_MOMENT1], bytes, reterr_err));
+    return backend->ops->clear(backend, trainer->arenas[TRAINER_MOMENT2], bytes, reterr_err);
+}
+
+struct block_arena trainer_weights(const struct trainer *trainer, bool accumulate)
+{
+    struct block_arena arena = {.parameter = trainer->arenas[TRAINER_PARAMETER],
+                                .parameter_bf16 = trainer->parameter_bf16,
+                                .gradient = trainer->arenas[TRAINER_GRADIENT],
+                                .accumulate = accumulate};
+    return arena;
+}
+
+struct block_arena trainer_target(const struct trainer *trainer)
+{
+    struct block_arena arena = {.parameter = trainer->arenas[TRAINER_TARGET],
+                                .parameter_bf16 = trainer->target_bf16};
+    return arena;
+}
+
+enum ij_status trainer_micro_batch(struct trainer *trainer, const struct ijepa_batch *batch,
+                                   uint32_t index, uint32_t count, struct ijepa_loss *ret_loss,
+                                   struct ij_err *reterr_err)
+{
+    struct block_arena weights = trainer_weights(trainer, index > 0);
+    struct block_arena target = trainer_target(trainer);
+    IJ_TRY(ijepa_load(trainer->ijepa, batch, reterr_err));
+    IJ_TRY(ijepa_target(trainer->ijepa, &target, reterr_err));
+    IJ_TRY(ijepa_predict(trainer->ijepa, &weights, reterr_err));
+    IJ_TRY(ijepa_loss(trainer->ijepa, 1.0f / (float)count, ret_loss, reterr_err));
+    return ijepa_backward(trainer->ijepa, &weights, reterr_err);
+}
+
+static bool in_block(const char *name, long long block)
+{
+    char prefix[LAYOUT_NAME_MAX];
+    int size = snprintf(prefix, sizeof prefix, "encoder.blocks.%lld.", block);
+    return strncmp(name, prefix, (size_t)size) == 0;
+}
+
+static enum ij_status measure_norms(struct trainer *t, struct trainer_norms *ret_norms,
+                                    struct ij_err *reterr_err)
+{
+    struct backend *backend = t->backend;
+    double all = 0, first = 0, last = 0;
+    OP_CALL(square_sums, .x = t->arenas[TRAINER_GRADIENT], .segments = t->layout.segments,
+            .segment_count = (int64_t)t->layout.count, .sums = t->square_sums);
+    IJ_TRY(backend->ops->download(backend, t->host_sums, t->square_sums,
+                                  t->layout.count * sizeof(double), reterr_err));
+    for (size_t i = 0; i < t->layout.count; i++) {
+        const char *name = t->layout.tensors[i].name;
+        all += t->host_sums[i];
+        first += in_block(name, 0) ? t->host_sums[i] : 0;
+        last += in_block(name, t->config.encoder.depth - 1) ? t->host_sums[i] : 0;
+    }
+    *ret_norms = (struct trainer_norms){sqrt(all), sqrt(first), sqrt(last)};
+    return IJ_OK;
+}
+
+enum ij_status trainer_update(struct trainer *trainer, const struct trainer_update *update,
+                              struct trainer_norms *ret_norms, struct ij_err *reterr_err)
+{
+    struct backend *backend = trainer->backend;
+    float **arenas = trainer->arenas;
+    IJ_TRY(measure_norms(trainer, ret_norms, reterr_err));
+    if (!isfinite(ret_norms->all))
+        return IJ_ERR(reterr_err, IJ_NONFINITE, "the gradient is not finite at step %llu",
+                      (unsigned long long)update->step);
+    double scale = 1;
+    if (update->clip > 0 && ret_norms->all > update->clip)
+        scale = update->clip / (ret_norms->all + CLIP_EPS);
+    OP_CALL(adamw_ema, .step = (int64_t)update->step, .lr = update->lr,
+            .weight_decay = update->weight_decay, .beta1 = update->beta1, .beta2 = update->beta2,
+            .eps = update->eps, .ema_momentum = update->ema_momentum, .gradient_scale = scale,
+            .segments = trainer->layout.segments, .segment_count = (int64_t)trainer->layout.count,
+            .parameter = arenas[TRAINER_PARAMETER], .gradient = arenas[TRAINER_GRADIENT],
+            .moment1 = arenas[TRAINER_MOMENT1], .moment2 = arenas[TRAINER_MOMENT2],
+            .ema = arenas[TRAINER_TARGET], .parameter_bf16 = trainer->parameter_bf16,
+            .ema_bf16 = trainer->target_bf16);
+    return IJ_OK;
+}
