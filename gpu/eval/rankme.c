@@ -1,0 +1,161 @@
+/* See rankme.h. Singular values come from the smaller Gram matrix; squaring them costs the digits
+ * below 1e-8 of the largest, which the 1e-7 in the definition hides. */
+#include "gpu/eval/rankme.h"
+
+#include <math.h>
+#include <string.h>
+
+#include "base/mem.h"
+#include "gpu/eval/eigen.h"
+
+/* gram (n, n) = z z' for few rows, z' z for few columns. */
+static void gram_of_rows(const float *z, size_t rows, size_t width, double *gram)
+{
+    for (size_t i = 0; i < rows; i++)
+        for (size_t j = 0; j <= i; j++) {
+            double sum = 0;
+            for (size_t d = 0; d < width; d++)
+                sum += (double)z[i * width + d] * z[j * width + d];
+            gram[i * rows + j] = gram[j * rows + i] = sum;
+        }
+}
+
+static void gram_of_columns(const float *z, size_t rows, size_t width, double *gram)
+{
+    for (size_t r = 0; r < rows; r++)
+        for (size_t i = 0; i < width; i++) {
+            double value = z[r * width + i];
+            for (size_t j = 0; j <= i; j++)
+                gram[i * width + j] += value * z[r * width + j];
+        }
+    for (size_t i = 0; i < width; i++)
+        for (size_t j = 0; j < i; j++)
+            gram[j * width + i] = gram[i * width + j];
+}
+
+static double entropy_rank(double *squares, size_t n)
+{
+    double sum = 0, entropy = 0;
+    for (size_t i = 0; i < n; i++) {
+        squares[i] = squares[i] > 0 ? sqrt(squares[i]) : 0;
+        sum += squares[i];
+    }
+    if (sum == 0)
+        return 0;
+    for (size_t i = 0; i < n; i++) {
+        double p = squares[i] / sum + 1e-7;
+        entropy -= p * log(p);
+    }
+    return exp(entropy);
+}
+
+enum ij_status rankme_compute(const float *z, size_t rows, int64_t width, double *ret_rank,
+                              struct ij_err *reterr_err)
+{
+    size_t columns = (size_t)width, n = rows < columns ? rows : columns;
+    if (n == 0)
+        return IJ_ERR(reterr_err, IJ_INVALID, "RankMe needs at least one feature");
+    mem_auto double *gram = mem_alloc_zero(n * n, sizeof(double));
+    mem_auto double *values = mem_array(double, n);
+    if (!gram || !values)
+        return IJ_ERR(reterr_err, IJ_NO_MEMORY, "no memory for RankMe of width %zu", columns);
+    if (rows < columns)
+        gram_of_rows(z, rows, columns, gram);
+    else
+        gram_of_columns(z, rows, columns, gram);
+    IJ_TRY(eigen_symmetric(gram, (int64_t)n, values, reterr_err));
+    *ret_rank = entropy_rank(values, n);
+    return IJ_OK;
+}
+
+/* sum over i != j of u_i . u_j = |sum of u|^2 - sum of |u_i|^2 for unit rows u. */
+double rankme_pair_cosine(const float *z, size_t rows, int64_t width)
+{
+    size_t columns = (size_t)width;
+    mem_auto double *total = mem_array(double, columns);
+    double own = 0, all = 0;
+    if (rows < 2 || !total)
+        return (double)NAN;
+    for (size_t r = 0; r < rows; r++) {
+        double square = 0;
+        for (size_t d = 0; d < columns; d++)
+            square += (double)z[r * columns + d] * z[r * columns + d];
+        if (square == 0)
+            continue;
+        own += 1;
+        for (size_t d = 0; d < columns; d++)
+            total[d] += z[r * columns + d] / sqrt(square);
+    }
+    for (size_t d = 0; d < columns; d++)
+        all += total[d] * total[d];
+    return (all - own) / ((double)rows * (double)(rows - 1));
+}
+
+/* ---- Spread ------------------------------------------------------------------------------------ */
+
+enum ij_status rankme_spread_init(struct rankme_spread *spread, int64_t width,
+                                  struct ij_err *reterr_err)
+{
+    *spread = (struct rankme_spread){.width = width};
+    spread->mean = mem_array(double, (size_t)width);
+    spread->square = mem_array(double, (size_t)width);
+    if (spread->mean && spread->square)
+        return IJ_OK;
+    rankme_spread_done(spread);
+    return IJ_ERR(reterr_err, IJ_NO_MEMORY, "no memory for %lld dimensions", (long long)width);
+}
+
+void rankme_spread_done(struct rankme_spread *spread)
+{
+    mem_free(spread->mean);
+    mem_free(spread->square);
+    *spread = (struct rankme_spread){.width = 0};
+}
+
+void rankme_spread_clear(struct rankme_spread *spread)
+{
+    spread->count = 0;
+    memset(spread->mean, 0, (size_t)spread->width * sizeof(double));
+    memset(spread->square, 0, (size_t)spread->width * sizeof(double));
+}
+
+/* Shift and scale that a layer norm without weights gives this row. */
+static void row_norm(const float *x, int64_t width, double eps, double *ret_mean, double *ret_scale)
+{
+    double mean = 0, square = 0;
+    for (int64_t d = 0; d < width; d++)
+        mean += x[d];
+    mean /= (double)width;
+    for (int64_t d = 0; d < width; d++)
+        square += (x[d] - mean) * (x[d] - mean);
+    *ret_mean = mean;
+    *ret_scale = 1 / sqrt(square / (double)width + eps);
+}
+
+void rankme_spread_add(struct rankme_spread *spread, const float *rows, size_t count, double eps)
+{
+    for (size_t r = 0; r < count; r++) {
+        const float *x = rows + r * (size_t)spread->width;
+        double mean = 0, scale = 1;
+        if (eps >= 0)
+            row_norm(x, spread->width, eps, &mean, &scale);
+        double share = 1 / (double)++spread->count;
+        for (int64_t d = 0; d < spread->width; d++) {
+            double value = (x[d] - mean) * scale, delta = value - spread->mean[d];
+            spread->mean[d] += delta * share;
+            spread->square[d] += delta * (value - spread->mean[d]);
+        }
+    }
+}
+
+void rankme_spread_result(const struct rankme_spread *spread, double *ret_mean, double *ret_min)
+{
+    double sum = 0, least = (double)INFINITY;
+    for (int64_t d = 0; d < spread->width; d++) {
+        double deviation = sqrt(spread->square[d] / (double)spread->count);
+        sum += deviation;
+        least = fmin(least, deviation);
+    }
+    *ret_mean = sum / (double)spread->width;
+    *ret_min = least;
+}

@@ -1,0 +1,38 @@
+/*
+ * Figures that show a representation collapsing, computed on the host in double.
+ */
+#ifndef GPU_EVAL_RANKME_H
+#define GPU_EVAL_RANKME_H
+
+#include <stddef.h>
+#include <stdint.h>
+
+#include "base/status.h"
+
+/* RankMe of z (rows, width): exp(-sum p log p), p = s / sum(s) + 1e-7 over the min(rows, width)
+ * singular values s (Garrido et al., ICML 2023, eq. 1). 1: all rows on a line; min(rows, width): all
+ * directions equally strong. 0 for a matrix of zeros. */
+IJ_MUST_USE enum ij_status rankme_compute(const float *z, size_t rows, int64_t width,
+                                          double *ret_rank, struct ij_err *reterr_err);
+
+/* Mean cosine over all pairs of different rows; NaN for fewer than two rows. Zero rows count as
+ * cosine 0. */
+double rankme_pair_cosine(const float *z, size_t rows, int64_t width);
+
+/* Per-dimension standard deviation, one row after another (Welford). */
+struct rankme_spread {
+    int64_t width;
+    uint64_t count;
+    double *mean, *square; /* (width) owned */
+};
+IJ_MUST_USE enum ij_status rankme_spread_init(struct rankme_spread *spread, int64_t width,
+                                              struct ij_err *reterr_err);
+void rankme_spread_done(struct rankme_spread *spread);
+void rankme_spread_clear(struct rankme_spread *spread);
+/* With `eps` >= 0 each row is first normalised to mean 0 and variance 1 as a layer norm without
+ * weights does; negative: rows as they are. */
+void rankme_spread_add(struct rankme_spread *spread, const float *rows, size_t count, double eps);
+/* Mean and minimum over dimensions of the standard deviation (divisor: count). */
+void rankme_spread_result(const struct rankme_spread *spread, double *ret_mean, double *ret_min);
+
+#endif
