@@ -1,0 +1,227 @@
+/* See monitor.h. */
+#include "gpu/eval/monitor.h"
+
+#include <math.h>
+#include <string.h>
+
+#include "base/mem.h"
+#include "base/rng.h"
+#include "gpu/data/dataset.h"
+#include "gpu/data/loader.h"
+#include "gpu/eval/knn.h"
+#include "gpu/eval/rankme.h"
+#include "gpu/model/frozen.h"
+
+#define BATCH_IMAGES    32
+#define KNN_NEIGHBORS   20
+#define KNN_TEMPERATURE 0.07
+#define METRICS_MAX     5
+
+/* Decoded images of one half. */
+struct half {
+    size_t count;
+    uint8_t *pixels; /* (count, crop, crop, 3) */
+    int32_t *labels;
+};
+
+struct monitor {
+    struct backend *backend; /* borrowed */
+    struct vit_config config;
+    struct frozen *frozen;
+    struct half train, eval;
+    size_t classes;  /* 0: no labels, or nothing to classify */
+    float *features; /* (train.count + eval.count, width), the training half first */
+    float *tokens;   /* (BATCH_IMAGES, patches, width) */
+    struct rankme_spread spread;
+};
+
+/* ---- The fixed images -------------------------------------------------------------------------- */
+
+static size_t image_bytes(const struct vit_config *config)
+{
+    return (size_t)(config->crop * config->crop * 3);
+}
+
+static enum ij_status fill_half(struct half *half, struct loader *loader, size_t bytes,
+                                struct ij_err *reterr_err)
+{
+    size_t filled = 0;
+    while (filled < half->count) {
+        const struct loader_batch *batch = NULL;
+        IJ_TRY(loader_next(loader, &batch, reterr_err));
+        size_t left = half->count - filled, n = batch->count < left ? batch->count : left;
+        memcpy(half->pixels + filled * bytes, batch->pixels, n * bytes);
+        memcpy(half->labels + filled, batch->labels, n * sizeof *half->labels);
+        loader_release(loader);
+        filled += n;
+    }
+    return IJ_OK;
+}
+
+/* The first `wanted` images of a shuffle whose seed comes from (seed, RNG_SUBSET, split). */
+static enum ij_status load_half(struct half *half, const struct engine_spec *spec,
+                                const struct dataset *dataset, enum dataset_split split,
+                                size_t wanted, size_t bytes, struct ij_err *reterr_err)
+{
+    struct loader_options options = loader_options_eval(&spec->data, dataset);
+    struct loader *loader = NULL;
+    struct rng rng;
+    rng_init(&rng, spec->seed, RNG_SUBSET, 1, split);
+    options.seed = rng_u64(&rng);
+    options.shuffle = true;
+    options.batch = BATCH_IMAGES;
+    half->count = dataset_count(dataset) < wanted ? dataset_count(dataset) : wanted;
+    half->pixels = mem_alloc_zero(half->count, bytes);
+    half->labels = mem_array(int32_t, half->count);
+    if (!half->pixels || !half->labels)
+        return IJ_ERR(reterr_err, IJ_NO_MEMORY, "no memory for %zu images to watch", half->count);
+    IJ_TRY(loader_new(dataset, &options, &loader, reterr_err));
+    enum ij_status status = fill_half(half, loader, bytes, reterr_err);
+    loader_free(loader);
+    return status;
+}
+
+static enum ij_status load_split(struct monitor *monitor, const struct engine_spec *spec,
+                                 enum dataset_split split, struct half *half,
+                                 struct ij_err *reterr_err)
+{
+    struct dataset *dataset = NULL;
+    size_t wanted = (spec->monitor.eval_images + 1) / 2;
+    enum ij_status status = dataset_open(&spec->data, split, &dataset, reterr_err);
+    if (status == IJ_DATA && split == DATASET_EVAL && spec->data.eval_path[0] == '\0')
+        return IJ_OK; /* too few images for a held-out half: watched without it */
+    IJ_TRY(status);
+    monitor->classes = dataset_class_count(dataset);
+    status =
+        load_half(half, spec, dataset, split, wanted, image_bytes(&monitor->config), reterr_err);
+    dataset_free(dataset);
+    return status;
+}
+
+/* ---- Life -------------------------------------------------------------------------------------- */
+
+static enum ij_status prepare(struct monitor *monitor, const struct engine_spec *spec,
+                              struct ij_err *reterr_err)
+{
+    int64_t width = monitor->config.encoder.width;
+    IJ_TRY(load_split(monitor, spec, DATASET_TRAIN, &monitor->train, reterr_err));
+    IJ_TRY(load_split(monitor, spec, DATASET_EVAL, &monitor->eval, reterr_err));
+    if (monitor->eval.count == 0)
+        monitor->classes = 0;
+    IJ_TRY(rankme_spread_init(&monitor->spread, width, reterr_err));
+    monitor->features =
+        mem_alloc_zero(monitor->train.count + monitor->eval.count, (size_t)width * sizeof(float));
+    monitor->tokens = mem_array(float, (size_t)(BATCH_IMAGES * monitor->config.patches * width));
+    if (!monitor->features || !monitor->tokens)
+        return IJ_ERR(reterr_err, IJ_NO_MEMORY, "no memory for the features to watch");
+    return frozen_new(monitor->backend, &monitor->config, BATCH_IMAGES, &monitor->frozen,
+                      reterr_err);
+}
+
+enum ij_status monitor_new(struct backend *backend, const struct vit_config *config,
+                           const struct engine_spec *spec, struct monitor **ret_monitor,
+                           struct ij_err *reterr_err)
+{
+    struct monitor *monitor = mem_new(struct monitor);
+    if (!monitor)
+        return IJ_ERR(reterr_err, IJ_NO_MEMORY, "no memory for the monitor");
+    monitor->backend = backend;
+    monitor->config = *config;
+    enum ij_status status = prepare(monitor, spec, reterr_err);
+    if (status != IJ_OK) {
+        monitor_free(monitor);
+        return status;
+    }
+    *ret_monitor = monitor;
+    return IJ_OK;
+}
+
+static void half_done(struct half *half)
+{
+    mem_free(half->pixels);
+    mem_free(half->labels);
+}
+
+void monitor_free(struct monitor *monitor)
+{
+    if (!monitor)
+        return;
+    frozen_free(monitor->frozen);
+    half_done(&monitor->train);
+    half_done(&monitor->eval);
+    rankme_spread_done(&monitor->spread);
+    mem_free(monitor->features);
+    mem_free(monitor->tokens);
+    mem_free(monitor);
+}
+
+/* ---- A check ----------------------------------------------------------------------------------- */
+
+/* Features of one half to `features`; its tokens go into the spread. */
+static enum ij_status encode_half(struct monitor *monitor, const struct half *half, float *features,
+                                  struct ij_err *reterr_err)
+{
+    const struct vit_config *config = &monitor->config;
+    for (size_t first = 0; first < half->count; first += BATCH_IMAGES) {
+        size_t left = half->count - first, n = left < BATCH_IMAGES ? left : BATCH_IMAGES;
+        IJ_TRY(frozen_features(monitor->frozen, half->pixels + first * image_bytes(config),
+                               (int64_t)n, features + first * (size_t)config->encoder.width, NULL,
+                               monitor->tokens, reterr_err));
+        rankme_spread_add(&monitor->spread, monitor->tokens, n * (size_t)config->patches,
+                          (double)VIT_CONFIG_TARGET_EPS);
+    }
+    return IJ_OK;
+}
+
+static enum ij_status measure(struct monitor *monitor, struct monitor_result *result,
+                              struct ij_err *reterr_err)
+{
+    int64_t width = monitor->config.encoder.width;
+    size_t train = monitor->train.count, all = train + monitor->eval.count;
+    float *eval_features = monitor->features + train * (size_t)width;
+    rankme_spread_clear(&monitor->spread);
+    IJ_TRY(encode_half(monitor, &monitor->train, monitor->features, reterr_err));
+    IJ_TRY(encode_half(monitor, &monitor->eval, eval_features, reterr_err));
+    *result = (struct monitor_result){.knn_top1 = (double)NAN,
+                                      .images_train = (uint32_t)train,
+                                      .images_eval = (uint32_t)monitor->eval.count};
+    rankme_spread_result(&monitor->spread, &result->target_std, &result->target_std_min);
+    result->pair_cos = rankme_pair_cosine(monitor->features, all, width);
+    IJ_TRY(rankme_compute(monitor->features, all, width, &result->rankme, reterr_err));
+    if (monitor->classes == 0)
+        return IJ_OK;
+    const struct knn_options options = {KNN_NEIGHBORS, KNN_TEMPERATURE, monitor->classes};
+    const struct knn_set bank = {monitor->features, monitor->train.labels, train};
+    const struct knn_set query = {eval_features, monitor->eval.labels, monitor->eval.count};
+    return knn_top1(monitor->backend, &options, width, &bank, &query, &result->knn_top1,
+                    reterr_err);
+}
+
+static enum ij_status emit(const struct engine_sink *sink, uint64_t step,
+                           const struct monitor_result *result, struct ij_err *reterr_err)
+{
+    static const char *const keys[METRICS_MAX] = {
+        "ssl/rankme", "ssl/target_std", "ssl/target_std_min", "ssl/pair_cos", "probe/knn_top1"};
+    const float values[METRICS_MAX] = {(float)result->rankme, (float)result->target_std,
+                                       (float)result->target_std_min, (float)result->pair_cos,
+                                       (float)result->knn_top1};
+    size_t count = isnan(result->knn_top1) ? METRICS_MAX - 1 : METRICS_MAX;
+    if (!sink || !sink->metrics)
+        return IJ_OK;
+    enum ij_status status = sink->metrics(sink->user, "ssl", step, keys, values, count);
+    return status == IJ_OK ? IJ_OK : IJ_ERR(reterr_err, status, "the host refused a metrics frame");
+}
+
+enum ij_status monitor_check(struct monitor *monitor, const float *target_parameter,
+                             const uint16_t *target_parameter_bf16, uint64_t step,
+                             const struct engine_sink *sink, struct monitor_result *ret_result,
+                             struct ij_err *reterr_err)
+{
+    struct monitor_result result;
+    frozen_set_borrowed(monitor->frozen, target_parameter, target_parameter_bf16);
+    IJ_TRY(measure(monitor, &result, reterr_err));
+    IJ_TRY(emit(sink, step, &result, reterr_err));
+    if (ret_result)
+        *ret_result = result;
+    return IJ_OK;
+}
