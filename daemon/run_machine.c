@@ -17,8 +17,8 @@ static const uint32_t arrows[RUN_STATE_COUNT] = {
                            TO(FAILED) | TO(QUARANTINED) | TO(SUCCEEDED) | TO(PAUSED) | TO(CANCELED),
     [RUN_STATE_RUNNING] = TO(PAUSING) | TO(STOPPING) | TO(BACKOFF) | TO(QUEUED) | TO(FAILED) |
                           TO(QUARANTINED) | TO(SUCCEEDED) | TO(CANCELED),
-    [RUN_STATE_PAUSING] =
-        TO(PAUSED) | TO(QUEUED) | TO(STOPPING) | TO(FAILED) | TO(SUCCEEDED) | TO(CANCELED),
+    [RUN_STATE_PAUSING] = TO(PAUSED) | TO(QUEUED) | TO(STOPPING) | TO(BACKOFF) | TO(FAILED) |
+                          TO(QUARANTINED) | TO(SUCCEEDED) | TO(CANCELED),
     [RUN_STATE_PAUSED] = TO(QUEUED) | TO(CANCELED),
     [RUN_STATE_STOPPING] = TO(CANCELED) | TO(SUCCEEDED) | TO(QUEUED) | TO(BACKOFF) | TO(FAILED) |
                            TO(QUARANTINED) | TO(PAUSED),
@@ -37,10 +37,6 @@ bool run_machine_allowed(enum run_state from, enum run_state to)
 
 /* ---- Verbs ---------------------------------------------------------------------------------------- */
 
-#define REFUSED                                                                                    \
-    {                                                                                              \
-        RUN_MACHINE_REFUSE, 0                                                                      \
-    }
 #define HOLDS                                                                                      \
     {                                                                                              \
         RUN_MACHINE_SATISFIED, 0                                                                   \
@@ -262,6 +258,7 @@ void run_machine_judge(const struct run_machine_end *end, const struct run_machi
         return;
     }
     describe(end, verdict);
+    verdict->failed = true;
     bool daemon_made_it = end->cause != RUN_MACHINE_BY_ITSELF;
     if (end->exit_code >= 0 && !daemon_made_it && !ij_status_retryable(status)) {
         verdict->failures = same_again(end, verdict);

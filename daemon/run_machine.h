@@ -93,6 +93,7 @@ struct run_machine_verdict {
     char cause[48];           /* of the attempt */
     uint32_t failures, stuck; /* to store; 0 after a success */
     int64_t delay_ms;         /* backoff: wait this long */
+    bool failed;              /* counts as a failure of the run */
 };
 
 void run_machine_judge(const struct run_machine_end *end, const struct run_machine_policy *policy,

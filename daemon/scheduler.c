@@ -91,7 +91,8 @@ static void decide_one(struct plan *plan, const struct scheduler_run *run,
                        struct scheduler_decision *decision)
 {
     const struct scheduler_input *input = plan->input;
-    *decision = (struct scheduler_decision){.id = run->id, .eta_s = NAN};
+    *decision = (struct scheduler_decision){
+        .id = run->id, .index = (size_t)(run - input->runs), .eta_s = NAN};
     if (waits_by_itself(run, input->now_ms, decision))
         return;
     if (input->draining) {
@@ -102,7 +103,7 @@ static void decide_one(struct plan *plan, const struct scheduler_run *run,
         wait_for(decision, "too_big", "needs %d slots; this machine has %d", run->slots,
                  input->slots);
     } else if (plan->first_waiting) {
-        wait_for(decision, "no_slots", "waits behind r%lld", (long long)plan->first_waiting->id);
+        wait_for(decision, "no_slots", "waits its turn behind other runs");
     } else if (run->slots > plan->free_slots) {
         plan->first_waiting = run;
         decision->eta_s = slots_eta(input, plan->free_slots, run->slots);

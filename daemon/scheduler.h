@@ -51,6 +51,7 @@ struct scheduler_input {
 
 struct scheduler_decision {
     int64_t id;
+    size_t index; /* into input->runs */
     bool start;
     char code[48]; /* why it waits: "backoff", "dependency", "dependency_failed", "no_slots",
                       "too_big", "draining" or blocked_code; "" when it starts */

@@ -1,0 +1,34 @@
+/* See audit.h. */
+#include "daemon/audit.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/clock.h"
+#include "store/audit_row.h"
+
+static bool is_about_tokens(enum control_verb verb)
+{
+    return verb == CONTROL_TOKEN_CREATE || verb == CONTROL_TOKEN_REVOKE;
+}
+
+enum ij_status audit_request(struct store *store, const struct control_request *request,
+                             int64_t run, struct ij_err *reterr_err)
+{
+    struct audit_row row = {.ts_ms = clock_wall_ms()};
+    snprintf(row.actor, sizeof(row.actor), "%s", request->actor ? request->actor : "");
+    snprintf(row.address, sizeof(row.address), "%s", request->address ? request->address : "");
+    snprintf(row.action, sizeof(row.action), "%s%s", run ? "run." : "",
+             control_verb_name(request->verb));
+    if (run)
+        snprintf(row.target, sizeof(row.target), "r%lld", (long long)run);
+    /* Details only where they are short and tell what changed; submissions are in the run's row. */
+    if (request->body && (request->verb == CONTROL_PATCH || is_about_tokens(request->verb))) {
+        char *text = json_dumps(request->body, JSON_COMPACT);
+        snprintf(row.detail, sizeof(row.detail), "%s",
+                 text && strlen(text) < sizeof(row.detail) ? text : "{}");
+        free(text);
+    }
+    return audit_row_append(store, &row, reterr_err);
+}

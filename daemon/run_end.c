@@ -1,0 +1,141 @@
+/* See run_end.h. */
+#include "daemon/run_end.h"
+
+#include <stdio.h>
+#include <string.h>
+#include <sys/random.h>
+
+#include "base/clock.h"
+#include "base/log.h"
+#include "base/mem.h"
+#include "daemon/daemon.h"
+#include "daemon/queue.h"
+#include "daemon/recorder.h"
+
+#define LOG_MODULE "run_end"
+
+static uint32_t jitter(void)
+{
+    uint32_t value = 0;
+    if (getrandom(&value, sizeof(value), GRND_NONBLOCK) != (ssize_t)sizeof(value))
+        value = (uint32_t)clock_monotonic_ns();
+    return value;
+}
+
+/* The worker's last message counts where its exit code agrees with it. Exit code 0 without one, or
+ * against one, is not success. */
+static void fill_status(const struct run *run, struct run_machine_end *end)
+{
+    bool said = run->finished != IJ_STATUS_COUNT;
+    if (end->exit_code < 0)
+        return;
+    if (said && ij_status_exit_code(run->finished) == end->exit_code) {
+        end->status = run->finished;
+        if (!end->text[0])
+            end->text = run->finished_text;
+    } else if (end->exit_code == 0) {
+        end->exit_code = ij_status_exit_code(IJ_INTERNAL);
+        end->status = IJ_INTERNAL;
+        end->text = "the worker exited with code 0 but did not report that it had finished";
+    } else {
+        end->status = ij_status_from_exit_code(end->exit_code);
+    }
+}
+
+static void judge(const struct run *run, struct run_machine_verdict *ret_verdict)
+{
+    const struct config *config = &run->daemon->config;
+    struct run_machine_policy policy = {.failures_max = config->retry_failures_max,
+                                        .stuck_max = config->retry_stuck_max,
+                                        .base_ms = config->retry_base_ms,
+                                        .cap_ms = config->retry_cap_ms};
+    struct run_machine_end end = {.state = run->row.state,
+                                  .desired = run->row.desired,
+                                  .cause = run->end.cause,
+                                  .exit_code = run->end.exit_code,
+                                  .signal = run->end.signal,
+                                  .escalated = run->end.escalated,
+                                  .newer_checkpoint = run->newer_checkpoint,
+                                  .text = run->end.text,
+                                  .failures = (uint32_t)run->row.same_failures,
+                                  .stuck = (uint32_t)run->row.failures,
+                                  .last_cause = run->row.failure,
+                                  .random = jitter()};
+    fill_status(run, &end);
+    run_machine_judge(&end, &policy, ret_verdict);
+}
+
+static void fill_attempt(struct run *run, const struct run_machine_verdict *verdict)
+{
+    struct attempt_row *attempt = &run->attempt;
+    attempt->ended_ms = clock_wall_ms();
+    attempt->exit_code = run->end.exit_code;
+    attempt->signal = run->end.signal;
+    attempt->last_step = run->row.step;
+    snprintf(attempt->cause, sizeof(attempt->cause), "%s", verdict->cause);
+    snprintf(attempt->text, sizeof(attempt->text), "%s", verdict->text);
+}
+
+/* Commits what the end means. IJ_OK: the run is in its next state. */
+static enum ij_status settle(struct run *run, struct ij_err *reterr_err)
+{
+    struct run_machine_verdict verdict;
+    judge(run, &verdict);
+    fill_attempt(run, &verdict);
+    struct run_change change = run_change_of(run, verdict.to, verdict.reason, verdict.text);
+    change.attempt_ends = true;
+    change.failures = verdict.failures;
+    change.stuck = verdict.stuck;
+    if (verdict.failed)
+        change.failure = verdict.cause;
+    if (verdict.to == RUN_STATE_BACKOFF)
+        change.not_before_ms = clock_wall_ms() + verdict.delay_ms;
+    IJ_TRY(recorder_save_progress(run, reterr_err));
+    return run_set_state(run, &change, reterr_err);
+}
+
+void run_end_forget(struct run *run)
+{
+    if (!run_state_is_terminal(run->row.state))
+        return;
+    queue_remove(run->daemon, run);
+    run_free(run);
+}
+
+bool run_end_retry(struct run *run)
+{
+    struct daemon *daemon = run->daemon;
+    struct ij_err err = IJ_ERR_INIT;
+    if (!run->end_waiting)
+        return true;
+    if (settle(run, &err) != IJ_OK) {
+        daemon_storage_error(daemon, "the end of a worker", &err);
+        return false;
+    }
+    run->end_waiting = false;
+    supervisor_free(run->worker);
+    run->worker = NULL;
+    recorder_forget(run);
+    run_assert_state(run);
+    run_end_forget(run);
+    queue_schedule(daemon);
+    return true;
+}
+
+void run_end_of_worker(void *user, const struct supervisor_end *end)
+{
+    struct run *run = user;
+    recorder_commit(run->daemon);
+    run->end = *end;
+    run->end_waiting = true;
+    (void)run_end_retry(run);
+}
+
+void run_end_before_start(struct run *run, const struct ij_err *err)
+{
+    struct supervisor_end end = {.cause = RUN_MACHINE_BY_ITSELF,
+                                 .exit_code = ij_status_exit_code(IJ_IO)};
+    run->finished = IJ_IO;
+    snprintf(run->finished_text, sizeof(run->finished_text), "%s", err->text);
+    run_end_of_worker(run, &end);
+}

@@ -1,0 +1,225 @@
+/* See run_submit.h. */
+#include "daemon/run_submit.h"
+
+#include <math.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "base/build.h"
+#include "base/clock.h"
+#include "base/hash.h"
+#include "base/log.h"
+#include "base/mem.h"
+#include "daemon/audit.h"
+#include "daemon/params.h"
+#include "daemon/queue.h"
+#include "daemon/submit.h"
+#include "store/checkpoint_row.h"
+#include "store/dep_row.h"
+#include "store/idem_row.h"
+
+#define LOG_MODULE "run_submit"
+
+static bool run_exists(void *user, int64_t id)
+{
+    struct daemon *daemon = user;
+    struct run_row row = {0};
+    enum ij_status status = run_row_get(daemon->store, id, &row, NULL);
+    run_row_done(&row);
+    return status != IJ_NOT_FOUND;
+}
+
+static bool checkpoint_exists(void *user, int64_t id)
+{
+    struct daemon *daemon = user;
+    struct checkpoint_row row;
+    return checkpoint_row_get(daemon->store, id, &row, NULL) == IJ_OK &&
+           row.state == CHECKPOINT_ROW_VALID;
+}
+
+/* ---- Idempotency ---------------------------------------------------------------------------------- */
+
+static void body_hash(const json_t *body, uint8_t ret_digest[HASH_SIZE])
+{
+    char *text = json_dumps(body, JSON_COMPACT | JSON_SORT_KEYS);
+    hash_bytes(text ? text : "", text ? strlen(text) : 0, ret_digest);
+    free(text);
+}
+
+/* If the key was used before: *ret_known, and the reply is the earlier run's or an error. */
+static enum ij_status find_key(struct daemon *daemon, const struct control_request *request,
+                               struct control_reply *reply, bool *ret_known)
+{
+    struct idem_row row = {0};
+    uint8_t digest[HASH_SIZE];
+    *ret_known = false;
+    if (strlen(request->idempotency_key) > IDEM_ROW_KEY_MAX || !request->idempotency_key[0])
+        return IJ_ERR_FIELD(&reply->err, IJ_INVALID, "Idempotency-Key",
+                            "the key must have 1 to %d characters", IDEM_ROW_KEY_MAX);
+    enum ij_status status =
+        idem_row_get(daemon->store, request->actor, request->idempotency_key, &row, &reply->err);
+    if (status == IJ_NOT_FOUND) {
+        reply->err = (struct ij_err)IJ_ERR_INIT;
+        return IJ_OK;
+    }
+    IJ_TRY(status);
+    *ret_known = true;
+    body_hash(request->body, digest);
+    if (memcmp(digest, row.body_sha256, HASH_SIZE) != 0)
+        status = IJ_ERR_FIELD(&reply->err, IJ_INVALID, "Idempotency-Key",
+                              "the key was used for another submission");
+    else if (!row.response || !submit_parse_id(row.response, 'r', &reply->run))
+        status = IJ_ERR(&reply->err, IJ_CONFLICT, "the first request with this key is not done");
+    reply->replayed = status == IJ_OK;
+    idem_row_done(&row);
+    return status;
+}
+
+static enum ij_status write_key(struct daemon *daemon, const struct control_request *request,
+                                int64_t run, struct ij_err *reterr_err)
+{
+    char response[32];
+    struct idem_row row = {.status = 201, .response = response, .ts_ms = clock_wall_ms()};
+    if (!request->idempotency_key)
+        return IJ_OK;
+    snprintf(response, sizeof(response), "r%lld", (long long)run);
+    snprintf(row.user, sizeof(row.user), "%s", request->actor);
+    snprintf(row.key, sizeof(row.key), "%s", request->idempotency_key);
+    body_hash(request->body, row.body_sha256);
+    return idem_row_insert(daemon->store, &row, reterr_err);
+}
+
+/* ---- The row -------------------------------------------------------------------------------------- */
+
+static char *dump(const json_t *value)
+{
+    char *text = value ? json_dumps(value, JSON_COMPACT) : NULL;
+    char *copy = text ? mem_strdup(text) : NULL;
+    free(text);
+    return copy;
+}
+
+/* The run that an evaluation is about: its parent. */
+static int64_t parent_of(const struct submit_result *submission)
+{
+    int64_t id = 0;
+    return submit_parse_id(submission->spec.eval.checkpoint, 'r', &id) ? id : 0;
+}
+
+/* A row with contents of its own; IJ_NO_MEMORY leaves it zeroed. */
+static enum ij_status fill_row(const struct control_request *request,
+                               const struct submit_result *submission, struct run_row *ret_row,
+                               struct ij_err *reterr_err)
+{
+    const json_t *resolved = submission->resolved;
+    json_t *params = json_object_get(request->body, "params");
+    struct run_row row = {
+        .parent = parent_of(submission),
+        .params = params ? dump(params) : mem_strdup("{}"),
+        .resolved = dump(json_object_get(resolved, "params")),
+        .tags = dump(json_object_get(resolved, "tags")),
+        .notes = mem_strdup(json_string_value(json_object_get(resolved, "notes"))),
+        .retention = mem_strdup("{}"),
+        .dataset = mem_strdup(submission->spec.data.path),
+        .health = mem_strdup("{}"),
+        .last = mem_strdup("{}"),
+        .state = submission->hold ? RUN_STATE_HELD : RUN_STATE_QUEUED,
+        .desired = submission->hold ? RUN_STATE_DESIRE_HOLD : RUN_STATE_DESIRE_RUN,
+        .priority = (int32_t)submission->priority,
+        .slots = 1,
+        .epoch = NAN,
+        .images_per_s = NAN,
+        .eta_s = NAN,
+        .created_ms = clock_wall_ms()};
+    snprintf(row.name, sizeof(row.name), "%s", submission->name);
+    snprintf(row.kind, sizeof(row.kind), "%s", params_kind_name(submission->kind));
+    snprintf(row.user, sizeof(row.user), "%s", request->actor);
+    snprintf(row.build, sizeof(row.build), "%s", build_id());
+    snprintf(row.backend, sizeof(row.backend), "host");
+    if (!row.params || !row.resolved || !row.tags || !row.notes || !row.retention || !row.dataset ||
+        !row.health || !row.last) {
+        run_row_done(&row);
+        return IJ_ERR(reterr_err, IJ_NO_MEMORY, "no memory for a run");
+    }
+    *ret_row = row;
+    return IJ_OK;
+}
+
+static enum ij_status insert(struct daemon *daemon, const struct control_request *request,
+                             const struct submit_result *submission, struct run_row *row,
+                             struct ij_err *reterr_err)
+{
+    struct store *store = daemon->store;
+    IJ_TRY(run_row_insert(store, row, reterr_err));
+    for (size_t i = 0; i < submission->after_count; i++) {
+        struct dep_row dep = {.run = row->id,
+                              .on_run = submission->after[i].run,
+                              .condition = submission->after[i].any ? DEP_ROW_END : DEP_ROW_OK};
+        IJ_TRY(dep_row_insert(store, &dep, reterr_err));
+    }
+    IJ_TRY(write_key(daemon, request, row->id, reterr_err));
+    return audit_request(store, request, row->id, reterr_err);
+}
+
+/* Inserts everything and takes the run into the queue. The event tells of a run that was not there. */
+static enum ij_status commit_run(struct daemon *daemon, const struct control_request *request,
+                                 const struct submit_result *submission, struct run_row *row,
+                                 struct run **ret_run, struct ij_err *reterr_err)
+{
+    int64_t event_id = 0;
+    struct run *run = NULL;
+    IJ_TRY(store_begin(daemon->store, reterr_err));
+    enum ij_status status = insert(daemon, request, submission, row, reterr_err);
+    if (status == IJ_OK)
+        status = run_new(daemon, row, &run, reterr_err);
+    json_t *body = run ? run_state_json(run) : NULL;
+    if (status == IJ_OK)
+        status = run_append_event(run, "run.state", body, &event_id, reterr_err);
+    if (status == IJ_OK)
+        status = queue_add(daemon, run, reterr_err);
+    bool queued = status == IJ_OK;
+    if (status == IJ_OK)
+        status = store_commit(daemon->store, reterr_err);
+    if (status == IJ_OK) {
+        event_bus_publish(daemon->bus, event_id, run->row.id, "run.state", body);
+        *ret_run = run;
+    } else {
+        store_rollback(daemon->store);
+        if (queued)
+            queue_remove(daemon, run);
+        run_free(run);
+    }
+    json_decref(body);
+    return status;
+}
+
+enum ij_status run_submit(struct daemon *daemon, const struct control_request *request,
+                          struct control_reply *reply)
+{
+    struct submit_lookup lookup = {
+        .user = daemon, .run_exists = run_exists, .checkpoint_exists = checkpoint_exists};
+    struct run_row row = {0};
+    struct run *run = NULL;
+    bool known = false;
+    if (request->idempotency_key) {
+        IJ_TRY(find_key(daemon, request, reply, &known));
+        if (known)
+            return IJ_OK;
+    }
+    mem_auto struct submit_result *submission = mem_new(struct submit_result);
+    reply->errors = json_array();
+    if (!submission || !reply->errors)
+        return IJ_ERR(&reply->err, IJ_NO_MEMORY, "no memory for the submission");
+    IJ_TRY(submit_check(request->body, &lookup, submission, reply->errors, &reply->err));
+    enum ij_status status = fill_row(request, submission, &row, &reply->err);
+    if (status == IJ_OK)
+        status = commit_run(daemon, request, submission, &row, &run, &reply->err);
+    submit_result_done(submission);
+    run_row_done(&row);
+    IJ_TRY(status);
+    reply->run = run->row.id;
+    log_line(LOG_LEVEL_INFO, LOG_MODULE, run->row.id, "%s \"%s\" submitted by %s", run->row.kind,
+             run->row.name, run->row.user);
+    queue_schedule(daemon);
+    return IJ_OK;
+}
