@@ -1,0 +1,172 @@
+/* See routes.h. A new route is a row here, a handler in serve_<noun>.c (and its line in handlers.h),
+ * a schema in schemas.c where it has a new form, and a curl line in docs/api.md. */
+#include "api/routes.h"
+
+#include "api/handlers.h"
+#include "base/mem.h"
+#include "store/run_row.h"
+
+#define STEP_MAX INT64_MAX
+
+static const struct query_spec runs_query[] = {
+    {"state", QUERY_TEXT, 0, 256,
+     "states, parted by commas; \"live\": every one that has not ended"},
+    {"kind", QUERY_TEXT, 0, 32, "one kind of run"},
+    {"tag", QUERY_TEXT, 0, 64, "runs with this tag"},
+    {"name", QUERY_TEXT, 0, 128, "names that begin with this"},
+    {"user", QUERY_TEXT, 0, 64, "who submitted"},
+    {"parent", QUERY_TEXT, 0, 24, "runs made from this run, like r42"},
+    {"sort", QUERY_TEXT, 0, 16, "created, priority or updated; with - before it: descending"},
+    {"limit", QUERY_INTEGER, 1, RUN_ROW_LIST_MAX, "items per page, default 50"},
+    {"cursor", QUERY_TEXT, 0, 80, "next_cursor of the page before"},
+    {"count", QUERY_FLAG, 0, 0, "1: also the total"},
+    {NULL, QUERY_TEXT, 0, 0, NULL},
+};
+static const struct query_spec submit_query[] = {
+    {"dry_run", QUERY_FLAG, 0, 0, "1: check and resolve only, change nothing"},
+    {NULL, QUERY_TEXT, 0, 0, NULL},
+};
+static const struct query_spec run_events_query[] = {
+    {"after", QUERY_INTEGER, 0, STEP_MAX, "events with a greater id"},
+    {"limit", QUERY_INTEGER, 1, 1000, "default 200"},
+    {NULL, QUERY_TEXT, 0, 0, NULL},
+};
+static const struct query_spec logs_query[] = {
+    {"attempt", QUERY_INTEGER, 1, 1000000, "default: the newest"},
+    {"from", QUERY_INTEGER, 0, STEP_MAX, "byte offset; the answer's Log-Next header goes on"},
+    {"tail", QUERY_INTEGER, 1, 100000, "the last lines, default 500"},
+    {NULL, QUERY_TEXT, 0, 0, NULL},
+};
+static const struct query_spec checkpoints_query[] = {
+    {"limit", QUERY_INTEGER, 1, 500, "default 200"},
+    {NULL, QUERY_TEXT, 0, 0, NULL},
+};
+static const struct query_spec content_query[] = {
+    {"file", QUERY_TEXT, 0, 32, "model.safetensors (default), optimizer.safetensors, state.json"},
+    {NULL, QUERY_TEXT, 0, 0, NULL},
+};
+static const struct query_spec metrics_query[] = {
+    {"runs", QUERY_TEXT, 0, 1024, "ids parted by commas (required)"},
+    {"keys", QUERY_TEXT, 0, 4096, "like train/loss, parted by commas (required)"},
+    {"from", QUERY_INTEGER, 0, STEP_MAX, "first step"},
+    {"to", QUERY_INTEGER, 0, STEP_MAX, "last step"},
+    {"max_points", QUERY_INTEGER, 1, 10000, "buckets per series, default 1000"},
+    {"agg", QUERY_TEXT, 0, 8, "minmax (default) or none: every point"},
+    {NULL, QUERY_TEXT, 0, 0, NULL},
+};
+static const struct query_spec events_query[] = {
+    {"topics", QUERY_TEXT, 0, 512, "runs (default), metrics, run:r42; parted by commas"},
+    {NULL, QUERY_TEXT, 0, 0, NULL},
+};
+
+#define TEXT "text/plain; charset=utf-8"
+
+/* clang-format off */
+const struct route routes_table[] = {
+    /* method, pattern, handler, role, success, tag, summary, request, response, media, query */
+    {"GET", "/healthz", serve_health_live, ROUTER_OPEN, 200, "server",
+     "The process is alive; touches no database", NULL, "Health", NULL, NULL},
+    {"GET", "/readyz", serve_health_ready, ROUTER_OPEN, 200, "server",
+     "It can serve; 503 and the failing check otherwise", NULL, "Ready", NULL, NULL},
+    {"GET", "/version", serve_health_version, ROUTER_VIEWER, 200, "server",
+     "Build and library versions", NULL, "Version", NULL, NULL},
+    {"GET", "/metrics", serve_prometheus_text, ROUTER_VIEWER, 200, "server",
+     "Figures for Prometheus", NULL, NULL, "text/plain; version=0.0.4; charset=utf-8", NULL},
+    {"GET", "/problems/{code}", serve_schema_problem, ROUTER_OPEN, 200, "server",
+     "What a problem's code means", NULL, "ProblemType", NULL, NULL},
+
+    {"GET", "/v1/openapi.json", serve_schema_openapi, ROUTER_OPEN, 200, "description",
+     "This API as an OpenAPI 3.1 document", NULL, "Any", NULL, NULL},
+    {"GET", "/v1/schema/{kind}", serve_schema_kind, ROUTER_VIEWER, 200, "description",
+     "JSON schema of the parameters of a kind of run", NULL, "Any", NULL, NULL},
+    {"GET", "/v1/presets", serve_schema_presets, ROUTER_VIEWER, 200, "description",
+     "Named recipes with their sources", NULL, "Presets", NULL, NULL},
+
+    {"GET", "/v1/session", serve_session_show, ROUTER_VIEWER, 200, "access",
+     "Who the caller is", NULL, "Session", NULL, NULL},
+    {"POST", "/v1/session", serve_session_open, ROUTER_VIEWER, 200, "access",
+     "Trade a token for a browser cookie", NULL, "Session", NULL, NULL},
+    {"DELETE", "/v1/session", serve_session_close, ROUTER_VIEWER, 200, "access",
+     "End the browser session", NULL, "SessionClosed", NULL, NULL},
+    {"GET", "/v1/tokens", serve_tokens_list, ROUTER_ADMIN, 200, "access",
+     "Every token, without its secret", NULL, "TokenList", NULL, NULL},
+    {"POST", "/v1/tokens", serve_tokens_create, ROUTER_ADMIN, 201, "access",
+     "Make a token; its text is told only here", "TokenRequest", "TokenCreated", NULL, NULL},
+    {"DELETE", "/v1/tokens/{id}", serve_tokens_revoke, ROUTER_ADMIN, 200, "access",
+     "Revoke a token at once", NULL, "TokenRevoked", NULL, NULL},
+
+    {"GET", "/v1/runs", serve_runs_list, ROUTER_VIEWER, 200, "runs",
+     "Runs, newest first, by page", NULL, "RunList", NULL, runs_query},
+    {"POST", "/v1/runs", serve_submit_run, ROUTER_SUBMITTER, 201, "runs",
+     "Submit a run; Idempotency-Key makes a repetition harmless", "Submission", "Run", NULL,
+     submit_query},
+    {"GET", "/v1/runs/{id}", serve_runs_show, ROUTER_VIEWER, 200, "runs",
+     "One run with its state and progress", NULL, "Run", NULL, NULL},
+    {"PATCH", "/v1/runs/{id}", serve_command_patch, ROUTER_SUBMITTER, 200, "runs",
+     "Change name, notes, tags or priority; If-Match guards against lost updates", "RunPatch",
+     "Run", NULL, NULL},
+    {"GET", "/v1/runs/{id}/config", serve_runs_config, ROUTER_VIEWER, 200, "runs",
+     "Parameters as submitted and as resolved", NULL, "RunConfig", NULL, NULL},
+    {"GET", "/v1/runs/{id}/attempts", serve_runs_attempts, ROUTER_VIEWER, 200, "runs",
+     "Every start of the run, newest first", NULL, "AttemptList", NULL, NULL},
+    {"GET", "/v1/runs/{id}/events", serve_runs_events, ROUTER_VIEWER, 200, "runs",
+     "What happened to the run", NULL, "EventList", NULL, run_events_query},
+    {"GET", "/v1/runs/{id}/results", serve_runs_results, ROUTER_VIEWER, 200, "runs",
+     "What an evaluation found", NULL, "ResultList", NULL, NULL},
+    {"GET", "/v1/runs/{id}/logs", serve_logs_text, ROUTER_VIEWER, 200, "runs",
+     "What the worker printed; control bytes are shown as \\xNN", NULL, NULL, TEXT, logs_query},
+    {"GET", "/v1/runs/{id}/metrics", serve_metrics_catalogue, ROUTER_VIEWER, 200, "metrics",
+     "The metrics that a run has", NULL, "MetricCatalogue", NULL, NULL},
+    {"GET", "/v1/runs/{id}/checkpoints", serve_checkpoints_list, ROUTER_VIEWER, 200, "checkpoints",
+     "Checkpoints of a run, highest step first", NULL, "CheckpointList", NULL, checkpoints_query},
+
+    {"POST", "/v1/runs/{id}/pause", serve_command_verb, ROUTER_SUBMITTER, 200, "commands",
+     "Save a checkpoint and release the device", "Nothing", "Run", NULL, NULL},
+    {"POST", "/v1/runs/{id}/resume", serve_command_verb, ROUTER_SUBMITTER, 200, "commands",
+     "Back into the queue, ahead of its priority", "Nothing", "Run", NULL, NULL},
+    {"POST", "/v1/runs/{id}/cancel", serve_command_verb, ROUTER_SUBMITTER, 200, "commands",
+     "Save a checkpoint and end", "Nothing", "Run", NULL, NULL},
+    {"POST", "/v1/runs/{id}/kill", serve_command_verb, ROUTER_SUBMITTER, 200, "commands",
+     "End at once and save nothing", "Nothing", "Run", NULL, NULL},
+    {"POST", "/v1/runs/{id}/hold", serve_command_verb, ROUTER_SUBMITTER, 200, "commands",
+     "Keep a queued run from starting", "Nothing", "Run", NULL, NULL},
+    {"POST", "/v1/runs/{id}/release", serve_command_verb, ROUTER_SUBMITTER, 200, "commands",
+     "Let a held run start", "Nothing", "Run", NULL, NULL},
+    {"POST", "/v1/runs/{id}/requeue", serve_command_verb, ROUTER_SUBMITTER, 200, "commands",
+     "Another attempt of a run that has ended", "Requeue", "Run", NULL, NULL},
+    {"POST", "/v1/runs/{id}/checkpoint", serve_command_verb, ROUTER_SUBMITTER, 200, "commands",
+     "Save a checkpoint now and go on", "Nothing", "Run", NULL, NULL},
+
+    {"GET", "/v1/queue", serve_runs_queue, ROUTER_VIEWER, 200, "runs",
+     "Runs that have not ended, in the order in which they will start", NULL, "Queue", NULL, NULL},
+    {"GET", "/v1/metrics", serve_metrics_query, ROUTER_VIEWER, 200, "metrics",
+     "Values of several runs: JSON, or text/csv or application/vnd.ijepad.f32 by Accept", NULL,
+     "Metrics", NULL, metrics_query},
+    {"GET", "/v1/checkpoints/{id}", serve_checkpoints_show, ROUTER_VIEWER, 200, "checkpoints",
+     "One checkpoint", NULL, "Checkpoint", NULL, NULL},
+    {"GET", "/v1/checkpoints/{id}/content", serve_checkpoints_content, ROUTER_VIEWER, 200,
+     "checkpoints", "Download a file of a checkpoint; Range is understood", NULL, NULL,
+     "application/octet-stream", content_query},
+    {"GET", "/v1/events", serve_events_stream, ROUTER_VIEWER, 200, "events",
+     "Everything that happens, as it happens; Last-Event-ID replays", NULL, NULL,
+     "text/event-stream", events_query},
+    {"POST", "/v1/preview/masks", serve_masks_preview, ROUTER_VIEWER, 200, "description",
+     "Context and target patches of one sample for a set of parameters", "MaskRequest", "Masks",
+     NULL, NULL},
+    {"POST", "/v1/admin/backup", serve_command_backup, ROUTER_ADMIN, 200, "server",
+     "Copy the state database to a new file on the server", "Backup", "Backup", NULL, NULL},
+
+    {"GET", "/", serve_static_file, ROUTER_OPEN, 200, "dashboard",
+     "The dashboard", NULL, NULL, "text/html", NULL},
+    {"GET", "/{file}", serve_static_file, ROUTER_OPEN, 200, "dashboard",
+     "A file of the dashboard", NULL, NULL, "*/*", NULL},
+};
+/* clang-format on */
+
+const size_t routes_count = COUNT_OF(routes_table);
+_Static_assert(COUNT_OF(routes_table) <= ROUTES_MAX, "the counters have a place for each route");
+
+size_t routes_index(const struct route *route)
+{
+    return route ? (size_t)(route - routes_table) : ROUTES_MAX;
+}

@@ -1,0 +1,230 @@
+/*
+ * See schemas.h. Written in a short form: "name: type" pairs, where a type is
+ *   s text, i integer, n number, b boolean, t time, o object, a array, * anything,
+ *   @Name another schema, [Name] an array of it; a leading ? means "or null".
+ */
+#include "api/schemas.h"
+
+#include <stdio.h>
+#include <string.h>
+
+#include "base/mem.h"
+#include "daemon/params.h"
+
+struct member {
+    const char *name, *type, *help;
+};
+
+struct schema {
+    const char *name, *help;
+    const char *required; /* member that a request must have; NULL: none */
+    struct member members[32];
+};
+
+/* clang-format off */
+static const struct schema schemas[] = {
+    {"Any", "See the description.", NULL, {{NULL, NULL, NULL}}},
+    {"Nothing", "An empty object, or no body.", NULL, {{NULL, NULL, NULL}}},
+    {"Health", "The process is alive.", NULL,
+     {{"status", "s", "\"ok\""}, {"uptime_s", "n", "seconds since the start"}}},
+    {"Ready", "Whether it can serve.", NULL,
+     {{"status", "s", "\"ready\" or \"not_ready\""}, {"checks", "o", "each check: \"ok\" or why not"}}},
+    {"Version", "What is running.", NULL,
+     {{"api", "s", "\"v1\""}, {"build", "s", "commit"}, {"sqlite", "s", "version"},
+      {"libmicrohttpd", "s", "version"}}},
+    {"ProblemType", "What a code means.", NULL,
+     {{"code", "s", "what programs switch on"}, {"title", "s", "for people"},
+      {"status", "i", "HTTP status"}}},
+    {"Problem", "An error (RFC 9457).", NULL,
+     {{"type", "s", "/problems/<code>"}, {"title", "s", "what kind of error"},
+      {"status", "i", "HTTP status"}, {"detail", "s", "what is wrong here"},
+      {"instance", "s", "the path asked for"}, {"code", "s", "what programs switch on"},
+      {"request_id", "s", "also in the Request-Id header"},
+      {"errors", "[FieldError]", "each wrong field"},
+      {"state", "s", "state of the run that refused"},
+      {"allowed", "a", "commands that this state allows"}}},
+    {"FieldError", "One wrong field.", NULL,
+     {{"pointer", "s", "JSON pointer into the body"}, {"detail", "s", "what was expected"}}},
+    {"Run", "A run.", NULL,
+     {{"id", "s", "like r42"}, {"name", "s", NULL}, {"kind", "s", NULL},
+      {"state", "s", "held, queued, starting, running, pausing, paused, stopping, backoff, "
+                     "succeeded, failed, canceled, quarantined"},
+      {"desired", "s", "what was last asked for: run, hold, pause, cancel, kill"},
+      {"reason", "?s", "why it is in this state, for programs"},
+      {"reason_text", "?s", "the same for people"},
+      {"deadline", "?t", "when the daemon escalates"},
+      {"not_before", "?t", "end of a back-off"},
+      {"backend", "?s", "host or cuda"}, {"device", "?s", NULL},
+      {"attempts", "i", "starts so far"}, {"failures", "i", "since the last progress"},
+      {"phase", "?s", "loading, training, evaluating, saving"},
+      {"step", "i", "optimiser steps done"}, {"steps", "?i", "planned"},
+      {"progress", "?n", "0 to 1"}, {"epoch", "?n", NULL}, {"images_per_s", "?n", NULL},
+      {"eta_s", "?n", "seconds to the end"}, {"last", "?o", "newest metrics"},
+      {"health", "?o", "newest health figures"}, {"user", "s", "who submitted it"},
+      {"parent", "?s", "run it was made from"}, {"priority", "i", "higher first"},
+      {"tags", "a", NULL}, {"notes", "s", NULL}, {"created", "t", NULL}, {"updated", "t", NULL},
+      {"finished", "?t", NULL}}},
+    {"RunList", "A page of runs.", NULL,
+     {{"items", "[Run]", NULL}, {"next_cursor", "?s", "null on the last page"},
+      {"total", "i", "only with count=1"}}},
+    {"Queue", "Runs that have not ended.", NULL,
+     {{"active", "[Run]", "have a worker"}, {"waiting", "[Run]", "in the order of their start"},
+      {"parked", "[Run]", "held or paused"}}},
+    {"RunConfig", "Parameters of a run.", NULL,
+     {{"id", "s", NULL}, {"kind", "s", NULL}, {"submitted", "o", "as sent"},
+      {"resolved", "o", "with every default"}, {"build", "?s", "commit that accepted it"}}},
+    {"RunPatch", "What may be changed.", NULL,
+     {{"name", "s", NULL}, {"notes", "s", NULL}, {"tags", "a", "names"},
+      {"priority", "i", "-1000 to 1000"}}},
+    {"Requeue", "Where to go on.", NULL, {{"from", "s", "\"checkpoint\" (default) or \"scratch\""}}},
+    {"AttemptList", "Starts of a run.", NULL, {{"items", "[Attempt]", NULL}}},
+    {"Attempt", "One start of a run.", NULL,
+     {{"n", "i", "1, 2, ..."}, {"pid", "?i", NULL}, {"started", "t", NULL}, {"ended", "?t", NULL},
+      {"exit_code", "?i", NULL}, {"signal", "?i", NULL}, {"cause", "?s", "for programs"},
+      {"text", "?s", "for people"}, {"from_step", "i", NULL}, {"last_step", "i", NULL},
+      {"device", "?s", NULL}}},
+    {"EventList", "What happened.", NULL, {{"items", "[Event]", NULL}}},
+    {"Event", "One event.", NULL,
+     {{"id", "i", "also the id in the stream"}, {"time", "t", NULL}, {"run", "?s", NULL},
+      {"type", "s", NULL}, {"data", "o", NULL}}},
+    {"ResultList", "Results.", NULL, {{"items", "[Result]", NULL}}},
+    {"Result", "One result.", NULL,
+     {{"name", "s", NULL}, {"step", "i", NULL}, {"created", "t", NULL}, {"result", "o", NULL}}},
+    {"CheckpointList", "Checkpoints.", NULL, {{"items", "[Checkpoint]", NULL}}},
+    {"Checkpoint", "One checkpoint.", NULL,
+     {{"id", "s", "like c7"}, {"run", "s", NULL}, {"attempt", "i", NULL}, {"step", "i", NULL},
+      {"epoch", "?n", NULL}, {"state", "s", "writing, valid, deleting, gone, corrupt"},
+      {"size_bytes", "i", NULL}, {"sha256", "?s", "over the files' hashes"},
+      {"path", "s", "on the server"}, {"pinned", "b", NULL}, {"score", "?n", NULL},
+      {"created", "t", NULL}}},
+    {"MetricCatalogue", "Metrics of a run.", NULL, {{"items", "[MetricKey]", NULL}}},
+    {"MetricKey", "One metric.", NULL,
+     {{"key", "s", "stream and name, like train/loss"}, {"count", "i", NULL},
+      {"nonfinite", "i", NULL}, {"first_step", "i", NULL}, {"last_step", "i", NULL},
+      {"min", "?n", NULL}, {"max", "?n", NULL}, {"last", "?n", NULL}}},
+    {"Metrics", "Values in columns.", NULL,
+     {{"width", "i", "steps per bucket, a power of two"}, {"tables", "[MetricTable]", NULL}}},
+    {"MetricTable", "Columns that share their steps.", NULL,
+     {{"run", "s", NULL}, {"stream", "s", NULL}, {"rows", "i", NULL},
+      {"step", "a", "first step of each bucket"}, {"series", "[MetricSeries]", NULL}}},
+    {"MetricSeries", "One metric.", NULL,
+     {{"key", "s", NULL}, {"count", "i", "points behind it"}, {"nonfinite", "i", NULL},
+      {"min", "a", NULL}, {"max", "a", NULL}, {"mean", "a", NULL}, {"last", "a", NULL}}},
+    {"Presets", "Named recipes.", NULL, {{"items", "a", "name, kind, source, help, params"}}},
+    {"MaskRequest", "What to preview.", NULL,
+     {{"params", "o", "of a pretrain run; dataset may be left out"},
+      {"sample", "i", "which sample"}}},
+    {"Masks", "Patch numbers, row by row.", NULL,
+     {{"grid", "i", "patches per side"}, {"context", "a", NULL}, {"targets", "a", "one per block"}}},
+    {"Session", "Who the caller is.", NULL,
+     {{"user", "s", NULL}, {"role", "s", "viewer, submitter, operator, admin"},
+      {"token", "?s", "id of the token"}, {"by_cookie", "b", NULL}}},
+    {"SessionClosed", "The session has ended.", NULL, {{"closed", "b", NULL}}},
+    {"TokenList", "Tokens.", NULL, {{"items", "[Token]", NULL}}},
+    {"Token", "A token without its secret.", NULL,
+     {{"id", "s", NULL}, {"user", "s", NULL}, {"role", "s", NULL}, {"note", "?s", NULL},
+      {"created", "t", NULL}, {"expires", "?t", NULL}, {"used", "?t", NULL},
+      {"revoked", "?t", NULL}}},
+    {"TokenRequest", "A token to make.", "user",
+     {{"user", "s", "name"}, {"role", "s", "viewer, submitter, operator, admin"},
+      {"expires_s", "i", "seconds from now; never if left out"}}},
+    {"TokenCreated", "The new token.", NULL,
+     {{"id", "s", NULL}, {"token", "s", "told only here"}, {"user", "s", NULL}, {"role", "s", NULL},
+      {"expires", "*", NULL}}},
+    {"TokenRevoked", "The token no longer counts.", NULL,
+     {{"id", "s", NULL}, {"revoked", "b", NULL}}},
+    {"Backup", "Where the copy goes.", "file", {{"file", "s", "absolute path of a new file"}}},
+};
+/* clang-format on */
+
+static json_t *reference(const char *name, size_t size)
+{
+    return json_pack("{s:o}", "$ref", json_sprintf("#/components/schemas/%.*s", (int)size, name));
+}
+
+static const char *plain_type(char letter)
+{
+    switch (letter) {
+    case 's':
+    case 't':
+        return "string";
+    case 'i':
+        return "integer";
+    case 'n':
+        return "number";
+    case 'b':
+        return "boolean";
+    case 'a':
+        return "array";
+    default:
+        return "object";
+    }
+}
+
+static json_t *type_schema(const char *type)
+{
+    if (type[0] == '*')
+        return json_object();
+    if (type[0] == '@')
+        return reference(type + 1, strlen(type + 1));
+    if (type[0] == '[')
+        return json_pack("{s:s, s:o}", "type", "array", "items",
+                         reference(type + 1, strlen(type) - 2));
+    if (type[0] == '?')
+        return json_pack("{s:[s, s]}", "type", plain_type(type[1]), "null");
+    json_t *schema = json_pack("{s:s}", "type", plain_type(type[0]));
+    if (type[0] == 't')
+        (void)json_object_set_new(schema, "format", json_string("date-time"));
+    return schema;
+}
+
+static json_t *schema_to_json(const struct schema *schema)
+{
+    json_t *properties = json_object();
+    for (const struct member *member = schema->members; member->name; member++) {
+        json_t *value = type_schema(member->type);
+        if (member->help)
+            (void)json_object_set_new(value, "description", json_string(member->help));
+        (void)json_object_set_new(properties, member->name, value);
+    }
+    json_t *object = json_pack("{s:s, s:s, s:o}", "type", "object", "description", schema->help,
+                               "properties", properties);
+    if (schema->required)
+        (void)json_object_set_new(object, "required", json_pack("[s]", schema->required));
+    return object;
+}
+
+static json_t *after_schema(void)
+{
+    return json_pack("{s:s, s:i, s:{s:[{s:s}, {s:s, s:[s], s:{s:{s:s}, s:{s:[s, s]}}}]}}", "type",
+                     "array", "maxItems", 16, "items", "anyOf", "type", "string", "type", "object",
+                     "required", "run", "properties", "run", "type", "string", "on", "enum", "ok",
+                     "any");
+}
+
+/* One kind's submission: the parameters come from the parameter table. */
+static json_t *submission_of(enum engine_kind kind)
+{
+    json_t *properties = json_pack(
+        "{s:{s:s}, s:{s:s, s:s}, s:o, s:{s:s, s:i, s:i}, s:o, s:{s:s, s:i}, s:{s:s, s:i}, "
+        "s:{s:s}}",
+        "kind", "const", params_kind_name(kind), "name", "type", "string", "pattern",
+        "^[A-Za-z0-9_-][A-Za-z0-9._-]{0,63}$", "params", params_schema(kind), "priority", "type",
+        "integer", "minimum", -1000, "maximum", 1000, "after", after_schema(), "tags", "type",
+        "array", "maxItems", 16, "notes", "type", "string", "maxLength", 4096, "hold", "type",
+        "boolean");
+    return json_pack("{s:s, s:b, s:[s, s], s:o}", "type", "object", "additionalProperties", 0,
+                     "required", "kind", "params", "properties", properties);
+}
+
+json_t *schemas_all(void)
+{
+    json_t *all = json_object();
+    for (size_t i = 0; i < COUNT_OF(schemas); i++)
+        (void)json_object_set_new(all, schemas[i].name, schema_to_json(&schemas[i]));
+    json_t *kinds = json_array();
+    for (int kind = 0; kind < ENGINE_KIND_COUNT; kind++)
+        (void)json_array_append_new(kinds, submission_of((enum engine_kind)kind));
+    (void)json_object_set_new(all, "Submission", json_pack("{s:o}", "oneOf", kinds));
+    return all;
+}

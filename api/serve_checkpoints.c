@@ -1,0 +1,151 @@
+/*
+ * Checkpoints: list, show, download.
+ *
+ * A download opens one of the fixed file names inside the directory that the database row names,
+ * without following links, and streams it from the descriptor: a checkpoint that is deleted
+ * meanwhile is still sent whole.
+ */
+#include <errno.h>
+#include <fcntl.h>
+#include <inttypes.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/stat.h>
+
+#include "api/byte_range.h"
+#include "api/handlers.h"
+#include "api/show.h"
+#include "base/mem.h"
+#include "store/checkpoint_row.h"
+#include "store/run_row.h"
+
+static const struct content_file {
+    const char *name, *type;
+} content_files[] = {
+    {"model.safetensors", "application/octet-stream"},
+    {"optimizer.safetensors", "application/octet-stream"},
+    {"state.json", "application/json"},
+};
+
+enum ij_status serve_checkpoints_list(struct request *request, struct reply *reply,
+                                      struct ij_err *reterr_err)
+{
+    struct checkpoint_row *rows = NULL;
+    struct run_row run_row;
+    struct store *store;
+    size_t count;
+    int64_t run;
+    IJ_TRY(request_id(request, 0, 'r', &run, reterr_err));
+    IJ_TRY(request_store(request, &store, reterr_err));
+    IJ_TRY(run_row_get(store, run, &run_row, reterr_err));
+    run_row_done(&run_row);
+    uint32_t limit = (uint32_t)query_integer(&request->query, "limit", 200);
+    IJ_TRY(checkpoint_row_list(store, run, 0, 0, limit, &rows, &count, reterr_err));
+    json_t *items = json_array();
+    for (size_t i = 0; i < count; i++)
+        (void)json_array_append_new(items, show_checkpoint(&rows[i]));
+    mem_free(rows);
+    return serve_runs_items(reply, items, reterr_err);
+}
+
+static enum ij_status get_row(struct request *request, struct checkpoint_row *ret_row,
+                              struct ij_err *reterr_err)
+{
+    struct store *store;
+    int64_t id;
+    IJ_TRY(request_id(request, 0, 'c', &id, reterr_err));
+    IJ_TRY(request_store(request, &store, reterr_err));
+    return checkpoint_row_get(store, id, ret_row, reterr_err);
+}
+
+enum ij_status serve_checkpoints_show(struct request *request, struct reply *reply,
+                                      struct ij_err *reterr_err)
+{
+    struct checkpoint_row row;
+    IJ_TRY(get_row(request, &row, reterr_err));
+    return reply_take_json(reply, show_checkpoint(&row), reterr_err);
+}
+
+static enum ij_status pick_file(struct request *request, const struct content_file **ret_file,
+                                struct ij_err *reterr_err)
+{
+    const char *name = request_query(request, "file");
+    for (size_t i = 0; i < COUNT_OF(content_files); i++) {
+        if (!name || strcmp(name, content_files[i].name) == 0) {
+            *ret_file = &content_files[i];
+            return IJ_OK;
+        }
+    }
+    return IJ_ERR_FIELD(reterr_err, IJ_INVALID, "file",
+                        "must be model.safetensors, optimizer.safetensors or state.json");
+}
+
+static enum ij_status open_content(const struct checkpoint_row *row, const char *name, int *ret_fd,
+                                   uint64_t *ret_size, struct ij_err *reterr_err)
+{
+    if (row->state != CHECKPOINT_ROW_VALID)
+        return IJ_ERR(reterr_err, IJ_CONFLICT, "the checkpoint is %s",
+                      checkpoint_row_state_name(row->state));
+    fd_auto int dir = open(row->path, O_PATH | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
+    fd_auto int fd = dir < 0 ? -1 : openat(dir, name, O_RDONLY | O_NOFOLLOW | O_CLOEXEC);
+    struct stat info;
+    if (fd < 0 || fstat(fd, &info) < 0)
+        return IJ_ERR(reterr_err, errno == ENOENT ? IJ_NOT_FOUND : IJ_IO,
+                      "c%" PRId64 " has no readable %s", row->id, name);
+    if (!S_ISREG(info.st_mode))
+        return IJ_ERR(reterr_err, IJ_IO, "%s is no regular file", name);
+    *ret_size = (uint64_t)info.st_size;
+    *ret_fd = FD_TAKE(fd);
+    return IJ_OK;
+}
+
+/* Status, range and validators of a file that is open. */
+static enum ij_status set_content(struct request *request, const char *etag, uint64_t size,
+                                  struct reply *reply)
+{
+    const char *range = request_header(request, "range");
+    const char *if_range = request_header(request, "if-range");
+    if (if_range && strcmp(if_range, etag) != 0)
+        range = NULL; /* the client's part is of another file: send all */
+    uint64_t first = 0, count = size;
+    switch (byte_range_parse(range, size, &first, &count)) {
+    case BYTE_RANGE_OUTSIDE:
+        return request_refuse(request, PROBLEM_RANGE, "the file has %" PRIu64 " bytes", size);
+    case BYTE_RANGE_PART:
+        reply->status = 206;
+        reply_header(reply, "Content-Range", "bytes %" PRIu64 "-%" PRIu64 "/%" PRIu64, first,
+                     first + count - 1, size);
+        break;
+    case BYTE_RANGE_WHOLE:
+        break;
+    }
+    reply->fd_offset = first;
+    reply->fd_size = count;
+    return IJ_OK;
+}
+
+enum ij_status serve_checkpoints_content(struct request *request, struct reply *reply,
+                                         struct ij_err *reterr_err)
+{
+    const struct content_file *file = NULL;
+    struct checkpoint_row row;
+    char etag[128];
+    uint64_t size = 0;
+    IJ_TRY(pick_file(request, &file, reterr_err));
+    IJ_TRY(get_row(request, &row, reterr_err));
+    (void)snprintf(etag, sizeof etag, "\"%s/%s\"", row.hash, file->name);
+    reply_header(reply, "ETag", "%s", etag);
+    const char *known = request_header(request, "if-none-match");
+    if (known && (strcmp(known, "*") == 0 || strstr(known, etag))) {
+        reply->status = 304;
+        return IJ_OK;
+    }
+    IJ_TRY(open_content(&row, file->name, &reply->fd, &size, reterr_err));
+    IJ_TRY(set_content(request, etag, size, reply));
+    reply->type = file->type;
+    reply_header(reply, "Accept-Ranges", "bytes");
+    reply_header(reply, "Content-Disposition",
+                 "attachment; filename=\"r%" PRId64 "-step%" PRIu64 "-%s\"", row.run, row.step,
+                 file->name);
+    return IJ_OK;
+}

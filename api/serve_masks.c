@@ -1,0 +1,61 @@
+/* POST /v1/preview/masks: the masks of one sample for a set of parameters; needs no run, no data. */
+#include "api/handlers.h"
+#include "api/json_in.h"
+#include "base/mem.h"
+#include "daemon/params.h"
+
+static json_t *indices(const uint16_t *patches, uint32_t count)
+{
+    json_t *list = json_array();
+    for (uint32_t i = 0; i < count; i++)
+        (void)json_array_append_new(list, json_integer(patches[i]));
+    return list;
+}
+
+static json_t *show_masks(const struct engine_mask_preview *preview, uint32_t targets)
+{
+    json_t *list = json_array();
+    for (uint32_t i = 0; i < targets && i < ENGINE_TARGETS_MAX; i++)
+        (void)json_array_append_new(list, indices(preview->targets[i], preview->target_count[i]));
+    return json_pack("{s:i, s:o, s:o}", "grid", (int)preview->grid, "context",
+                     indices(preview->context, preview->context_count), "targets", list);
+}
+
+/* The parameters, with a stand-in for the dataset, which masks do not depend on. */
+static enum ij_status read_params(struct request *request, struct engine_spec *spec,
+                                  struct ij_err *reterr_err)
+{
+    json_t *given = json_object_get(request->json, "params");
+    if (given && !json_is_object(given))
+        return IJ_ERR_FIELD(reterr_err, IJ_INVALID, "/params", "must be an object");
+    json_t *params = given ? json_copy(given) : json_object();
+    json_t *errors = json_array();
+    if (params && !json_object_get(params, "dataset"))
+        (void)json_object_set_new(params, "dataset", json_string("/"));
+    enum ij_status status =
+        params_from_json(ENGINE_PRETRAIN, params, "/params", spec, errors, reterr_err);
+    json_decref(params);
+    if (status == IJ_OK)
+        json_decref(errors);
+    else
+        request->problem.errors = errors;
+    return status;
+}
+
+enum ij_status serve_masks_preview(struct request *request, struct reply *reply,
+                                   struct ij_err *reterr_err)
+{
+    static const char *const keys[] = {"params", "sample"};
+    mem_auto struct engine_spec *spec = mem_new(struct engine_spec);
+    mem_auto struct engine_mask_preview *preview = mem_new(struct engine_mask_preview);
+    json_int_t sample = 0;
+    if (!spec || !preview)
+        return IJ_ERR(reterr_err, IJ_NO_MEMORY, "no memory for the preview");
+    if (request->json)
+        IJ_TRY(
+            json_in_known_keys(request->json, keys, COUNT_OF(keys), &request->problem, reterr_err));
+    IJ_TRY(json_in_integer(request->json, "sample", 0, INT64_MAX, &sample, reterr_err));
+    IJ_TRY(read_params(request, spec, reterr_err));
+    IJ_TRY(engine_preview_masks(spec, (uint64_t)sample, preview, reterr_err));
+    return reply_take_json(reply, show_masks(preview, spec->masks.targets), reterr_err);
+}
