@@ -74,6 +74,7 @@ static enum ij_status refuse(const uint8_t *data, size_t size, struct ij_err *re
 enum ij_status image_reader_open(struct image_reader *reader, const uint8_t *data, size_t size,
                                  struct image_info *ret_info, struct ij_err *reterr_err)
 {
+    image_reader_close(reader);
     if (begins_with(data, size, "\xff\xd8", 2)) {
         reader->info.format = IMAGE_JPEG;
         IJ_TRY(jpeg_reader_open(reader->jpeg, data, size, &reader->info, reterr_err));

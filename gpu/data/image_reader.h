@@ -49,7 +49,7 @@ IJ_MUST_USE enum ij_status image_reader_new(struct image_reader **ret_reader,
                                             struct ij_err *reterr_err);
 void image_reader_free(struct image_reader *reader);
 
-/* Parses the header of `data`, which is borrowed until close. IJ_DATA: not an image, damaged or of an
+/* Parses the header of `data`, which is borrowed until close or the next open. IJ_DATA: not an image, damaged or of an
  * unsupported kind; IJ_TOO_LARGE: over a limit. The text is the cause, without a file name. After an
  * error, here or below, the reader can open the next image. */
 IJ_MUST_USE enum ij_status image_reader_open(struct image_reader *reader, const uint8_t *data,
