@@ -64,6 +64,11 @@ enum ij_status features_extract(struct frozen *frozen, int64_t width, const stru
     enum ij_status status = loader_new(dataset, options, &loader, reterr_err);
     if (status == IJ_OK)
         status = extract_all(&features, frozen, loader, count, progress, reterr_err);
+    if (status == IJ_OK) {
+        struct loader_bad bad;
+        loader_bad(loader, &bad);
+        features.bad = bad.count;
+    }
     loader_free(loader);
     if (status != IJ_OK) {
         features_done(&features);
