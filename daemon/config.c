@@ -14,7 +14,7 @@
 #define FILE_MAX (1024 * 1024)
 #define LINE_MAX 198 /* libinih cuts longer lines in two without a word */
 
-enum key_type { KEY_PATH, KEY_TEXT, KEY_HOSTS, KEY_U32, KEY_U64 };
+enum key_type { KEY_PATH, KEY_TEXT, KEY_HOSTS, KEY_BOOL, KEY_U32, KEY_U64 };
 
 struct key {
     const char *name;
@@ -42,6 +42,10 @@ static const struct key keys[] = {
      "The worker program; empty = ijepad-worker beside ijepad."},
     {"hosts", KEY_HOSTS, FIELD(hosts), 0, 0, "", true,
      "Host names, parted by spaces, under which browsers may reach the API."},
+    {"allow_remote", KEY_BOOL, FIELD(allow_remote), 0, 0, "no", false,
+     "yes: listen may be an address beyond loopback; put a TLS proxy in front of it."},
+    {"open_metrics", KEY_BOOL, FIELD(open_metrics), 0, 0, "no", false,
+     "yes: GET /metrics needs no token."},
     {"slots", KEY_U32, FIELD(slots), 1, 64, "1", true, "Runs at a time on the host backend."},
     {"threads", KEY_U32, FIELD(threads), 0, 1024, "0", true,
      "Threads of each run on the host backend; 0 = cores / slots."},
@@ -149,6 +153,17 @@ static enum ij_status set_hosts(struct config *config, const struct key *key, co
     return IJ_OK;
 }
 
+static enum ij_status set_bool(struct config *config, const struct key *key, const char *text,
+                               struct ij_err *reterr_err)
+{
+    bool yes = strcmp(text, "yes") == 0;
+    if (!yes && strcmp(text, "no") != 0)
+        return IJ_ERR_FIELD(reterr_err, IJ_INVALID, key->name,
+                            "%s must be yes or no, not \"%.60s\"", key->name, text);
+    *(bool *)field_of(config, key) = yes;
+    return IJ_OK;
+}
+
 static enum ij_status set_value(struct config *config, const struct key *key, const char *text,
                                 struct ij_err *reterr_err)
 {
@@ -156,6 +171,8 @@ static enum ij_status set_value(struct config *config, const struct key *key, co
     case KEY_U32:
     case KEY_U64:
         return set_number(config, key, text, reterr_err);
+    case KEY_BOOL:
+        return set_bool(config, key, text, reterr_err);
     case KEY_HOSTS:
         return set_hosts(config, key, text, reterr_err);
     case KEY_PATH:
@@ -281,6 +298,8 @@ void config_print(const struct config *config, struct buf *buf)
             buf_printf(buf, "%u", *(const uint32_t *)field);
         else if (key->type == KEY_U64)
             buf_printf(buf, "%llu", (unsigned long long)*(const uint64_t *)field);
+        else if (key->type == KEY_BOOL)
+            buf_append_text(buf, *(const bool *)field ? "yes" : "no");
         else if (key->type == KEY_HOSTS)
             for (size_t h = 0; h < config->host_count; h++)
                 buf_printf(buf, "%s%s", h ? " " : "", config->hosts[h]);

@@ -1,0 +1,279 @@
+/* See daemon.h. */
+#include "daemon/daemon.h"
+
+#include <stdio.h>
+#include <string.h>
+
+#include "base/clock.h"
+#include "base/log.h"
+#include "base/mem.h"
+#include "daemon/queue.h"
+#include "daemon/recorder.h"
+#include "daemon/run_end.h"
+#include "daemon/run_verb.h"
+#include "store/event_row.h"
+#include "store/idem_row.h"
+
+#define LOG_MODULE       "daemon"
+#define TICK_US          1000000ull
+#define PASS_MS          5000 /* a pass now and then finds freed disk space */
+#define MAINTAIN_MS      10000
+#define STORAGE_RETRY_MS 5000
+
+/* ---- Storage failures ----------------------------------------------------------------------------- */
+
+void daemon_storage_error(struct daemon *daemon, const char *what, const struct ij_err *err)
+{
+    bool fatal = err->code == IJ_IO || err->code == IJ_CORRUPT;
+    log_err("cannot store %s: %s%s", what, err->text,
+            fatal ? "; stopping, the next start recovers" : ", trying again");
+    daemon->storage_retry_ms = clock_monotonic_ms() + STORAGE_RETRY_MS;
+    if (!fatal || daemon->storage_failed)
+        return;
+    daemon->storage_failed = true;
+    (void)sd_event_exit(daemon->event, ij_status_exit_code(IJ_IO));
+}
+
+/* ---- What the last life left ---------------------------------------------------------------------- */
+
+/* A run that had a worker has none now: back into the queue, unless a person wanted otherwise. */
+static enum ij_status coldplug_state(struct run *run, struct ij_err *reterr_err)
+{
+    const struct run_row *row = &run->row;
+    bool cancel = row->desired == RUN_STATE_DESIRE_CANCEL || row->desired == RUN_STATE_DESIRE_KILL;
+    struct run_change change;
+    if (!run_state_has_process(row->state))
+        return IJ_OK;
+    if (row->state == RUN_STATE_STOPPING && cancel)
+        change = run_change_of(run, RUN_STATE_CANCELED, "user",
+                               "canceled; the daemon ended while the run was stopping");
+    else if (row->state == RUN_STATE_PAUSING && row->desired == RUN_STATE_DESIRE_PAUSE)
+        change = run_change_of(run, RUN_STATE_PAUSED, "forced",
+                               "the daemon ended while the run was pausing: it will go on from the "
+                               "newest checkpoint");
+    else
+        change = run_change_of(run, RUN_STATE_QUEUED, "daemon_restart",
+                               "the daemon ended; the run goes on from its newest checkpoint");
+    return run_set_state(run, &change, reterr_err);
+}
+
+static enum ij_status load_runs(struct daemon *daemon, struct ij_err *reterr_err)
+{
+    struct run_row_list list = {0};
+    IJ_TRY(run_row_live(daemon->store, &list, reterr_err));
+    enum ij_status status = IJ_OK;
+    for (size_t i = 0; i < list.count && status == IJ_OK; i++) {
+        struct run *run = NULL;
+        status = run_new(daemon, &list.rows[i], &run, reterr_err);
+        if (status == IJ_OK && (status = queue_add(daemon, run, reterr_err)) != IJ_OK)
+            run_free(run);
+    }
+    run_row_list_done(&list);
+    return status;
+}
+
+static enum ij_status coldplug(struct daemon *daemon, struct ij_err *reterr_err)
+{
+    int64_t removed, now_ms = clock_wall_ms();
+    IJ_TRY(idem_row_trim(daemon->store, now_ms - IDEM_ROW_KEEP_MS, true, &removed, reterr_err));
+    IJ_TRY(attempt_row_end_open(daemon->store, now_ms, "daemon_restart", reterr_err));
+    IJ_TRY(load_runs(daemon, reterr_err));
+    for (size_t i = daemon->run_count; i > 0; i--) { /* backwards: a canceled one leaves the list */
+        struct run *run = daemon->runs[i - 1];
+        IJ_TRY(coldplug_state(run, reterr_err));
+        run_end_forget(run);
+    }
+    return IJ_OK;
+}
+
+/* ---- The loop ------------------------------------------------------------------------------------- */
+
+/* The loop ends when nothing is left to wait for. */
+static void end_if_drained(struct daemon *daemon)
+{
+    if (!daemon->draining)
+        return;
+    for (size_t i = 0; i < daemon->run_count; i++)
+        if (daemon->runs[i]->worker && !daemon->runs[i]->end_waiting)
+            return;
+    (void)sd_event_exit(daemon->event, 0);
+}
+
+static int on_schedule(sd_event_source *source, void *user)
+{
+    (void)source;
+    struct daemon *daemon = user;
+    queue_pass(daemon);
+    end_if_drained(daemon);
+    return 0;
+}
+
+static int on_commit(sd_event_source *source, uint64_t usec, void *user)
+{
+    (void)source;
+    (void)usec;
+    recorder_commit(user);
+    return 0;
+}
+
+/* The progress of all runs in one transaction. */
+static void save_progress(struct daemon *daemon)
+{
+    struct ij_err err = IJ_ERR_INIT;
+    bool any = false;
+    for (size_t i = 0; i < daemon->run_count; i++)
+        any |= daemon->runs[i]->progress_dirty;
+    if (!any)
+        return;
+    enum ij_status status = store_begin(daemon->store, &err);
+    for (size_t i = 0; i < daemon->run_count && status == IJ_OK; i++)
+        status = recorder_save_progress(daemon->runs[i], &err);
+    if (status == IJ_OK)
+        status = store_commit(daemon->store, &err);
+    if (status != IJ_OK) {
+        store_rollback(daemon->store);
+        daemon_storage_error(daemon, "progress", &err);
+    }
+}
+
+static void maintain(struct daemon *daemon, int64_t now_ms)
+{
+    struct ij_err err = IJ_ERR_INIT;
+    int64_t removed;
+    if (now_ms - daemon->maintained_ms < MAINTAIN_MS)
+        return;
+    daemon->maintained_ms = now_ms;
+    enum ij_status status = store_maintain(daemon->store, &err);
+    if (status == IJ_OK)
+        status = event_row_trim(daemon->store, EVENT_ROW_KEEP_ROWS,
+                                clock_wall_ms() - EVENT_ROW_KEEP_MS, &removed, &err);
+    if (status == IJ_OK)
+        status =
+            idem_row_trim(daemon->store, clock_wall_ms() - IDEM_ROW_KEEP_MS, false, &removed, &err);
+    if (status != IJ_OK && status != IJ_BUSY)
+        daemon_storage_error(daemon, "upkeep", &err);
+}
+
+static int on_tick(sd_event_source *source, uint64_t usec, void *user)
+{
+    struct daemon *daemon = user;
+    int64_t now_ms = clock_monotonic_ms();
+    if (daemon->storage_failed)
+        return 0;
+    if (daemon->storage_retry_ms <= now_ms)
+        for (size_t i = daemon->run_count; i > 0; i--)
+            if (!run_end_retry(daemon->runs[i - 1]))
+                break;
+    save_progress(daemon);
+    maintain(daemon, now_ms);
+    if (queue_next_due_ms(daemon) <= clock_wall_ms() ||
+        now_ms / PASS_MS != (now_ms - 1000) / PASS_MS)
+        queue_schedule(daemon);
+    end_if_drained(daemon);
+    (void)sd_event_source_set_time(source, usec + TICK_US);
+    return 0;
+}
+
+static enum ij_status add_sources(struct daemon *daemon, struct ij_err *reterr_err)
+{
+    uint64_t now_us = (uint64_t)clock_monotonic_ms() * 1000;
+    int r = sd_event_add_defer(daemon->event, &daemon->schedule, on_schedule, daemon);
+    if (r >= 0) /* after everything else that is ready */
+        r = sd_event_source_set_priority(daemon->schedule, SD_EVENT_PRIORITY_IDLE);
+    if (r >= 0)
+        r = sd_event_add_time(daemon->event, &daemon->commit, CLOCK_MONOTONIC, UINT64_MAX, 1000,
+                              on_commit, daemon);
+    if (r >= 0)
+        r = sd_event_source_set_enabled(daemon->commit, SD_EVENT_OFF);
+    if (r >= 0)
+        r = sd_event_add_time(daemon->event, &daemon->tick, CLOCK_MONOTONIC, now_us + TICK_US,
+                              100000, on_tick, daemon);
+    if (r >= 0)
+        r = sd_event_source_set_enabled(daemon->tick, SD_EVENT_ON);
+    if (r < 0)
+        return IJ_ERR_SYS(reterr_err, -r, "", "cannot set up the event loop");
+    return IJ_OK;
+}
+
+/* ---- Life ----------------------------------------------------------------------------------------- */
+
+enum ij_status daemon_open(struct daemon *daemon, const struct config *config,
+                           struct ij_err *reterr_err)
+{
+    *daemon = (struct daemon){.config = *config};
+    int r = sd_event_default(&daemon->event);
+    if (r < 0)
+        return IJ_ERR_SYS(reterr_err, -r, "", "cannot make an event loop");
+    IJ_TRY(store_open(config->state_dir, &daemon->store, reterr_err));
+    IJ_TRY(event_bus_new(EVENT_BUS_SLOTS, &daemon->bus, reterr_err));
+    IJ_TRY(control_new(&daemon->control, reterr_err));
+    IJ_TRY(add_sources(daemon, reterr_err));
+    IJ_TRY(coldplug(daemon, reterr_err));
+    return control_attach(daemon->control, daemon->event, run_verb_handle, daemon, reterr_err);
+}
+
+enum ij_status daemon_run(struct daemon *daemon, struct ij_err *reterr_err)
+{
+    int r = sd_event_loop(daemon->event);
+    control_close(daemon->control);
+    if (r < 0)
+        return IJ_ERR_SYS(reterr_err, -r, "", "the event loop failed");
+    if (daemon->storage_failed)
+        return IJ_ERR(reterr_err, IJ_IO, "the state could not be stored");
+    return IJ_OK;
+}
+
+static void stop_run(struct daemon *daemon, struct run *run, bool at_once)
+{
+    struct ij_err err = IJ_ERR_INIT;
+    int64_t grace_ms = daemon->config.stop_grace_s * 1000LL;
+    if (!run->worker)
+        return;
+    if (at_once) {
+        supervisor_kill(run->worker, RUN_MACHINE_BY_SHUTDOWN);
+        return;
+    }
+    if (run->row.state == RUN_STATE_STARTING || run->row.state == RUN_STATE_RUNNING) {
+        struct run_change change =
+            run_change_of(run, RUN_STATE_PAUSING, "daemon_restart", "the daemon is stopping");
+        change.deadline_ms = clock_wall_ms() + grace_ms;
+        if (run_set_state(run, &change, &err) != IJ_OK)
+            log_warn("%s; the run is stopped all the same", err.text);
+    }
+    supervisor_stop(run->worker, RUN_MACHINE_BY_SHUTDOWN, grace_ms);
+}
+
+void daemon_stop(struct daemon *daemon, bool at_once)
+{
+    daemon->draining = true;
+    for (size_t i = 0; i < daemon->run_count; i++)
+        stop_run(daemon, daemon->runs[i], at_once);
+    queue_schedule(daemon);
+}
+
+void daemon_close(struct daemon *daemon)
+{
+    control_free(daemon->control);
+    for (size_t i = 0; i < daemon->run_count; i++)
+        run_free(daemon->runs[i]);
+    mem_free(daemon->runs);
+    sd_event_source_disable_unref(daemon->schedule);
+    sd_event_source_disable_unref(daemon->tick);
+    sd_event_source_disable_unref(daemon->commit);
+    store_close(daemon->store);
+    event_bus_free(daemon->bus);
+    sd_event_unref(daemon->event);
+    *daemon = (struct daemon){0};
+}
+
+void daemon_summary(const struct daemon *daemon, char *ret_text, size_t size)
+{
+    size_t active = 0, waiting = 0;
+    for (size_t i = 0; i < daemon->run_count; i++) {
+        enum run_state state = daemon->runs[i]->row.state;
+        active += run_state_has_process(state);
+        waiting += state == RUN_STATE_QUEUED || state == RUN_STATE_BACKOFF;
+    }
+    snprintf(ret_text, size, "%zu running, %zu queued%s", active, waiting,
+             daemon->draining ? ", stopping" : "");
+}
