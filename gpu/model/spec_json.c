@@ -158,7 +158,8 @@ enum ij_status spec_json_read_model(const char *text, struct engine_spec *spec,
             IJ_ERR(reterr_err, IJ_CORRUPT, "the checkpoint's parameters are not a JSON object");
     for (size_t i = 0; status == IJ_OK && i < COUNT_OF(rows); i++) {
         const json_t *value = json_object_get(object, rows[i].key);
-        if (rows[i].model && !(value && read_value(value, &rows[i], &read)))
+        bool needed = rows[i].model || (value && strncmp(rows[i].field, "model.", 6) == 0);
+        if (needed && !(value && read_value(value, &rows[i], &read)))
             status = IJ_ERR_FIELD(reterr_err, IJ_CORRUPT, rows[i].key,
                                   "the checkpoint's parameter '%s' is %s", rows[i].key,
                                   value ? "of a wrong type or out of range" : "missing");
