@@ -365,6 +365,16 @@ enum ij_status ijepa_backward(struct ijepa *ijepa, const struct block_arena *are
                             &v->encoder_work, reterr_err);
 }
 
+const float *ijepa_position(const struct ijepa *ijepa)
+{
+    return ijepa->v.position;
+}
+
+const float *ijepa_pred_position(const struct ijepa *ijepa)
+{
+    return ijepa->v.pred_position;
+}
+
 /* ---- Copies for comparison ---------------------------------------------------------------------- */
 
 /* `count` values as float32 in host memory; a bfloat16 tensor is widened here. */

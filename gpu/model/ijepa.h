@@ -68,6 +68,10 @@ IJ_MUST_USE enum ij_status ijepa_loss(struct ijepa *ijepa, float gradient_scale,
 IJ_MUST_USE enum ij_status ijepa_backward(struct ijepa *ijepa, const struct block_arena *arena,
                                           struct ij_err *reterr_err);
 
+/* The fixed position tables, device memory: (patches, D) and (patches, P). */
+const float *ijepa_position(const struct ijepa *ijepa);
+const float *ijepa_pred_position(const struct ijepa *ijepa);
+
 /* ---- For comparison with reference values: copies to host memory, float32 ----------------------- */
 
 /* Target encoder over all tokens, final norm included: (B, patches, D). */

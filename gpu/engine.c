@@ -1,0 +1,25 @@
+/* Carries out a run: opens the device and hands over to the kind's own module. See engine.h. */
+#include "gpu/engine.h"
+
+#include "base/file.h"
+#include "gpu/engine_device.h"
+#include "gpu/eval/evaluate.h"
+#include "gpu/train/train.h"
+
+#define DIRECTORY_MODE 0750
+
+enum ij_status engine_run(const struct engine_spec *spec, const struct engine_sink *sink,
+                          struct ij_err *reterr_err)
+{
+    struct backend *backend = NULL;
+    IJ_TRY(engine_check(spec, reterr_err));
+    if (spec->directory[0] == '\0')
+        return IJ_ERR_FIELD(reterr_err, IJ_INVALID, "directory", "a run needs a directory");
+    IJ_TRY(file_make_dirs(spec->directory, DIRECTORY_MODE, reterr_err));
+    IJ_TRY(engine_device_open(spec, &backend, reterr_err));
+    enum ij_status status = spec->kind == ENGINE_PRETRAIN
+                                ? train_run(backend, spec, sink, reterr_err)
+                                : evaluate_run(backend, spec, sink, reterr_err);
+    backend->ops->free(backend);
+    return status;
+}

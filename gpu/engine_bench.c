@@ -1,0 +1,168 @@
+/*
+ * Times training steps on synthetic images: everything but the loader. See engine.h.
+ *
+ * Work per image is counted by the convention of gpu/model/flops.h over the masks that were drawn.
+ */
+#include <jansson.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/build.h"
+#include "base/clock.h"
+#include "base/mem.h"
+#include "base/rng.h"
+#include "gpu/engine.h"
+#include "gpu/engine_device.h"
+#include "gpu/model/flops.h"
+#include "gpu/model/masks.h"
+#include "gpu/ops/host/host_peak.h"
+#include "gpu/train/trainer.h"
+
+#define STEPS_MAX 100000
+
+struct bench {
+    struct engine_spec spec;
+    struct vit_config config;
+    struct backend *backend;
+    struct masks masks;
+    struct trainer *trainer;
+    uint8_t *pixels;
+    double *seconds;       /* per step */
+    double flops, context; /* sums over the measured steps, per image */
+};
+
+static enum ij_status bench_prepare(struct bench *b, uint32_t steps, struct ij_err *reterr_err)
+{
+    struct mask_sizes_rules rules = mask_sizes_from_spec(&b->spec);
+    struct predictor_limits limits = ijepa_limits(&rules, b->spec.optimizer.batch);
+    size_t bytes = (size_t)b->spec.optimizer.batch * b->spec.data.crop * b->spec.data.crop * 3;
+    b->config = vit_config_from_spec(&b->spec);
+    IJ_TRY(engine_device_open(&b->spec, &b->backend, reterr_err));
+    IJ_TRY(masks_init(&b->masks, &rules, b->spec.seed, b->spec.optimizer.batch, reterr_err));
+    IJ_TRY(trainer_new(b->backend, &b->config, &limits, TENSOR_U8, &b->trainer, reterr_err));
+    IJ_TRY(trainer_set_random(b->trainer, b->spec.seed, reterr_err));
+    b->pixels = mem_array(uint8_t, bytes);
+    b->seconds = mem_array(double, steps);
+    if (!b->pixels || !b->seconds)
+        return IJ_ERR(reterr_err, IJ_NO_MEMORY, "no memory for the synthetic images");
+    struct rng rng;
+    rng_init(&rng, b->spec.seed, RNG_TEST, 0, 0);
+    for (size_t i = 0; i < bytes; i++)
+        b->pixels[i] = (uint8_t)rng_u32(&rng);
+    return IJ_OK;
+}
+
+/* One optimiser step of one micro-batch. */
+static enum ij_status bench_step(struct bench *b, uint64_t index, double *ret_seconds,
+                                 struct ij_err *reterr_err)
+{
+    const struct engine_optimizer *o = &b->spec.optimizer;
+    struct ijepa_loss loss;
+    struct trainer_norms norms;
+    int64_t begin_ns = clock_monotonic_ns();
+    masks_draw(&b->masks, 0, index, o->batch);
+    struct ijepa_batch batch = {.pixels = b->pixels,
+                                .images = o->batch,
+                                .context_count = b->masks.context_count,
+                                .target_count = b->masks.target_count,
+                                .context = b->masks.context,
+                                .targets = b->masks.targets};
+    struct trainer_update update = {.step = index + 1,
+                                    .lr = o->start_lr,
+                                    .weight_decay = o->weight_decay,
+                                    .ema_momentum = o->ema_start,
+                                    .beta1 = o->beta1,
+                                    .beta2 = o->beta2,
+                                    .eps = o->adam_eps,
+                                    .clip = o->clip_grad};
+    IJ_TRY(trainer_micro_batch(b->trainer, &batch, 0, 1, &loss, reterr_err));
+    IJ_TRY(trainer_update(b->trainer, &update, &norms, reterr_err));
+    IJ_TRY(b->backend->ops->synchronize(b->backend, reterr_err));
+    *ret_seconds = (double)(clock_monotonic_ns() - begin_ns) / 1e9;
+    return IJ_OK;
+}
+
+static int by_value(const void *a, const void *b)
+{
+    double x = *(const double *)a, y = *(const double *)b;
+    return x < y ? -1 : x > y;
+}
+
+/* The name of the shape, or "custom". */
+static const char *shape_name(const struct engine_model *model)
+{
+    static const char *const names[] = {"vit_tiny",  "vit_small", "vit_base",
+                                        "vit_large", "vit_huge",  "vit_giant"};
+    for (size_t i = 0; i < COUNT_OF(names); i++) {
+        struct engine_model named = *model;
+        if (engine_model_by_name(names[i], &named) && named.width == model->width &&
+            named.depth == model->depth && named.heads == model->heads)
+            return names[i];
+    }
+    return "custom";
+}
+
+static json_t *bench_json(const struct bench *b, uint32_t steps, double peak_gflops)
+{
+    const struct engine_spec *s = &b->spec;
+    double median = b->seconds[steps / 2], rate = s->optimizer.batch / median;
+    double gflop = b->flops / steps / 1e9;
+    return json_pack(
+        "{s:s, s:i, s:i, s:i, s:i, s:i, s:i, s:s, s:s, s:i, s:i, s:f, s:f, s:f, s:f, s:f, s:f, "
+        "s:{s:f, s:f, s:f}, s:s}",
+        "model", shape_name(&s->model), "width", (int)s->model.width, "depth", (int)s->model.depth,
+        "pred_depth", (int)s->model.pred_depth, "crop", (int)s->data.crop, "patch",
+        (int)s->model.patch, "batch", (int)s->optimizer.batch, "precision",
+        s->precision == ENGINE_BFLOAT16 ? "bfloat16" : "float32", "device", b->backend->name,
+        "threads", b->backend->threads, "steps", (int)steps, "images_per_s", rate,
+        "mean_context_patches", b->context / steps, "gflop_per_image", gflop, "gflops",
+        gflop * rate, "peak_gflops", peak_gflops, "share_of_peak", gflop * rate / peak_gflops,
+        "step_s", "median", median, "min", b->seconds[0], "max", b->seconds[steps - 1], "build",
+        build_id());
+}
+
+static enum ij_status bench_run(struct bench *b, uint32_t warmup, uint32_t steps, char **ret_json,
+                                struct ij_err *reterr_err)
+{
+    IJ_TRY(bench_prepare(b, steps, reterr_err));
+    for (uint32_t i = 0; i < warmup + steps; i++) {
+        double seconds;
+        IJ_TRY(bench_step(b, i, &seconds, reterr_err));
+        if (i < warmup)
+            continue;
+        b->seconds[i - warmup] = seconds;
+        b->context += b->masks.context_count;
+        b->flops += flops_per_image(&b->config, b->masks.rules.targets, b->masks.context_count,
+                                    b->masks.target_count);
+    }
+    qsort(b->seconds, steps, sizeof *b->seconds, by_value);
+    json_t *object = bench_json(b, steps, host_peak_gflops(b->backend->threads));
+    char *text = object ? json_dumps(object, JSON_COMPACT | JSON_REAL_PRECISION(6)) : NULL;
+    *ret_json = text ? mem_strdup(text) : NULL;
+    free(text);
+    json_decref(object);
+    return *ret_json ? IJ_OK : IJ_ERR(reterr_err, IJ_NO_MEMORY, "no memory for the result");
+}
+
+enum ij_status engine_bench_step(const struct engine_spec *spec, uint32_t warmup, uint32_t steps,
+                                 char **ret_json, struct ij_err *reterr_err)
+{
+    struct bench b;
+    memset(&b, 0, sizeof b);
+    b.spec = *spec;
+    b.spec.kind = ENGINE_PRETRAIN;
+    if (b.spec.data.path[0] == '\0')
+        snprintf(b.spec.data.path, sizeof b.spec.data.path, "synthetic");
+    if (steps < 1 || steps > STEPS_MAX || warmup > STEPS_MAX)
+        return IJ_ERR_FIELD(reterr_err, IJ_INVALID, "steps", "steps must be 1 to %d", STEPS_MAX);
+    IJ_TRY(engine_check(&b.spec, reterr_err));
+    enum ij_status status = bench_run(&b, warmup, steps, ret_json, reterr_err);
+    mem_free(b.pixels);
+    mem_free(b.seconds);
+    trainer_free(b.trainer);
+    masks_done(&b.masks);
+    if (b.backend)
+        b.backend->ops->free(b.backend);
+    return status;
+}

@@ -1,0 +1,337 @@
+/* The pretraining run. See train.h. */
+#include "gpu/train/train.h"
+
+#include <math.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "base/build.h"
+#include "base/clock.h"
+#include "base/mem.h"
+#include "gpu/data/loader.h"
+#include "gpu/eval/monitor.h"
+#include "gpu/model/schedule.h"
+#include "gpu/model/spec_json.h"
+#include "gpu/train/train_resume.h"
+#include "gpu/train/train_save.h"
+#include "gpu/train/train_sink.h"
+
+struct run {
+    const struct engine_spec *spec;
+    struct backend *backend;
+    struct train_sink sink;
+    struct vit_config config;
+    struct schedule schedule;
+    uint64_t steps_per_epoch, step; /* step: optimiser steps done */
+    struct dataset *dataset;
+    struct loader *loader;
+    struct masks masks;
+    struct trainer *trainer;
+    struct train_save save;
+    struct checkpoint_writer *writer;
+    struct monitor *monitor; /* NULL: off */
+    char *parameters;        /* JSON of the spec */
+    int64_t saved_ns;        /* when the last checkpoint was handed over */
+    uint64_t saved_step;     /* UINT64_MAX: none */
+    uint64_t bad_images;     /* reported so far */
+};
+
+/* ---- Preparation -------------------------------------------------------------------------------- */
+
+static enum ij_status open_data(struct run *r, struct ij_err *reterr_err)
+{
+    const struct engine_optimizer *o = &r->spec->optimizer;
+    IJ_TRY(dataset_open(&r->spec->data, DATASET_TRAIN, &r->dataset, reterr_err));
+    uint64_t images = dataset_count(r->dataset);
+    r->steps_per_epoch = schedule_steps_per_epoch(o, images);
+    if (r->steps_per_epoch == 0)
+        return IJ_ERR_FIELD(reterr_err, IJ_DATA, "data.path",
+                            "%llu images are fewer than one step takes: %u x %u",
+                            (unsigned long long)images, o->batch, o->accumulate);
+    r->schedule = schedule_new(o, r->steps_per_epoch);
+    r->sink.steps = r->schedule.steps;
+    r->sink.steps_per_epoch = r->steps_per_epoch;
+    r->sink.images_per_step = (uint64_t)o->batch * o->accumulate;
+    return IJ_OK;
+}
+
+/* Where the next step begins to read. */
+static uint64_t epoch_of(const struct run *r)
+{
+    return r->step / r->steps_per_epoch;
+}
+static uint64_t batch_of(const struct run *r)
+{
+    return r->step % r->steps_per_epoch * r->spec->optimizer.accumulate;
+}
+
+static enum ij_status open_loader(struct run *r, struct ij_err *reterr_err)
+{
+    struct loader_options options = loader_options_train(&r->spec->data);
+    options.batch = r->spec->optimizer.batch;
+    options.seed = r->spec->seed;
+    options.epoch = epoch_of(r);
+    options.batch_first = batch_of(r);
+    return loader_new(r->dataset, &options, &r->loader, reterr_err);
+}
+
+static enum ij_status build_model(struct run *r, struct ij_err *reterr_err)
+{
+    struct mask_sizes_rules rules = mask_sizes_from_spec(r->spec);
+    struct predictor_limits limits = ijepa_limits(&rules, r->spec->optimizer.batch);
+    r->config = vit_config_from_spec(r->spec);
+    IJ_TRY(masks_init(&r->masks, &rules, r->spec->seed, r->spec->optimizer.batch, reterr_err));
+    IJ_TRY(trainer_new(r->backend, &r->config, &limits, TENSOR_U8, &r->trainer, reterr_err));
+    return train_save_init(&r->save, r->trainer, reterr_err);
+}
+
+/* Weights of the checkpoint to continue from, or initial ones. */
+static enum ij_status restore(struct run *r, struct ij_err *reterr_err)
+{
+    struct checkpoint *checkpoint = NULL;
+    enum ij_status status;
+    IJ_TRY(train_resume_find(r->spec, &r->sink, &checkpoint, reterr_err));
+    if (!checkpoint)
+        return trainer_set_random(r->trainer, r->spec->seed, reterr_err);
+    const struct checkpoint_state *state = checkpoint_get_state(checkpoint);
+    IJ_TRY_GOTO(status,
+                train_resume_check(r->spec, state, r->steps_per_epoch,
+                                   dataset_fingerprint(r->dataset), &r->sink, reterr_err),
+                out);
+    IJ_TRY_GOTO(status, train_save_load(r->trainer, checkpoint, reterr_err), out);
+    r->step = state->step;
+    if (train_resume_is_own(r->spec, checkpoint))
+        r->saved_step = r->step;
+out:
+    checkpoint_free(checkpoint);
+    return status;
+}
+
+static enum ij_status prepare(struct run *r, struct ij_err *reterr_err)
+{
+    IJ_TRY(open_data(r, reterr_err));
+    IJ_TRY(train_sink_progress(&r->sink, 0, "loading", true, NULL, reterr_err));
+    IJ_TRY(checkpoint_remove_stale(r->spec->directory, reterr_err));
+    IJ_TRY(build_model(r, reterr_err));
+    IJ_TRY(restore(r, reterr_err));
+    IJ_TRY(open_loader(r, reterr_err));
+    IJ_TRY(checkpoint_writer_new(r->spec->directory, r->sink.sink,
+                                 r->spec->monitor.keep_checkpoints, &r->writer, reterr_err));
+    if (r->spec->monitor.eval_every_epochs > 0)
+        IJ_TRY(monitor_new(r->backend, &r->config, r->spec, &r->monitor, reterr_err));
+    r->parameters = spec_json_write(r->spec);
+    if (!r->parameters)
+        return IJ_ERR(reterr_err, IJ_NO_MEMORY, "no memory for the run's parameters");
+    r->saved_ns = clock_monotonic_ns();
+    return IJ_OK;
+}
+
+static void finish(struct run *r)
+{
+    checkpoint_writer_free(r->writer);
+    monitor_free(r->monitor);
+    loader_free(r->loader);
+    train_save_done(&r->save);
+    trainer_free(r->trainer);
+    masks_done(&r->masks);
+    dataset_free(r->dataset);
+    mem_free(r->parameters);
+}
+
+/* ---- Checkpoints and checks --------------------------------------------------------------------- */
+
+static enum ij_status save(struct run *r, struct ij_err *reterr_err)
+{
+    if (r->saved_step == r->step)
+        return IJ_OK;
+    IJ_TRY(train_sink_progress(&r->sink, r->step, "saving", false, NULL, reterr_err));
+    struct checkpoint_state state = {
+        .step = r->step,
+        .epoch = epoch_of(r),
+        .batch = batch_of(r),
+        .steps_total = r->schedule.steps,
+        .steps_per_epoch = r->steps_per_epoch,
+        .images = r->step * r->sink.images_per_step,
+        .seed = r->spec->seed,
+        .epochs_done = (double)r->step / (double)r->steps_per_epoch,
+        .parameters = r->parameters,
+        .build = build_id(),
+        .data = dataset_fingerprint(r->dataset),
+    };
+    IJ_TRY(train_save_submit(&r->save, r->writer, &state, reterr_err));
+    r->saved_step = r->step;
+    r->saved_ns = clock_monotonic_ns();
+    return IJ_OK;
+}
+
+/* Whether a multiple of `epochs` lies in the step just done. */
+static bool epochs_passed(const struct run *r, double epochs)
+{
+    double every = epochs * (double)r->steps_per_epoch;
+    if (!(epochs > 0))
+        return false;
+    return floor((double)r->step / every + 1e-9) > floor((double)(r->step - 1) / every + 1e-9);
+}
+
+static bool save_is_due(const struct run *r)
+{
+    const struct engine_monitor *m = &r->spec->monitor;
+    double since_s = (double)(clock_monotonic_ns() - r->saved_ns) / 1e9;
+    if (r->step == r->schedule.steps || epochs_passed(r, m->checkpoint_every_epochs))
+        return true;
+    if (m->checkpoint_every_steps > 0 && r->step % m->checkpoint_every_steps == 0)
+        return true;
+    return m->checkpoint_every_s > 0 && since_s >= m->checkpoint_every_s &&
+           !checkpoint_writer_is_busy(r->writer);
+}
+
+/* The check of representation quality at the current step. */
+static enum ij_status evaluate(struct run *r, struct ij_err *reterr_err)
+{
+    IJ_TRY(train_sink_progress(&r->sink, r->step, "evaluating", true, NULL, reterr_err));
+    return monitor_check(r->monitor, r->trainer->arenas[TRAINER_TARGET], r->trainer->target_bf16,
+                         r->step, r->sink.sink, NULL, reterr_err);
+}
+
+static enum ij_status report_bad_images(struct run *r, struct ij_err *reterr_err)
+{
+    struct loader_bad bad;
+    char text[LOADER_NAME_MAX + LOADER_CAUSE_MAX + 128];
+    loader_bad(r->loader, &bad);
+    if (bad.count <= r->bad_images || bad.listed == 0)
+        return IJ_OK;
+    r->bad_images = bad.count;
+    snprintf(text, sizeof text, "%llu bad images so far, replaced by others; one is %s: %s",
+             (unsigned long long)bad.count, bad.images[bad.listed - 1].name,
+             bad.images[bad.listed - 1].cause);
+    return train_sink_warning(&r->sink, "bad_images", text, reterr_err);
+}
+
+/* ---- Steps -------------------------------------------------------------------------------------- */
+
+/* Loads, masks and runs micro-batch `index` of the current step; adds to *metrics. */
+static enum ij_status micro_batch(struct run *r, uint32_t index, struct train_sink_step *metrics,
+                                  struct ij_err *reterr_err)
+{
+    const struct loader_batch *images;
+    struct ijepa_loss loss;
+    uint32_t count = r->spec->optimizer.accumulate;
+    uint64_t epoch = epoch_of(r), place = batch_of(r) + index;
+    int64_t begin_ns = clock_monotonic_ns();
+    IJ_TRY(loader_next(r->loader, &images, reterr_err));
+    metrics->data_wait_s += (double)(clock_monotonic_ns() - begin_ns) / 1e9;
+    IJ_ASSERT(images->epoch == epoch && images->batch == place);
+    masks_draw(&r->masks, epoch, place, images->count);
+    struct ijepa_batch batch = {.pixels = images->pixels,
+                                .images = images->count,
+                                .context_count = r->masks.context_count,
+                                .target_count = r->masks.target_count,
+                                .context = r->masks.context,
+                                .targets = r->masks.targets};
+    enum ij_status status =
+        trainer_micro_batch(r->trainer, &batch, index, count, &loss, reterr_err);
+    loader_release(r->loader);
+    if (status != IJ_OK)
+        return status;
+    if (!isfinite(loss.loss))
+        return IJ_ERR(reterr_err, IJ_NONFINITE,
+                      "the loss is not finite at step %llu (%.3g of the predicted values are not)",
+                      (unsigned long long)r->step + 1, (double)loss.nonfinite_share);
+    metrics->loss += (double)loss.loss / count;
+    metrics->cosine += (double)loss.cosine / count;
+    metrics->context_patches += (double)r->masks.context_count / count;
+    metrics->target_patches += (double)r->masks.target_count / count;
+    return IJ_OK;
+}
+
+/* One optimiser step with its metrics. */
+static enum ij_status step(struct run *r, struct ij_err *reterr_err)
+{
+    const struct engine_optimizer *o = &r->spec->optimizer;
+    struct train_sink_step m = {.step = r->step + 1};
+    struct trainer_norms norms;
+    int64_t begin_ns = clock_monotonic_ns();
+    /* The images that do not fill a step at the end of an epoch are left out. */
+    if (batch_of(r) == 0 && r->steps_per_epoch * o->accumulate != loader_batches(r->loader))
+        loader_seek(r->loader, epoch_of(r), 0);
+    for (uint32_t i = 0; i < o->accumulate; i++)
+        IJ_TRY(micro_batch(r, i, &m, reterr_err));
+    m.lr = schedule_lr(&r->schedule, r->step + 1);
+    m.weight_decay = schedule_weight_decay(&r->schedule, r->step + 1);
+    m.ema_momentum = schedule_ema(&r->schedule, r->step);
+    struct trainer_update update = {.step = r->step + 1,
+                                    .lr = m.lr,
+                                    .weight_decay = m.weight_decay,
+                                    .ema_momentum = m.ema_momentum,
+                                    .beta1 = o->beta1,
+                                    .beta2 = o->beta2,
+                                    .eps = o->adam_eps,
+                                    .clip = o->clip_grad};
+    IJ_TRY(trainer_update(r->trainer, &update, &norms, reterr_err));
+    r->step++;
+    m.grad_norm = norms.all;
+    m.grad_norm_first = norms.first;
+    m.grad_norm_last = norms.last;
+    m.seconds = (double)(clock_monotonic_ns() - begin_ns) / 1e9;
+    return train_sink_step(&r->sink, &m, reterr_err);
+}
+
+/* What follows a step: progress, check, checkpoint, in this order, so that a checkpoint stands for
+ * everything reported up to it. */
+static enum ij_status after_step(struct run *r, struct ij_err *reterr_err)
+{
+    bool reported, last = r->step == r->schedule.steps;
+    IJ_TRY(train_sink_progress(&r->sink, r->step, "training", last, &reported, reterr_err));
+    if (reported)
+        IJ_TRY(report_bad_images(r, reterr_err));
+    if (r->monitor && (last || epochs_passed(r, r->spec->monitor.eval_every_epochs)))
+        IJ_TRY(evaluate(r, reterr_err));
+    return save_is_due(r) ? save(r, reterr_err) : IJ_OK;
+}
+
+/* IJ_STOPPED where the host asks for it. */
+static enum ij_status obey(struct run *r, struct ij_err *reterr_err)
+{
+    switch (train_sink_poll(&r->sink)) {
+    case ENGINE_CHECKPOINT_NOW:
+        return save(r, reterr_err);
+    case ENGINE_STOP:
+        IJ_TRY(save(r, reterr_err));
+        IJ_TRY(checkpoint_writer_wait(r->writer, reterr_err));
+        return IJ_ERR(reterr_err, IJ_STOPPED, "stopped at step %llu", (unsigned long long)r->step);
+    case ENGINE_ABORT:
+        return IJ_ERR(reterr_err, IJ_STOPPED, "aborted at step %llu", (unsigned long long)r->step);
+    default:
+        return IJ_OK;
+    }
+}
+
+static enum ij_status loop(struct run *r, struct ij_err *reterr_err)
+{
+    if (r->step == 0 && r->monitor)
+        IJ_TRY(evaluate(r, reterr_err));
+    while (r->step < r->schedule.steps) {
+        IJ_TRY(obey(r, reterr_err));
+        IJ_TRY(step(r, reterr_err));
+        IJ_TRY(after_step(r, reterr_err));
+    }
+    IJ_TRY(save(r, reterr_err));
+    IJ_TRY(train_sink_progress(&r->sink, r->step, "saving", true, NULL, reterr_err));
+    return checkpoint_writer_wait(r->writer, reterr_err);
+}
+
+enum ij_status train_run(struct backend *backend, const struct engine_spec *spec,
+                         const struct engine_sink *sink, struct ij_err *reterr_err)
+{
+    struct run r;
+    memset(&r, 0, sizeof r);
+    r.spec = spec;
+    r.backend = backend;
+    r.sink.sink = sink;
+    r.saved_step = UINT64_MAX;
+    enum ij_status status = prepare(&r, reterr_err);
+    if (status == IJ_OK)
+        status = loop(&r, reterr_err);
+    finish(&r);
+    return status;
+}
