@@ -1,0 +1,79 @@
+/*
+ * See host_peak.h. Twelve independent accumulators keep both multiply-add units busy through their
+ * latency of four cycles; vectors are GCC's, so one body serves all widths.
+ */
+#include "gpu/ops/host/host_peak.h"
+
+#include <omp.h>
+#include <stdint.h>
+#include <time.h>
+
+#define HOST_PEAK_ROUNDS 8
+#define HOST_PEAK_LOOPS  400000
+
+/* Twelve chains of y = y * a + b in vectors of `bytes`; returns the FLOP done. The empty asm keeps the
+ * accumulators in registers and the loop in place. */
+#define HOST_PEAK_LOOP(name, attributes, bytes, constraint)                                        \
+    attributes static double name(void)                                                            \
+    {                                                                                              \
+        typedef float vector __attribute__((vector_size(bytes)));                                  \
+        const vector a = {0.5f}, b = {0.25f};                                                      \
+        vector y0 = b, y1 = b, y2 = b, y3 = b, y4 = b, y5 = b;                                     \
+        vector y6 = b, y7 = b, y8 = b, y9 = b, y10 = b, y11 = b;                                   \
+        for (int64_t i = 0; i < HOST_PEAK_LOOPS; i++) {                                            \
+            y0 = y0 * a + b, y1 = y1 * a + b, y2 = y2 * a + b, y3 = y3 * a + b;                    \
+            y4 = y4 * a + b, y5 = y5 * a + b, y6 = y6 * a + b, y7 = y7 * a + b;                    \
+            y8 = y8 * a + b, y9 = y9 * a + b, y10 = y10 * a + b, y11 = y11 * a + b;                \
+            __asm__ volatile(""                                                                    \
+                             : "+" constraint(y0), "+" constraint(y1), "+" constraint(y2),         \
+                               "+" constraint(y3), "+" constraint(y4), "+" constraint(y5),         \
+                               "+" constraint(y6), "+" constraint(y7), "+" constraint(y8),         \
+                               "+" constraint(y9), "+" constraint(y10), "+" constraint(y11));      \
+        }                                                                                          \
+        return 12.0 * 2.0 * (bytes) / sizeof(float) * HOST_PEAK_LOOPS;                             \
+    }
+
+#if defined(__x86_64__)
+HOST_PEAK_LOOP(host_peak_avx512, __attribute__((target("avx512f"))), 64, "v")
+HOST_PEAK_LOOP(host_peak_avx2, __attribute__((target("avx2,fma"))), 32, "x")
+HOST_PEAK_LOOP(host_peak_plain, , 16, "x")
+#else
+static double host_peak_plain(void)
+{
+    volatile float y = 0;
+    for (int64_t i = 0; i < HOST_PEAK_LOOPS; i++)
+        y = y * 0.5f + 0.25f;
+    return 2.0 * HOST_PEAK_LOOPS;
+}
+#endif
+
+static double (*host_peak_loop(void))(void)
+{
+#if defined(__x86_64__)
+    if (__builtin_cpu_supports("avx512f"))
+        return host_peak_avx512;
+    if (__builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma"))
+        return host_peak_avx2;
+#endif
+    return host_peak_plain;
+}
+
+static double host_peak_now(void)
+{
+    struct timespec t;
+    clock_gettime(CLOCK_MONOTONIC, &t);
+    return (double)t.tv_sec + (double)t.tv_nsec * 1e-9;
+}
+
+double host_peak_gflops(int threads)
+{
+    double (*loop)(void) = host_peak_loop(), best = 0;
+    for (int round = 0; round < HOST_PEAK_ROUNDS; round++) {
+        double flop = 0, start = host_peak_now();
+#pragma omp parallel num_threads(threads) reduction(+ : flop)
+        flop += loop();
+        double rate = flop / (host_peak_now() - start) * 1e-9;
+        best = rate > best ? rate : best;
+    }
+    return best;
+}

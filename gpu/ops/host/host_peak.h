@@ -1,0 +1,11 @@
+/* This machine's measured peak, to which benchmarks relate their rates. */
+#ifndef GPU_OPS_HOST_PEAK_H
+#define GPU_OPS_HOST_PEAK_H
+
+/*
+ * Float32 GFLOP/s of `threads` threads doing nothing but fused multiply-adds on registers, with the
+ * widest vectors of this machine (best of a few short rounds; takes about 0.2 s). threads >= 1.
+ */
+double host_peak_gflops(int threads);
+
+#endif
