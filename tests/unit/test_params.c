@@ -61,12 +61,12 @@ Test(params, preset_below_own_values)
 {
     struct engine_spec spec;
     struct ij_err err = IJ_ERR_INIT;
-    const char *text = "{\"dataset\": \"/d\", \"preset\": \"in1k_vith14_ep300\", \"epochs\": 7}";
+    const char *text = "{\"dataset\": \"/d\", \"preset\": \"in1k_vith14_ep300\", \"epochs\": 70}";
     cr_assert_eq(parse(ENGINE_PRETRAIN, text, &spec, NULL, &err), IJ_OK, "%s", err.text);
     cr_assert_eq(spec.model.width, 1280);
     cr_assert_eq(spec.model.patch, 14);
     cr_assert_eq(spec.optimizer.accumulate, 16);
-    cr_assert_float_eq(spec.optimizer.epochs, 7, 1e-12);
+    cr_assert_float_eq(spec.optimizer.epochs, 70, 1e-12);
 }
 
 Test(params, every_preset_is_valid)
