@@ -29,6 +29,17 @@ static inline void image_folder_remove(void)
     cr_expect_eq(file_remove_tree(image_folder, NULL), IJ_OK);
 }
 
+/* The path of `name` in the test's folder; four may be in use at once. */
+static inline const char *image_below(const char *name)
+{
+    static char path[4][1000];
+    static int turn;
+    turn = (turn + 1) % 4;
+    int n = snprintf(path[turn], sizeof(path[turn]), "%s/%s", image_folder, name);
+    cr_assert(n > 0 && (size_t)n < sizeof(path[turn]));
+    return path[turn];
+}
+
 /* Writes `data` to `name` below the test's folder, making folders as needed. */
 static inline void image_write(const char *name, const void *data, size_t size)
 {
