@@ -25,7 +25,7 @@ struct checkpoint {
     struct safetensors *sections[CHECKPOINT_SECTION_COUNT];
 };
 
-/* ---- Open -------------------------------------------------------------------------------------- */
+/* ---- Open ------------------------------------------------------------------------------------ */
 
 static enum ij_status read_state(struct checkpoint *checkpoint, const char *path,
                                  struct checkpoint_state_file *ret_files,
@@ -160,7 +160,7 @@ enum ij_status checkpoint_read_f32(const struct checkpoint *checkpoint,
     return safetensors_copy_f32(tensor, ret_values, count, reterr_err);
 }
 
-/* ---- The checkpoints of a run ------------------------------------------------------------------ */
+/* ---- The checkpoints of a run ---------------------------------------------------------------- */
 
 static enum ij_status parent_path(const char *run_directory, char ret_path[CHECKPOINT_PATH_MAX],
                                   struct ij_err *reterr_err)

@@ -27,7 +27,7 @@ const char *checkpoint_state_section_name(enum checkpoint_section section)
     return section == CHECKPOINT_MODEL ? "model.safetensors" : "optimizer.safetensors";
 }
 
-/* ---- Encode ------------------------------------------------------------------------------------ */
+/* ---- Encode ---------------------------------------------------------------------------------- */
 
 /* New reference to the object in `text`; NULL and an error where it is none. */
 static json_t *parse_object(const char *text, const char *field, struct ij_err *reterr_err)
@@ -111,7 +111,7 @@ checkpoint_state_encode(const struct checkpoint_state *state,
     return IJ_OK;
 }
 
-/* ---- Decode ------------------------------------------------------------------------------------ */
+/* ---- Decode ---------------------------------------------------------------------------------- */
 
 static enum ij_status refuse(const char *path, const char *what, struct ij_err *reterr_err)
 {

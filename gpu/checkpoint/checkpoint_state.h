@@ -22,15 +22,15 @@ struct checkpoint_state_file {
 /* "model.safetensors"; static */
 const char *checkpoint_state_section_name(enum checkpoint_section section);
 
-/* *ret_text is the caller's (mem_free). IJ_INVALID: parameters or trainer are not JSON objects, or a
- * number has no JSON form. */
+/* *ret_text is the caller's (mem_free). IJ_INVALID: parameters or trainer are not JSON objects,
+ * or a number has no JSON form. */
 IJ_MUST_USE enum ij_status
 checkpoint_state_encode(const struct checkpoint_state *state,
                         const struct checkpoint_state_file files[CHECKPOINT_SECTION_COUNT],
                         char **ret_text, size_t *ret_size, struct ij_err *reterr_err);
 
-/* Fills the outputs; the strings of ret_state are the caller's, see checkpoint_state_done. `path` is
- * for errors (IJ_CORRUPT; field "state.json"). */
+/* Fills the outputs; the strings of ret_state are the caller's, see checkpoint_state_done.
+ * `path` is for errors (IJ_CORRUPT; field "state.json"). */
 IJ_MUST_USE enum ij_status checkpoint_state_decode(
     const char *text, size_t size, const char *path, struct checkpoint_state *ret_state,
     struct checkpoint_state_file ret_files[CHECKPOINT_SECTION_COUNT], struct ij_err *reterr_err);

@@ -172,8 +172,8 @@ static enum ij_status write_state(struct write_job *job, uint8_t ret_digest[HASH
     return IJ_OK;
 }
 
-/* Gives the temporary directory its final name. An older checkpoint of that name (one that could not
- * be read, before a resume) is exchanged in one step where the file system can do that. */
+/* Gives the temporary directory its final name. An older checkpoint of that name (one that could
+ * not be read, before a resume) is exchanged in one step where the file system can do that. */
 static enum ij_status publish(struct write_job *job, struct ij_err *reterr_err)
 {
     if (rename(job->temporary, job->info.path) == 0)

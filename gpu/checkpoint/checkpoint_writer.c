@@ -39,7 +39,7 @@ struct checkpoint_writer {
     struct ij_err error;   /* guarded by mutex */
 };
 
-/* ---- The snapshot ------------------------------------------------------------------------------ */
+/* ---- The snapshot ---------------------------------------------------------------------------- */
 
 static void snapshot_done(struct snapshot *snapshot)
 {
@@ -145,7 +145,7 @@ static enum ij_status snapshot_take(struct snapshot *snapshot,
     return IJ_OK;
 }
 
-/* ---- The writer's thread ----------------------------------------------------------------------- */
+/* ---- The writer's thread --------------------------------------------------------------------- */
 
 static enum ij_status call_barrier(void *user, uint64_t step, struct ij_err *reterr_err)
 {
@@ -227,7 +227,7 @@ static void *writer_main(void *user)
     return NULL;
 }
 
-/* ---- The submitter ----------------------------------------------------------------------------- */
+/* ---- The submitter --------------------------------------------------------------------------- */
 
 enum ij_status checkpoint_writer_new(const char *run_directory, const struct engine_sink *sink,
                                      uint32_t keep, struct checkpoint_writer **ret_writer,

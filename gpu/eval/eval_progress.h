@@ -12,8 +12,8 @@ struct eval_progress {
 
 void eval_progress_init(struct eval_progress *progress, const struct engine_sink *sink,
                         uint64_t total);
-/* Adds finished units, tells the host at most twice a second, and asks it: IJ_STOPPED where it wants
- * the run to end. */
+/* Adds finished units, tells the host at most twice a second, and asks it: IJ_STOPPED where it
+ * wants the run to end. */
 IJ_MUST_USE enum ij_status eval_progress_add(struct eval_progress *progress, uint64_t units,
                                              const char *phase, struct ij_err *reterr_err);
 

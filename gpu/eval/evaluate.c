@@ -35,7 +35,7 @@ struct evaluation {
     struct evaluate_report report;
 };
 
-/* ---- Set-up ------------------------------------------------------------------------------------ */
+/* ---- Set-up ---------------------------------------------------------------------------------- */
 
 /* A run's directory stands for its newest valid checkpoint. */
 static enum ij_status open_checkpoint(struct evaluation *e, struct ij_err *reterr_err)
@@ -95,7 +95,7 @@ static uint64_t planned_units(const struct evaluation *e)
     return units * subjects;
 }
 
-/* ---- One subject ------------------------------------------------------------------------------- */
+/* ---- One subject ----------------------------------------------------------------------------- */
 
 static enum ij_status extract(struct evaluation *e, enum dataset_split split,
                               struct features *ret_features, struct ij_err *reterr_err)
@@ -167,7 +167,7 @@ static enum ij_status run_subjects(struct evaluation *e, struct ij_err *reterr_e
     return run_subject(e, &e->report.random, reterr_err);
 }
 
-/* ---- The result -------------------------------------------------------------------------------- */
+/* ---- The result ------------------------------------------------------------------------------ */
 
 static enum ij_status save(const struct evaluation *e, const char *json, struct ij_err *reterr_err)
 {

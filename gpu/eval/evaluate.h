@@ -15,8 +15,8 @@
 #include "gpu/engine.h"
 #include "gpu/ops/ops.h"
 
-/* `spec` has passed engine_check. The backend is borrowed. IJ_INVALID, field "data.labels": the data
- * has no labels; IJ_STOPPED: the host asked for it. */
+/* `spec` has passed engine_check. The backend is borrowed. IJ_INVALID, field "data.labels": the
+ * data has no labels; IJ_STOPPED: the host asked for it. */
 IJ_MUST_USE enum ij_status evaluate_run(struct backend *backend, const struct engine_spec *spec,
                                         const struct engine_sink *sink, struct ij_err *reterr_err);
 

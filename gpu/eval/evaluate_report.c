@@ -9,7 +9,7 @@
 #include "base/build.h"
 #include "base/mem.h"
 
-/* ---- Figures ----------------------------------------------------------------------------------- */
+/* ---- Figures --------------------------------------------------------------------------------- */
 
 size_t evaluate_report_best_head(const struct probe_result *probes, uint32_t seeds)
 {
@@ -51,7 +51,7 @@ static double majority_share(const struct evaluate_report *report)
     return (double)most / (double)report->images_eval;
 }
 
-/* ---- Parts ------------------------------------------------------------------------------------- */
+/* ---- Parts ----------------------------------------------------------------------------------- */
 
 static json_t *number(double value)
 {
@@ -167,7 +167,7 @@ static json_t *subject_object(const struct evaluate_report *report,
                      "heads", heads);
 }
 
-/* ---- The whole --------------------------------------------------------------------------------- */
+/* ---- The whole ------------------------------------------------------------------------------- */
 
 enum ij_status evaluate_report_write(const struct evaluate_report *report, char **ret_json,
                                      struct ij_err *reterr_err)

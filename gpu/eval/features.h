@@ -21,8 +21,8 @@ struct features {
     uint64_t bad;    /* images that could not be used and were replaced */
 };
 
-/* Runs the encoder over the first `count_max` images (0: all of one epoch). options->batch is at most
- * the encoder's images_max. ret_features is the caller's (features_done). */
+/* Runs the encoder over the first `count_max` images (0: all of one epoch). options->batch is at
+ * most the encoder's images_max. ret_features is the caller's (features_done). */
 IJ_MUST_USE enum ij_status features_extract(struct frozen *frozen, int64_t width,
                                             const struct dataset *dataset,
                                             const struct loader_options *options, size_t count_max,

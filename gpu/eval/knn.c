@@ -31,7 +31,7 @@ struct knn_work {
     size_t *held;                  /* (queries) entries in each heap */
 };
 
-/* ---- Heaps ------------------------------------------------------------------------------------- */
+/* ---- Heaps ----------------------------------------------------------------------------------- */
 
 static bool is_worse(struct neighbor a, struct neighbor b)
 {
@@ -76,7 +76,7 @@ static void offer(struct neighbor *heap, size_t *held, size_t k, struct neighbor
     }
 }
 
-/* ---- Similarities ------------------------------------------------------------------------------ */
+/* ---- Similarities ---------------------------------------------------------------------------- */
 
 /* Normalised copies of `rows` rows; a zero row stays zero. */
 static void normalise(const float *features, size_t rows, int64_t width, float *ret_rows)
@@ -151,7 +151,7 @@ static enum ij_status search_block(struct knn_work *work, const struct knn_optio
     return IJ_OK;
 }
 
-/* ---- The vote ---------------------------------------------------------------------------------- */
+/* ---- The vote -------------------------------------------------------------------------------- */
 
 static int compare_neighbors(const void *a, const void *b)
 {
@@ -174,7 +174,7 @@ static int32_t vote(struct neighbor *best, size_t held, const struct knn_set *ba
     return (int32_t)winner;
 }
 
-/* ---- Public ------------------------------------------------------------------------------------ */
+/* ---- Public ---------------------------------------------------------------------------------- */
 
 static enum ij_status work_init(struct knn_work *work, size_t banks, size_t queries,
                                 struct ij_err *reterr_err)

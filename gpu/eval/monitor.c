@@ -35,7 +35,7 @@ struct monitor {
     struct rankme_spread spread;
 };
 
-/* ---- The fixed images -------------------------------------------------------------------------- */
+/* ---- The fixed images ------------------------------------------------------------------------ */
 
 static size_t image_bytes(const struct vit_config *config)
 {
@@ -98,7 +98,7 @@ static enum ij_status load_split(struct monitor *monitor, const struct engine_sp
     return status;
 }
 
-/* ---- Life -------------------------------------------------------------------------------------- */
+/* ---- Life ------------------------------------------------------------------------------------ */
 
 static enum ij_status prepare(struct monitor *monitor, const struct engine_spec *spec,
                               struct ij_err *reterr_err)
@@ -155,7 +155,7 @@ void monitor_free(struct monitor *monitor)
     mem_free(monitor);
 }
 
-/* ---- A check ----------------------------------------------------------------------------------- */
+/* ---- A check --------------------------------------------------------------------------------- */
 
 /* Features of one half to `features`; its tokens go into the spread. */
 static enum ij_status encode_half(struct monitor *monitor, const struct half *half, float *features,

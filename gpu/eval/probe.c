@@ -1,4 +1,5 @@
-/* See probe.h. Group g: bit 0 = batch norm off, bit 1 = concat; its heads differ in learning rate. */
+/* See probe.h. Group g: bit 0 = batch norm off, bit 1 = concat; its heads differ in learning
+ * rate. */
 #include "gpu/eval/probe.h"
 
 #include <math.h>
@@ -54,7 +55,7 @@ uint64_t probe_progress_units(size_t images, uint32_t epochs)
     return (uint64_t)(images / SAMPLES_PER_UNIT + 1) * epochs;
 }
 
-/* ---- Set-up ------------------------------------------------------------------------------------ */
+/* ---- Set-up ---------------------------------------------------------------------------------- */
 
 static void shuffle(uint32_t *rows, size_t count, struct rng *rng)
 {
@@ -129,7 +130,7 @@ static void work_done(struct probe_work *work)
     mem_free(work->classes);
 }
 
-/* ---- Training ---------------------------------------------------------------------------------- */
+/* ---- Training -------------------------------------------------------------------------------- */
 
 /* Copies the features of some rows (NULL: row, row + 1, ...) to work->x. */
 static void gather(struct probe_work *work, const struct features *from, bool concat,
@@ -181,7 +182,7 @@ static enum ij_status train_epoch(struct probe_work *work, uint32_t epoch,
     return IJ_OK;
 }
 
-/* ---- Scoring ----------------------------------------------------------------------------------- */
+/* ---- Scoring --------------------------------------------------------------------------------- */
 
 /* Share of right answers of each head of group `g` on `count` rows. */
 static enum ij_status score_group(struct probe_work *work, size_t g, const struct features *set,

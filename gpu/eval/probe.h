@@ -5,8 +5,8 @@
  * Heads: {last, concat4} x {BatchNorm + Linear, Linear} x four learning rates (0.1, 0.3, 1 and 3
  * times the base; protocol of I-JEPA's appendix A.2 on cached features without augmentation). Every
  * rate falls by a cosine to zero. A tenth of the images, drawn by (seed, RNG_SUBSET), is set aside;
- * the head with the best top-1 on it is the probe's answer, and its top-1 on the evaluation split is
- * the figure to report. Deterministic.
+ * the head with the best top-1 on it is the probe's answer, and its top-1 on the evaluation
+ * split is the figure to report. Deterministic.
  */
 #ifndef GPU_EVAL_PROBE_H
 #define GPU_EVAL_PROBE_H
@@ -44,8 +44,9 @@ bool probe_head_is_concat(size_t head);
 bool probe_head_has_norm(size_t head);
 double probe_head_multiplier(size_t head);
 
-/* Both sets have `concat`. Images without a label (-1) are not trained on and count as wrong. IJ_DATA:
- * fewer than two labelled images to train on. Adds about one unit of progress per hundred samples. */
+/* Both sets have `concat`. Images without a label (-1) are not trained on and count as wrong.
+ * IJ_DATA: fewer than two labelled images to train on. Adds about one unit of progress per
+ * hundred samples. */
 IJ_MUST_USE enum ij_status probe_train(struct backend *backend, const struct probe_options *options,
                                        const struct features *train, const struct features *eval,
                                        struct eval_progress *progress,

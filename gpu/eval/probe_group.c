@@ -36,7 +36,7 @@ struct probe_group {
     float *device_x, *device_v, *device_logits; /* as xhat, folded, logits */
 };
 
-/* ---- Memory ------------------------------------------------------------------------------------ */
+/* ---- Memory ---------------------------------------------------------------------------------- */
 
 static bool parameter_init(struct parameter *p, int64_t count)
 {
@@ -162,9 +162,10 @@ struct probe_group_view probe_group_get(struct probe_group *g)
                                      g->beta.value,   g->running_mean, g->running_variance};
 }
 
-/* ---- Forward ----------------------------------------------------------------------------------- */
+/* ---- Forward --------------------------------------------------------------------------------- */
 
-/* shift and scale from this batch; the running statistics follow (variance with divisor rows - 1). */
+/* shift and scale from this batch; the running statistics follow (variance with divisor rows -
+ * 1). */
 static void batch_statistics(struct probe_group *g, const float *x, int64_t rows)
 {
     int64_t width = g->options.width;
@@ -253,7 +254,7 @@ static enum ij_status forward(struct probe_group *g, int64_t rows, struct ij_err
     return b->ops->synchronize(b, reterr_err);
 }
 
-/* ---- Backward ---------------------------------------------------------------------------------- */
+/* ---- Backward -------------------------------------------------------------------------------- */
 
 /* Turns one head's logits of one row into E; returns the row's loss. */
 static double cross_entropy(float *logits, const float *offset, int64_t classes, int32_t label,
@@ -313,7 +314,8 @@ static enum ij_status backward(struct probe_group *g, int64_t rows, struct ij_er
     return b->ops->synchronize(b, reterr_err);
 }
 
-/* Gradients of one head's row `row` (one class) from G and e; those of gamma and beta accumulate. */
+/* Gradients of one head's row `row` (one class) from G and e; those of gamma and beta
+ * accumulate. */
 static void row_gradient(struct probe_group *g, int64_t row)
 {
     const struct probe_group_options *o = &g->options;
@@ -373,7 +375,7 @@ enum ij_status probe_group_step(struct probe_group *g, const float *x, const int
     return IJ_OK;
 }
 
-/* ---- Prediction -------------------------------------------------------------------------------- */
+/* ---- Prediction ------------------------------------------------------------------------------ */
 
 enum ij_status probe_group_predict(struct probe_group *g, const float *x, int64_t rows,
                                    int32_t *ret_classes, struct ij_err *reterr_err)

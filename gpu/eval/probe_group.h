@@ -44,7 +44,8 @@ IJ_MUST_USE enum ij_status probe_group_step(struct probe_group *group, const flo
                                             const double *learning_rates, double *ret_losses,
                                             struct ij_err *reterr_err);
 
-/* Classes by each head, with the running statistics: ret_classes (rates, rows). rows <= rows_max. */
+/* Classes by each head, with the running statistics: ret_classes (rates, rows). rows <=
+ * rows_max. */
 IJ_MUST_USE enum ij_status probe_group_predict(struct probe_group *group, const float *x,
                                                int64_t rows, int32_t *ret_classes,
                                                struct ij_err *reterr_err);

@@ -91,7 +91,7 @@ double rankme_pair_cosine(const float *z, size_t rows, int64_t width)
     return (all - own) / ((double)rows * (double)(rows - 1));
 }
 
-/* ---- Spread ------------------------------------------------------------------------------------ */
+/* ---- Spread ---------------------------------------------------------------------------------- */
 
 enum ij_status rankme_spread_init(struct rankme_spread *spread, int64_t width,
                                   struct ij_err *reterr_err)

@@ -10,8 +10,8 @@
 #include "base/status.h"
 
 /* RankMe of z (rows, width): exp(-sum p log p), p = s / sum(s) + 1e-7 over the min(rows, width)
- * singular values s (Garrido et al., ICML 2023, eq. 1). 1: all rows on a line; min(rows, width): all
- * directions equally strong. 0 for a matrix of zeros. */
+ * singular values s (Garrido et al., ICML 2023, eq. 1). 1: all rows on a line; min(rows, width):
+ * all directions equally strong. 0 for a matrix of zeros. */
 IJ_MUST_USE enum ij_status rankme_compute(const float *z, size_t rows, int64_t width,
                                           double *ret_rank, struct ij_err *reterr_err);
 

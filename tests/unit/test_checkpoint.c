@@ -1,5 +1,5 @@
-/* Checkpoints: round trip, equal bytes, every kind of damage refused by name, interrupted and failed
- * writes leave the old ones intact. */
+/* Checkpoints: round trip, equal bytes, every kind of damage refused by name, interrupted and
+ * failed writes leave the old ones intact. */
 #include "tests/unit/checkpoint_fixture.h"
 
 #include <errno.h>
@@ -99,7 +99,8 @@ static void expect_refused(const char *directory, const char *name, const char *
     cr_assert_not_null(strstr(err.text, name));
 }
 
-/* Flips one bit in place: rewriting the whole file would make the file system flush it each time. */
+/* Flips one bit in place: rewriting the whole file would make the file system flush it each
+ * time. */
 static void flip_bit(const char *path, size_t bit)
 {
     int fd = open(path, O_RDWR);

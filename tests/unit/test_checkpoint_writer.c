@@ -1,5 +1,5 @@
-/* The background writer: the snapshot is a snapshot, calls come in order, retention keeps the newest,
- * errors come back once. */
+/* The background writer: the snapshot is a snapshot, calls come in order, retention keeps the
+ * newest, errors come back once. */
 #include "tests/unit/checkpoint_fixture.h"
 
 #include <pthread.h>

@@ -85,7 +85,7 @@ Test(knn, refuses_nothing_to_do)
     cr_assert_eq(knn_classify(backend, &good, 2, &bank, &empty, got, NULL), IJ_INVALID);
 }
 
-/* ---- Against a plain search in double, over block borders ---------------------------------------- */
+/* ---- Against a plain search in double, over block borders ------------------------------------ */
 
 enum { BANK = 4099, QUERIES = 301, WIDTH = 33, CLASSES = 7, K = 20 };
 

@@ -1,4 +1,5 @@
-/* The monitor of a pretraining run: right figures, the same images every time, no effect on weights. */
+/* The monitor of a pretraining run: right figures, the same images every time, no effect on
+ * weights. */
 #include "tests/unit/eval_fixture.h"
 
 #include "gpu/eval/monitor.h"

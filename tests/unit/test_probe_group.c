@@ -1,5 +1,5 @@
-/* One step of the linear probe's heads against a plain double-precision computation that keeps batch
- * norm and linear layer apart, and gradients by finite differences of that. */
+/* One step of the linear probe's heads against a plain double-precision computation that keeps
+ * batch norm and linear layer apart, and gradients by finite differences of that. */
 #include <criterion/criterion.h>
 #include <math.h>
 #include <string.h>
