@@ -4,6 +4,8 @@
  */
 #include "store/metric_scan.h"
 
+#include <float.h>
+#include <math.h>
 #include <string.h>
 
 #include "base/mem.h"
@@ -67,20 +69,99 @@ enum ij_status metric_scan_frames(struct store *store, const struct metric_plan_
     }
 }
 
-static void add_frame(void *user, const struct metric_plan_stream *stream, uint64_t step,
-                      const float *values)
+/*
+ * Frames arrive by step, so many in a row fall into one bucket: they are gathered in plain arrays,
+ * which the compiler works on several keys at a time, and merged into the cells at the row's end.
+ */
+struct gathered {
+    struct metric_scan *scan;
+    bool any;
+    size_t row, columns;
+    uint64_t frames;
+    uint16_t key[METRIC_STORE_KEYS_MAX], column[METRIC_STORE_KEYS_MAX]; /* by wanted column */
+    float value[METRIC_STORE_KEYS_MAX], min[METRIC_STORE_KEYS_MAX], max[METRIC_STORE_KEYS_MAX];
+    float last[METRIC_STORE_KEYS_MAX];
+    uint32_t finite[METRIC_STORE_KEYS_MAX];
+    double sum[METRIC_STORE_KEYS_MAX];
+    uint64_t last_step[METRIC_STORE_KEYS_MAX];
+};
+
+static void begin_row(struct gathered *g, size_t row)
 {
-    struct metric_scan *scan = user;
-    size_t row = (size_t)((step >> scan->shift) - scan->base);
-    struct metric_lod_key *cells = scan->cells + row * scan->columns;
-    for (size_t k = 0; k < stream->keys; k++) {
-        uint16_t column = stream->column[k];
-        if (column == METRIC_PLAN_UNUSED)
-            continue;
-        metric_lod_add(&cells[column], step, values[k]);
-        scan->counts[column]++;
+    g->any = true;
+    g->row = row;
+    g->frames = 0;
+    for (size_t c = 0; c < g->columns; c++) {
+        g->min[c] = INFINITY;
+        g->max[c] = -INFINITY;
+        g->last[c] = 0;
+        g->finite[c] = 0;
+        g->sum[c] = 0;
+        g->last_step[c] = 0;
     }
-    scan->frames[row]++;
+}
+
+static void end_row(struct gathered *g)
+{
+    if (!g->any)
+        return;
+    struct metric_lod_key *cells = g->scan->cells + g->row * g->scan->columns;
+    for (size_t c = 0; c < g->columns; c++) {
+        struct metric_lod_key key = {g->min[c],    g->max[c], g->last[c],
+                                     g->finite[c], g->sum[c], g->last_step[c]};
+        metric_lod_merge(&cells[g->column[c]], &key);
+        g->scan->counts[g->column[c]] += g->frames;
+    }
+    g->scan->frames[g->row] += g->frames;
+}
+
+static void add_values(struct gathered *g, uint64_t step)
+{
+    for (size_t c = 0; c < g->columns; c++) {
+        float value = g->value[c];
+        bool finite = fabsf(value) <= FLT_MAX;
+        g->min[c] = finite && value < g->min[c] ? value : g->min[c];
+        g->max[c] = finite && value > g->max[c] ? value : g->max[c];
+        g->last[c] = finite ? value : g->last[c];
+        g->last_step[c] = finite ? step : g->last_step[c];
+        g->sum[c] += finite ? (double)value : 0.0;
+        g->finite[c] += finite;
+    }
+}
+
+static void gather_frame(void *user, const struct metric_plan_stream *stream, uint64_t step,
+                         const float *values)
+{
+    struct gathered *g = user;
+    size_t row = (size_t)((step >> g->scan->shift) - g->scan->base);
+    (void)stream;
+    if (!g->any || row != g->row) {
+        end_row(g);
+        begin_row(g, row);
+    }
+    for (size_t c = 0; c < g->columns; c++)
+        g->value[c] = values[g->key[c]];
+    add_values(g, step);
+    g->frames++;
+}
+
+static enum ij_status scan_frames(struct store *store, struct metric_scan *scan,
+                                  const struct metric_plan_stream *stream, uint64_t from,
+                                  uint64_t to, struct ij_err *reterr_err)
+{
+    struct gathered g;
+    g.scan = scan;
+    g.any = false;
+    g.columns = 0;
+    for (size_t k = 0; k < stream->keys; k++)
+        if (stream->column[k] != METRIC_PLAN_UNUSED) {
+            g.key[g.columns] = (uint16_t)k;
+            g.column[g.columns++] = stream->column[k];
+        }
+    enum ij_status status =
+        metric_scan_frames(store, stream, from, to, gather_frame, &g, reterr_err);
+    end_row(&g);
+    return status;
 }
 
 static void add_summary(struct metric_scan *scan, const struct metric_plan_stream *stream,
@@ -136,7 +217,7 @@ static enum ij_status scan_span(struct store *store, struct metric_scan *scan,
     while (level >= 0 && metric_lod_shift[level] > scan->shift)
         level--;
     if (level < 0)
-        return metric_scan_frames(store, stream, from, to, add_frame, scan, reterr_err);
+        return scan_frames(store, scan, stream, from, to, reterr_err);
     unsigned shift = metric_lod_shift[level];
     uint64_t first = (from + (1ULL << shift) - 1) >> shift; /* whole buckets: first..end-1 */
     uint64_t end = (to + 1) >> shift;
