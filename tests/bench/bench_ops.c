@@ -15,8 +15,8 @@
 #include "gpu/ops/host/host_peak.h"
 #include "gpu/ops/ops.h"
 
-#define BENCH_SECONDS 0.05
-#define BENCH_ROUNDS  3
+#define BENCH_SECONDS 0.02
+#define BENCH_ROUNDS  8
 
 struct bench_shape {
     const char *name;

@@ -13,12 +13,17 @@
 #include "gpu/ops/host/host_gemm.h"
 #include "gpu/ops/host/host_tensor.h"
 
-#define HOST_LINEAR_BLOCK 128 /* rows per product and epilogue */
-#define HOST_LINEAR_GRAIN 16
+/* A tile of the output fits into the second-level cache beside the rows it is made from. */
+#ifndef HOST_LINEAR_BLOCK
+#define HOST_LINEAR_BLOCK   128 /* rows */
+#define HOST_LINEAR_COLUMNS 256
+#endif
+#define HOST_LINEAR_TILE_FLOATS ((HOST_LINEAR_BLOCK + 2) * HOST_LINEAR_COLUMNS)
+#define HOST_LINEAR_GRAIN       16
 
 size_t host_linear_local_floats(int64_t in, int64_t out)
 {
-    return HOST_LINEAR_BLOCK * 3 * (size_t)(in > out ? in : out);
+    return HOST_LINEAR_TILE_FLOATS + HOST_LINEAR_BLOCK * 2 * (size_t)(in > out ? in : out);
 }
 
 static enum ij_status host_linear_shape(const char *op, int64_t rows, int64_t in, int64_t out,
@@ -71,71 +76,94 @@ HOST_CLONES static void host_linear_add(float *y, const float *x, const float *z
         y[i] = x[i] + z[i];
 }
 
-/* One row after its product `sum`: bias, pre, activation, residual. `buffer`: one row. */
-static void host_linear_finish(const struct op_linear_forward *args, int64_t row, float *sum,
-                               bool residual_done, float *buffer)
+/* A part of the output: rows [row, row + rows) by columns [column, column + columns). */
+struct host_linear_tile {
+    int64_t row, rows, column, columns;
+};
+
+/* `count` outputs of one row after their product `sum`: bias, pre, activation, residual. `at` is the
+ * place of the first in the output; `buffer` holds twice `count`. */
+static void host_linear_finish(const struct op_linear_forward *args, int64_t at, int64_t count,
+                               float *sum, bool residual_done, float *buffer)
 {
-    int64_t width = args->out, at = row * width;
     if (args->bias)
-        host_linear_add_bias(sum, args->bias, width);
+        host_linear_add_bias(sum, args->bias + at % args->out, count);
     if (args->pre.data) {
         float *pre = host_tensor_target(args->pre, at, sum);
         if (pre != sum)
-            memcpy(pre, sum, (size_t)width * sizeof(float));
-        host_tensor_write(args->pre, at, width, sum);
+            memcpy(pre, sum, (size_t)count * sizeof(float));
+        host_tensor_write(args->pre, at, count, sum);
     }
     float *y = host_tensor_target(args->y, at, sum);
     const float *value = sum;
     if (args->activation == ACTIVATION_GELU) {
         bool in_y = args->y.type == TENSOR_F32 && args->residual.data != args->y.data;
         float *gelu = in_y ? y : buffer;
-        host_linear_gelu(sum, gelu, width);
+        host_linear_gelu(sum, gelu, count);
         value = gelu;
     }
     if (args->residual.data && !residual_done) {
-        float *wide = buffer + width;
-        const float *residual = host_tensor_read(args->residual, at, width, wide);
+        float *wide = buffer + count;
+        const float *residual = host_tensor_read(args->residual, at, count, wide);
         float *target = args->y.type == TENSOR_F32 ? y : wide;
-        host_linear_add(target, value, residual, width);
+        host_linear_add(target, value, residual, count);
         value = target;
     }
     if (args->y.type == TENSOR_F32 && value != y)
-        memcpy(y, value, (size_t)width * sizeof(float));
-    host_tensor_write(args->y, at, width, value);
+        memcpy(y, value, (size_t)count * sizeof(float));
+    host_tensor_write(args->y, at, count, value);
 }
 
-/* Rows [begin, end) of the output; `local` holds a block of in, a block of out and two rows. */
-static bool host_linear_rows(const struct op_linear_forward *args, const float *weight,
-                             int64_t begin, int64_t end, float *local)
+/* Product and epilogue of one tile. `x`: its rows, widened. `local`: room for a tile and two rows of
+ * it, used where the product cannot be made in place. */
+static bool host_linear_tile(const struct op_linear_forward *args, const float *weight,
+                             const float *x, const struct host_linear_tile *tile, float *local)
 {
-    int64_t in = args->in, out = args->out;
-    bool residual_in_place = args->residual.data && args->residual.data == args->y.data;
-    bool direct = args->y.type == TENSOR_F32 && !residual_in_place;
-    bool add = args->y.type == TENSOR_F32 && residual_in_place &&
-               args->activation == ACTIVATION_NONE && !args->pre.data;
-    float *wide_out = local + HOST_LINEAR_BLOCK * in;
-    float *row_buffer = wide_out + HOST_LINEAR_BLOCK * out;
-    float *sum = wide_out;
-    if (args->pre.data && args->pre.type == TENSOR_F32)
-        sum = (float *)args->pre.data + begin * out;
-    else if (direct || add)
-        sum = (float *)args->y.data + begin * out;
-    struct host_gemm_args gemm = {.m = end - begin,
-                                  .n = out,
+    int64_t in = args->in, out = args->out, at = tile->row * out + tile->column;
+    bool onto_residual = args->residual.data && args->residual.data == args->y.data;
+    bool add = args->y.type == TENSOR_F32 && onto_residual && args->activation == ACTIVATION_NONE &&
+               !args->pre.data;
+    float *buffer = local + HOST_LINEAR_BLOCK * HOST_LINEAR_COLUMNS, *sum = local;
+    int64_t stride = HOST_LINEAR_COLUMNS;
+    if (args->pre.data && args->pre.type == TENSOR_F32) {
+        sum = (float *)args->pre.data + at;
+        stride = out;
+    } else if (add || (args->y.type == TENSOR_F32 && !onto_residual)) {
+        sum = (float *)args->y.data + at;
+        stride = out;
+    }
+    struct host_gemm_args gemm = {.m = tile->rows,
+                                  .n = tile->columns,
                                   .k = in,
                                   .transpose_b = true,
-                                  .b = weight,
+                                  .a = x,
+                                  .b = weight + tile->column * in,
                                   .lda = in,
                                   .ldb = in,
-                                  .ldc = out,
+                                  .ldc = stride,
                                   .c = sum,
                                   .alpha = 1,
                                   .beta = add ? 1 : 0};
-    gemm.a = host_tensor_read(args->x, begin * in, (end - begin) * in, local);
     if (!host_gemm_f32(&gemm))
         return false;
-    for (int64_t row = begin; row < end; row++)
-        host_linear_finish(args, row, sum + (row - begin) * out, add, row_buffer);
+    for (int64_t i = 0; i < tile->rows; i++)
+        host_linear_finish(args, at + i * out, tile->columns, sum + i * stride, add, buffer);
+    return true;
+}
+
+/* Rows [begin, end) of the output, tile by tile. */
+static bool host_linear_rows(const struct op_linear_forward *args, const float *weight,
+                             int64_t begin, int64_t end, float *local)
+{
+    float *wide = local + HOST_LINEAR_TILE_FLOATS;
+    const float *x = host_tensor_read(args->x, begin * args->in, (end - begin) * args->in, wide);
+    for (int64_t column = 0; column < args->out; column += HOST_LINEAR_COLUMNS) {
+        int64_t left = args->out - column;
+        struct host_linear_tile tile = {begin, end - begin, column,
+                                        left < HOST_LINEAR_COLUMNS ? left : HOST_LINEAR_COLUMNS};
+        if (!host_linear_tile(args, weight, x, &tile, local))
+            return false;
+    }
     return true;
 }
 
@@ -185,38 +213,58 @@ HOST_CLONES static void host_linear_gelu_backward(float *restrict dx, const floa
         dx[i] *= host_simd_gelu_slope(pre[i]);
 }
 
-static bool host_linear_input_rows(const struct op_linear_backward_input *args, const float *weight,
-                                   int64_t begin, int64_t end, float *local)
+/* Product and epilogue of one tile of dx; `dy`: its rows, widened; `local`: room for two tiles. */
+static bool host_linear_input_tile(const struct op_linear_backward_input *args, const float *weight,
+                                   const float *dy, const struct host_linear_tile *tile,
+                                   float *local)
 {
-    int64_t in = args->in, out = args->out, rows = end - begin, at = begin * in;
-    float *wide_in = local + HOST_LINEAR_BLOCK * out;
-    float *wide_more = wide_in + HOST_LINEAR_BLOCK * in;
+    int64_t in = args->in, out = args->out, at = tile->row * in + tile->column;
+    int64_t count = tile->columns;
     bool direct = args->dx.type == TENSOR_F32 && (!args->gelu_pre.data || !args->accumulate);
-    float *sum = direct ? (float *)args->dx.data + at : wide_in;
-    struct host_gemm_args gemm = {.m = rows,
-                                  .n = in,
+    float *sum = direct ? (float *)args->dx.data + at : local;
+    int64_t stride = direct ? in : HOST_LINEAR_COLUMNS;
+    float *buffer = local + HOST_LINEAR_BLOCK * HOST_LINEAR_COLUMNS;
+    struct host_gemm_args gemm = {.m = tile->rows,
+                                  .n = count,
                                   .k = out,
-                                  .b = weight,
+                                  .a = dy,
+                                  .b = weight + tile->column,
                                   .lda = out,
                                   .ldb = in,
-                                  .ldc = in,
+                                  .ldc = stride,
                                   .c = sum,
                                   .alpha = 1,
                                   .beta = direct && args->accumulate ? 1 : 0};
-    gemm.a = host_tensor_read(args->dy, begin * out, rows * out, local);
     if (!host_gemm_f32(&gemm))
         return false;
-    if (args->gelu_pre.data)
-        host_linear_gelu_backward(sum, host_tensor_read(args->gelu_pre, at, rows * in, wide_more),
-                                  rows * in);
-    if (!direct && args->accumulate) {
-        const float *old = host_tensor_read(args->dx, at, rows * in, wide_more);
-        float *dx = host_tensor_target(args->dx, at, sum);
-        host_linear_add(dx, sum, old, rows * in);
-    } else if (!direct && args->dx.type == TENSOR_F32) {
-        memcpy((float *)args->dx.data + at, sum, (size_t)(rows * in) * sizeof(float));
+    for (int64_t i = 0; i < tile->rows; i++, at += in, sum += stride) {
+        if (args->gelu_pre.data)
+            host_linear_gelu_backward(sum, host_tensor_read(args->gelu_pre, at, count, buffer),
+                                      count);
+        if (direct)
+            continue;
+        if (args->accumulate)
+            host_linear_add(sum, sum, host_tensor_read(args->dx, at, count, buffer), count);
+        if (args->dx.type == TENSOR_F32)
+            memcpy((float *)args->dx.data + at, sum, (size_t)count * sizeof(float));
+        host_tensor_write(args->dx, at, count, sum);
     }
-    host_tensor_write(args->dx, at, rows * in, sum);
+    return true;
+}
+
+static bool host_linear_input_rows(const struct op_linear_backward_input *args, const float *weight,
+                                   int64_t begin, int64_t end, float *local)
+{
+    float *wide = local + HOST_LINEAR_TILE_FLOATS;
+    const float *dy =
+        host_tensor_read(args->dy, begin * args->out, (end - begin) * args->out, wide);
+    for (int64_t column = 0; column < args->in; column += HOST_LINEAR_COLUMNS) {
+        int64_t left = args->in - column;
+        struct host_linear_tile tile = {begin, end - begin, column,
+                                        left < HOST_LINEAR_COLUMNS ? left : HOST_LINEAR_COLUMNS};
+        if (!host_linear_input_tile(args, weight, dy, &tile, local))
+            return false;
+    }
     return true;
 }
 

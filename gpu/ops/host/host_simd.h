@@ -52,12 +52,13 @@ HOST_INLINE uint16_t host_simd_to_bf16(float value)
 /*
  * e^x with a relative error below 1.5e-7: x = n ln 2 + r, then 1 + r + r^2 P(r) with P our own minimax
  * fit of degree 4 on |r| <= ln 2 / 2 (3e-9 in exact arithmetic), and n put into the exponent. Below
- * e^-87 (about 1.6e-38) and above e^88 the result stays what it is there.
+ * e^-80 (about 2e-35, so that nothing computed from it is subnormal and slow) and above e^88 the result
+ * stays what it is there.
  */
 HOST_INLINE float host_simd_exp(float x)
 {
     const float shift = 12582912.0f; /* 1.5 * 2^23: adding it rounds to an integer */
-    x = x < -87.0f ? -87.0f : x;
+    x = x < -80.0f ? -80.0f : x;
     x = x > 88.0f ? 88.0f : x;
     float shifted = x * 1.44269504f + shift;
     float n = shifted - shift;
