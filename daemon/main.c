@@ -262,7 +262,8 @@ static enum ij_status run_daemon(struct program *program, struct ij_err *reterr_
     notify_done(&program->notify);
     if (program->daemon.control)
         control_close(program->daemon.control);
-    api_stop(program->api);
+    if (program->api)
+        api_stop(program->api);
     api_free(program->api);
     daemon_close(&program->daemon);
     if (status == IJ_OK)
