@@ -2,6 +2,7 @@
 #include "base/buf.h"
 
 #include <stdarg.h>
+#include <stdint.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -9,7 +10,7 @@
 
 void buf_init(struct buf *buf, size_t max)
 {
-    *buf = (struct buf){.max = max};
+    *buf = (struct buf){.max = max < SIZE_MAX / 4 ? max : SIZE_MAX / 4}; /* doubling stays whole */
 }
 
 void buf_done(struct buf *buf)

@@ -1,6 +1,7 @@
 /* See clock.h. */
 #include "base/clock.h"
 
+#include <stdbool.h>
 #include <stdio.h>
 #include <string.h>
 #include <time.h>
@@ -36,13 +37,14 @@ void clock_rfc3339(int64_t wall_ms, char ret_text[CLOCK_RFC3339_SIZE])
     }
     time_t t = (time_t)seconds;
     struct tm tm;
-    if (!gmtime_r(&t, &tm) || tm.tm_year < -1900 || tm.tm_year > 8099) {
-        strcpy(ret_text, "9999-12-31T23:59:59.999Z");
+    bool good = gmtime_r(&t, &tm) != NULL;
+    if (!good || tm.tm_year < -1900 || tm.tm_year > 8099) {
+        strcpy(ret_text, wall_ms < 0 ? "0000-01-01T00:00:00.000Z" : "9999-12-31T23:59:59.999Z");
         return;
     }
-    char text[64];
-    size_t n = strftime(text, sizeof text, "%Y-%m-%dT%H:%M:%S", &tm);
-    snprintf(text + n, sizeof text - n, ".%03dZ", (int)ms);
+    char text[96]; /* room for what the types, not the values, allow */
+    snprintf(text, sizeof text, "%04d-%02d-%02dT%02d:%02d:%02d.%03dZ", tm.tm_year + 1900,
+             tm.tm_mon + 1, tm.tm_mday, tm.tm_hour, tm.tm_min, tm.tm_sec, (int)ms);
     memcpy(ret_text, text, CLOCK_RFC3339_SIZE - 1);
     ret_text[CLOCK_RFC3339_SIZE - 1] = '\0';
 }

@@ -38,6 +38,8 @@ static size_t edit_distance(const char *a, const char *b)
 const char *text_nearest(const char *word, const char *const *names, size_t count)
 {
     const char *best = NULL;
+    if (strlen(word) > WORD_MAX)
+        return NULL;
     size_t best_distance = strlen(word) / 2 + 1; /* more than half wrong is no typo */
     for (size_t i = 0; i < count; i++) {
         size_t distance = edit_distance(word, names[i]);

@@ -1,0 +1,109 @@
+/* Log lines: shape, levels, and that hostile text cannot forge a line. */
+#include <criterion/criterion.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#define LOG_MODULE "test"
+#include "base/log.h"
+
+static char output[16384];
+
+/* What `act` writes to stderr. */
+static const char *capture(void (*act)(void))
+{
+    int fds[2], saved = dup(STDERR_FILENO);
+    cr_assert_eq(pipe2(fds, O_CLOEXEC), 0);
+    dup2(fds[1], STDERR_FILENO);
+    act();
+    dup2(saved, STDERR_FILENO);
+    close(saved);
+    close(fds[1]);
+    ssize_t n = read(fds[0], output, sizeof output - 1);
+    close(fds[0]);
+    output[n > 0 ? n : 0] = '\0';
+    return output;
+}
+
+static void one_line(void)
+{
+    log_line(LOG_LEVEL_WARN, "sched", 42, "run %d is late", 42);
+}
+
+Test(log, a_line_has_time_level_module_run_and_message)
+{
+    unsetenv("JOURNAL_STREAM");
+    const char *line = capture(one_line);
+    int year, used = 0;
+    cr_assert_eq(sscanf(line, "%4d-%*2d-%*2dT%*2d:%*2d:%*2d.%*3dZ %n", &year, &used), 1);
+    cr_assert_str_eq(line + used, "warn   sched run=r42 msg=\"run 42 is late\"\n");
+}
+
+Test(log, the_journal_gets_a_priority)
+{
+    setenv("JOURNAL_STREAM", "1:2", 1);
+    cr_assert_eq(strncmp(capture(one_line), "<4>", 3), 0);
+}
+
+static void hostile_line(void)
+{
+    log_info("%s", "a\"b\\c\nlevel=err msg=\"forged\x1b[31m");
+}
+
+Test(log, hostile_text_stays_one_line)
+{
+    const char *line = capture(hostile_line);
+    cr_assert(strstr(line, "msg=\"a\\\"b\\\\c\\x0alevel=err msg=\\\"forged\\x1b[31m\"\n"), "%s",
+              line);
+    cr_assert_eq(strchr(line, '\n'), line + strlen(line) - 1);
+}
+
+static void every_level(void)
+{
+    log_err("L0");
+    log_warn("L1");
+    log_notice("L2");
+    log_info("L3");
+    log_debug("L4");
+}
+
+Test(log, the_level_decides)
+{
+    static const char *const names[] = {"err", "warn", "notice", "info", "debug"};
+    for (int level = 0; level < 5; level++) {
+        cr_assert_eq(log_set_level_name(names[level]), 0);
+        const char *lines = capture(every_level);
+        for (char message = '0'; message < '5'; message++) {
+            char text[] = {'L', message, '\0'};
+            cr_assert_eq(strstr(lines, text) != NULL, message - '0' <= level);
+        }
+    }
+    cr_assert_eq(log_set_level_name("loud"), -1);
+    cr_assert_eq(log_set_level_name(""), -1);
+    cr_assert(strstr(capture(every_level), "L4"), "an unknown name changes nothing");
+}
+
+Test(log, the_environment_sets_the_level)
+{
+    setenv("IJEPAD_LOG", "warn", 1);
+    const char *lines = capture(every_level);
+    cr_assert(strstr(lines, "L1") && !strstr(lines, "L2"));
+}
+
+static void long_line(void)
+{
+    char text[8000];
+    memset(text, '\n', sizeof text - 1);
+    text[sizeof text - 1] = '\0';
+    log_err("%s", text);
+}
+
+Test(log, a_long_message_is_cut_and_the_line_still_ends)
+{
+    const char *line = capture(long_line);
+    size_t n = strlen(line);
+    cr_assert_lt(n, 3000);
+    cr_assert_eq(strcmp(line + n - 2, "\"\n"), 0, "%s", line + n - 10);
+}
