@@ -47,7 +47,7 @@ static float *bench_array(int64_t count)
 {
     float *x = mem_alloc_aligned(64, (size_t)count * sizeof(float));
     for (int64_t i = 0; x && i < count; i++)
-        x[i] = (float)(i % 13 - 6) * 0.1f;
+        x[i] = (float)(i % 13 - 6) * 0.02f;
     return x;
 }
 
