@@ -23,16 +23,18 @@ void mem_fail_after(long n)
 
 void *mem_alloc_zero(size_t count, size_t size)
 {
-    if (mem_should_fail())
+    size_t bytes;
+    if (mem_should_fail() || __builtin_mul_overflow(count, size, &bytes))
         return NULL;
-    return calloc(count ? count : 1, size ? size : 1); /* calloc checks the product */
+    return calloc(bytes ? bytes : 1, 1);
 }
 
 void *mem_grow(void *memory, size_t count, size_t size)
 {
-    if (mem_should_fail())
+    size_t bytes;
+    if (mem_should_fail() || __builtin_mul_overflow(count, size, &bytes))
         return NULL;
-    return reallocarray(memory, count ? count : 1, size ? size : 1);
+    return realloc(memory, bytes ? bytes : 1);
 }
 
 void *mem_alloc_aligned(size_t alignment, size_t bytes)

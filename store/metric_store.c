@@ -16,13 +16,18 @@
 #define STEP_MAX   (1ULL << 62)
 #define DELETE_MAX 10000
 
-static enum ij_status check_key(const char *key, struct ij_err *reterr_err)
+static bool is_key(const char *key)
 {
     size_t n = strnlen(key, METRIC_STORE_KEY_MAX + 1);
     for (size_t i = 0; i < n; i++)
         if (key[i] <= ' ' || key[i] >= 0x7f || strchr("\",\\", key[i]))
-            n = METRIC_STORE_KEY_MAX + 1;
-    if (n >= 1 && n <= METRIC_STORE_KEY_MAX)
+            return false;
+    return n >= 1 && n <= METRIC_STORE_KEY_MAX;
+}
+
+static enum ij_status check_key(const char *key, struct ij_err *reterr_err)
+{
+    if (is_key(key))
         return IJ_OK;
     return IJ_ERR_FIELD(reterr_err, IJ_INVALID, "keys",
                         "a metric's key must be 1 to %d printable characters without space, quote, "
