@@ -145,10 +145,10 @@ static enum ij_status read_pax(struct tar *tar, uint64_t size, struct ij_err *re
 
 static enum ij_status read_long_name(struct tar *tar, uint64_t size, struct ij_err *reterr_err)
 {
-    if (size == 0 || size > sizeof(tar->next_name))
-        return corrupt(tar, "a member name of more than 1,023 bytes", reterr_err);
+    if (size == 0 || size >= sizeof(tar->next_name)) /* with or without a NUL at its end */
+        return corrupt(tar, "a member name of no or more than 1,023 bytes", reterr_err);
     IJ_TRY(read_at(tar, tar->offset + TAR_BLOCK, tar->next_name, size, reterr_err));
-    tar->next_name[size - 1] = '\0';
+    tar->next_name[size] = '\0';
     return IJ_OK;
 }
 

@@ -13,12 +13,22 @@ static void set_up(void)
     image_folder_make();
 }
 
-TestSuite(scene, .init = set_up, .fini = image_folder_remove);
+static json_t *documents[2]; /* what read_scenes has read; freed at the end of the test */
+
+static void tear_down(void)
+{
+    json_decref(documents[0]);
+    json_decref(documents[1]);
+    image_folder_remove();
+}
+
+TestSuite(scene, .init = set_up, .fini = tear_down);
 
 static json_t *read_scenes(const char *name)
 {
     json_t *json = json_load_file(image_below(name), 0, NULL);
     cr_assert_not_null(json, "%s", name);
+    documents[documents[0] ? 1 : 0] = json;
     return json_object_get(json, "scenes");
 }
 
