@@ -1,0 +1,250 @@
+/* See worker_tools.h. */
+#include "daemon/worker_tools.h"
+
+#include <math.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "base/mem.h"
+#include "base/text.h"
+#include "daemon/options.h"
+#include "daemon/params.h"
+#include "daemon/worker_spec.h"
+#include "gpu/engine.h"
+
+#define FILES_MAX 64
+
+static void print_help(const char *usage, const struct options_row *rows, size_t count)
+{
+    struct buf text;
+    buf_init(&text, 1 << 16);
+    buf_printf(&text, "Usage: ijepad-worker %s\n", usage);
+    options_help(rows, count, &text);
+    fputs(text.data ? text.data : "", stdout);
+    buf_done(&text);
+}
+
+/* ---- check-golden --------------------------------------------------------------------------------- */
+
+static void print_line(void *user, const char *line)
+{
+    (void)user;
+    puts(line);
+}
+
+enum ij_status worker_tools_check_golden(int argc, char **argv, struct ij_err *reterr_err)
+{
+    const char *files[FILES_MAX];
+    size_t count;
+    bool help = false;
+    const struct options_row rows[] = {
+        {"help", OPTIONS_FLAG, &help, NULL, "print this"},
+    };
+    IJ_TRY(options_parse(argc, argv, rows, COUNT_OF(rows), files, FILES_MAX, &count, reterr_err));
+    if (help) {
+        print_help("check-golden FILE...", rows, COUNT_OF(rows));
+        return IJ_OK;
+    }
+    if (!count)
+        return IJ_ERR(reterr_err, IJ_INVALID, "check-golden needs at least one FILE");
+    enum ij_status first = IJ_OK;
+    for (size_t i = 0; i < count; i++) {
+        struct ij_err err = IJ_ERR_INIT;
+        printf("%s\n", files[i]);
+        enum ij_status status = engine_check_golden(files[i], print_line, NULL, &err);
+        if (status != IJ_OK)
+            printf("%s\n", err.text);
+        if (status != IJ_OK && first == IJ_OK) {
+            first = status;
+            *reterr_err = err;
+        }
+    }
+    return first;
+}
+
+/* ---- bench ---------------------------------------------------------------------------------------- */
+
+struct bench {
+    const char *model, *precision, *dataset, *preset;
+    uint64_t batch, threads, crop, patch, accumulate, loader_threads, warmup, steps, seed;
+    double seconds;
+    bool help;
+};
+
+static void set_if(json_t *params, const char *name, uint64_t value)
+{
+    if (value)
+        json_object_set_new(params, name, json_integer((json_int_t)value));
+}
+
+static enum ij_status bench_spec(const struct bench *bench, struct engine_spec *ret_spec,
+                                 struct ij_err *reterr_err)
+{
+    json_t *params = json_object();
+    json_object_set_new(params, "dataset", json_string(bench->dataset ? bench->dataset : "/"));
+    if (bench->preset)
+        json_object_set_new(params, "preset", json_string(bench->preset));
+    if (bench->model)
+        json_object_set_new(params, "model", json_string(bench->model));
+    if (bench->precision)
+        json_object_set_new(params, "precision", json_string(bench->precision));
+    set_if(params, "batch", bench->batch);
+    set_if(params, "threads", bench->threads);
+    set_if(params, "crop", bench->crop);
+    set_if(params, "patch", bench->patch);
+    set_if(params, "accumulate", bench->accumulate);
+    set_if(params, "loader_threads", bench->loader_threads);
+    set_if(params, "seed", bench->seed);
+    enum ij_status status =
+        params_from_json(ENGINE_PRETRAIN, params, "", ret_spec, NULL, reterr_err);
+    json_decref(params);
+    return status;
+}
+
+static enum ij_status bench_run(const struct bench *bench, const char *what,
+                                struct ij_err *reterr_err)
+{
+    static const char *const names[] = {"step", "loader"};
+    mem_auto struct engine_spec *spec = mem_new(struct engine_spec);
+    mem_auto char *json = NULL;
+    if (!spec)
+        return IJ_ERR(reterr_err, IJ_NO_MEMORY, "no memory for a benchmark");
+    bool step = strcmp(what, "step") == 0;
+    if (!step && strcmp(what, "loader") != 0) {
+        const char *nearest = text_nearest(what, names, COUNT_OF(names));
+        return IJ_ERR(
+            reterr_err, IJ_INVALID, "unknown benchmark \"%.60s\": expected step or loader%s%s%s",
+            what, nearest ? "; did you mean \"" : "", nearest ? nearest : "", nearest ? "\"?" : "");
+    }
+    if (!step && !bench->dataset)
+        return IJ_ERR_FIELD(reterr_err, IJ_INVALID, "dataset", "bench loader needs --dataset PATH");
+    IJ_TRY(bench_spec(bench, spec, reterr_err));
+    if (step)
+        IJ_TRY(engine_bench_step(spec, (uint32_t)bench->warmup, (uint32_t)bench->steps, &json,
+                                 reterr_err));
+    else
+        IJ_TRY(engine_bench_loader(spec, bench->seconds, &json, reterr_err));
+    puts(json);
+    return IJ_OK;
+}
+
+enum ij_status worker_tools_bench(int argc, char **argv, struct ij_err *reterr_err)
+{
+    struct bench bench = {.warmup = 1, .steps = 5, .seconds = 10};
+    const char *places[1];
+    size_t count;
+    const struct options_row rows[] = {
+        {"model", OPTIONS_TEXT, &bench.model, "NAME", "vit_tiny .. vit_giant"},
+        {"preset", OPTIONS_TEXT, &bench.preset, "NAME", "a named recipe to start from"},
+        {"batch", OPTIONS_UINT, &bench.batch, "N", "images per micro-batch"},
+        {"accumulate", OPTIONS_UINT, &bench.accumulate, "N", "micro-batches per step"},
+        {"crop", OPTIONS_UINT, &bench.crop, "PIXELS", "side of the image"},
+        {"patch", OPTIONS_UINT, &bench.patch, "PIXELS", "side of a patch"},
+        {"precision", OPTIONS_TEXT, &bench.precision, "NAME", "float32 or bfloat16"},
+        {"threads", OPTIONS_UINT, &bench.threads, "N", "of the host backend; 0 = all cores"},
+        {"loader-threads", OPTIONS_UINT, &bench.loader_threads, "N", "0 = chosen"},
+        {"dataset", OPTIONS_TEXT, &bench.dataset, "PATH", "images, for bench loader"},
+        {"warmup", OPTIONS_UINT, &bench.warmup, "N", "steps before the clock starts; default 1"},
+        {"steps", OPTIONS_UINT, &bench.steps, "N", "steps timed; default 5"},
+        {"seconds", OPTIONS_NUMBER, &bench.seconds, "S", "bench loader: how long; default 10"},
+        {"seed", OPTIONS_UINT, &bench.seed, "N", "default 0"},
+        {"help", OPTIONS_FLAG, &bench.help, NULL, "print this"},
+    };
+    IJ_TRY(options_parse(argc, argv, rows, COUNT_OF(rows), places, 1, &count, reterr_err));
+    if (bench.help) {
+        print_help("bench step|loader [options]", rows, COUNT_OF(rows));
+        return IJ_OK;
+    }
+    if (!count)
+        return IJ_ERR(reterr_err, IJ_INVALID, "bench needs one of: step, loader");
+    if (bench.steps < 1 || bench.steps > 1000000 || bench.warmup > 1000000 ||
+        !(bench.seconds > 0 && bench.seconds <= 86400))
+        return IJ_ERR(reterr_err, IJ_INVALID,
+                      "--steps must be 1 to 1000000, --warmup at most that, --seconds above 0");
+    return bench_run(&bench, places[0], reterr_err);
+}
+
+/* ---- plan ----------------------------------------------------------------------------------------- */
+
+static void print_plan(const struct engine_plan *plan, uint64_t images)
+{
+    printf("{\"images\":%llu,\"parameters_encoder\":%llu,\"parameters_predictor\":%llu,"
+           "\"bytes_parameters\":%llu,\"bytes_optimizer\":%llu,\"bytes_activations\":%llu,"
+           "\"bytes_input\":%llu,\"bytes_total\":%llu,\"bytes_checkpoint\":%llu,"
+           "\"flop_per_image\":%.6g,\"steps\":%llu}\n",
+           (unsigned long long)images, (unsigned long long)plan->parameters_encoder,
+           (unsigned long long)plan->parameters_predictor,
+           (unsigned long long)plan->bytes_parameters, (unsigned long long)plan->bytes_optimizer,
+           (unsigned long long)plan->bytes_activations, (unsigned long long)plan->bytes_input,
+           (unsigned long long)plan->bytes_total, (unsigned long long)plan->bytes_checkpoint,
+           isfinite(plan->flop_per_image) ? plan->flop_per_image : 0.0,
+           (unsigned long long)plan->steps);
+}
+
+enum ij_status worker_tools_plan(int argc, char **argv, struct ij_err *reterr_err)
+{
+    const char *file = NULL;
+    uint64_t images = 0;
+    bool help = false;
+    size_t count;
+    const struct options_row rows[] = {
+        {"spec", OPTIONS_TEXT, &file, "FILE", "JSON {\"kind\", \"params\"}"},
+        {"images", OPTIONS_UINT, &images, "N", "size of the dataset; default: params.limit"},
+        {"help", OPTIONS_FLAG, &help, NULL, "print this"},
+    };
+    struct engine_plan plan;
+    mem_auto struct engine_spec *spec = mem_new(struct engine_spec);
+    if (!spec)
+        return IJ_ERR(reterr_err, IJ_NO_MEMORY, "no memory for a plan");
+    IJ_TRY(options_parse(argc, argv, rows, COUNT_OF(rows), NULL, 0, &count, reterr_err));
+    if (help) {
+        print_help("plan --spec FILE [--images N]", rows, COUNT_OF(rows));
+        return IJ_OK;
+    }
+    if (!file)
+        return IJ_ERR(reterr_err, IJ_INVALID, "plan needs --spec FILE");
+    IJ_TRY(worker_spec_load(file, spec, reterr_err));
+    if (!images)
+        images = spec->data.limit;
+    if (!images)
+        return IJ_ERR_FIELD(reterr_err, IJ_INVALID, "images",
+                            "say how many images the dataset has: --images N");
+    IJ_TRY(engine_plan(spec, images, &plan, reterr_err));
+    print_plan(&plan, images);
+    return IJ_OK;
+}
+
+/* ---- scenes, parameters --------------------------------------------------------------------------- */
+
+enum ij_status worker_tools_scenes(int argc, char **argv, struct ij_err *reterr_err)
+{
+    uint64_t images = 0, size = 64, seed = 0;
+    const char *places[1];
+    bool help = false;
+    size_t count;
+    const struct options_row rows[] = {
+        {"count", OPTIONS_UINT, &images, "N", "scenes in all, train and val"},
+        {"size", OPTIONS_UINT, &size, "PIXELS", "side of the images; default 64"},
+        {"seed", OPTIONS_UINT, &seed, "N", "default 0"},
+        {"help", OPTIONS_FLAG, &help, NULL, "print this"},
+    };
+    IJ_TRY(options_parse(argc, argv, rows, COUNT_OF(rows), places, 1, &count, reterr_err));
+    if (help) {
+        print_help("scenes DIR --count N [--size 64] [--seed 0]", rows, COUNT_OF(rows));
+        return IJ_OK;
+    }
+    if (!count || !images || images > UINT32_MAX || size > UINT32_MAX)
+        return IJ_ERR(reterr_err, IJ_INVALID, "scenes needs a DIR and --count N (1 or more)");
+    return engine_scenes(places[0], (uint32_t)images, (uint32_t)size, seed, reterr_err);
+}
+
+enum ij_status worker_tools_parameters(int argc, char **argv, struct ij_err *reterr_err)
+{
+    size_t count;
+    IJ_TRY(options_parse(argc, argv, NULL, 0, NULL, 0, &count, reterr_err));
+    mem_auto char *text = params_markdown();
+    if (!text)
+        return IJ_ERR(reterr_err, IJ_NO_MEMORY, "no memory for the parameters");
+    fputs(text, stdout);
+    return IJ_OK;
+}
