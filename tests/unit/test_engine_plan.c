@@ -1,0 +1,86 @@
+/* Parameters and work of the named shapes against published counts; memory and steps. */
+#include <criterion/criterion.h>
+#include <math.h>
+
+#include "base/mem.h"
+#include "gpu/engine.h"
+#include "tests/unit/spec_fixture.h"
+
+/* Parameters in millions; GFLOP per training image with contexts cut at batch 128 (reference values). */
+static const struct {
+    const char *name;
+    uint32_t crop, patch, pred_depth;
+    double encoder, predictor, gflop;
+} rows[] = {
+    {"vit_tiny", 224, 16, 6, 5.486, 10.80, 26.4},
+    {"vit_small", 224, 16, 6, 21.590, 10.94, 38.1},
+    {"vit_base", 224, 16, 6, 85.647, 11.24, 83.6},
+    {"vit_large", 224, 16, 12, 303.099, 22.08, 259.3},
+    {"vit_huge", 224, 14, 12, 630.435, 22.28, 656.4},
+    {"vit_giant", 224, 16, 16, 1011.093, 29.48, 770},
+    {"vit_huge", 448, 16, 12, 630.665, 22.28, 2219},
+};
+
+static struct engine_plan plan_of(const struct engine_spec *spec, uint64_t images)
+{
+    struct engine_plan plan;
+    struct ij_err err = IJ_ERR_INIT;
+    cr_assert_eq(engine_plan(spec, images, &plan, &err), IJ_OK, "%s: %s", err.field, err.text);
+    return plan;
+}
+
+Test(engine_plan, published_sizes_and_work, .timeout = 60)
+{
+    for (size_t i = 0; i < COUNT_OF(rows); i++) {
+        struct engine_spec spec = spec_fixture(rows[i].name, rows[i].crop, rows[i].patch);
+        cr_expect_eq(spec.model.pred_depth, rows[i].pred_depth);
+        struct engine_plan plan = plan_of(&spec, 1281167);
+        double encoder = (double)plan.parameters_encoder / 1e6;
+        double predictor = (double)plan.parameters_predictor / 1e6;
+        cr_expect(fabs(encoder - rows[i].encoder) < 6e-4, "%s: %g M", rows[i].name, encoder);
+        cr_expect(fabs(predictor - rows[i].predictor) < 6e-3, "%s: %g M", rows[i].name, predictor);
+        cr_expect(fabs(plan.flop_per_image / 1e9 / rows[i].gflop - 1) < 0.015,
+                  "%s: %g GFLOP, expected %g", rows[i].name, plan.flop_per_image / 1e9,
+                  rows[i].gflop);
+        cr_expect_eq(plan.steps, 1281167 / 128 * 300);
+    }
+}
+
+Test(engine_plan, is_repeatable_and_adds_up)
+{
+    struct engine_spec spec = spec_fixture("vit_tiny", 224, 16);
+    struct engine_plan a = plan_of(&spec, 5000), b = plan_of(&spec, 5000);
+    cr_expect_arr_eq(&a, &b, sizeof a);
+    cr_expect_eq(a.bytes_total,
+                 a.bytes_parameters + a.bytes_optimizer + a.bytes_activations + a.bytes_input);
+    /* Two moments beside encoder and predictor, target encoder and gradients. */
+    uint64_t trained = a.parameters_encoder + a.parameters_predictor;
+    cr_expect(a.bytes_optimizer >= 8 * trained && a.bytes_optimizer < 8 * trained + (1 << 20));
+    cr_expect(a.bytes_checkpoint == 4 * (3 * trained + a.parameters_encoder));
+}
+
+Test(engine_plan, activations_grow_with_the_batch)
+{
+    struct engine_spec spec = spec_fixture("vit_tiny", 224, 16);
+    uint64_t at_128 = plan_of(&spec, 5000).bytes_activations;
+    spec.optimizer.batch = 256;
+    uint64_t at_256 = plan_of(&spec, 5000).bytes_activations;
+    cr_expect(at_256 > at_128 * 19 / 10 && at_256 <= at_128 * 2 + (1 << 20));
+}
+
+Test(engine_plan, no_steps_where_the_images_do_not_fill_one)
+{
+    struct engine_spec spec = spec_fixture("vit_tiny", 224, 16);
+    cr_expect_eq(plan_of(&spec, 127).steps, 0);
+    cr_expect_eq(plan_of(&spec, 128).steps, 300);
+}
+
+Test(engine_plan, refuses_what_engine_check_refuses)
+{
+    struct engine_spec spec = spec_fixture("vit_tiny", 224, 16);
+    struct engine_plan plan;
+    struct ij_err err = IJ_ERR_INIT;
+    spec.masks.min_keep = 100;
+    cr_expect_eq(engine_plan(&spec, 1000, &plan, &err), IJ_INVALID);
+    cr_expect_str_eq(err.field, "masks.min_keep");
+}
