@@ -3,8 +3,8 @@
  *
  * That version accepts two Host headers, two Content-Lengths, Content-Length beside
  * Transfer-Encoding, "Transfer-Encoding :" with a space, cuts a path at %00 and hands over decoded
- * "..%2f". A request with such a shape can be read in two ways, so it gets 400 and the connection is
- * closed. Folded header lines and bare line feeds cannot be seen from here; without a proxy in
+ * "..%2f". A request with such a shape can be read in two ways, so it gets 400 and the connection
+ * is closed. Folded header lines and bare line feeds cannot be seen from here; without a proxy in
  * front they are harmless.
  *
  * The functions work on a plain description of the request and are pure, so that the tests need no
@@ -67,7 +67,8 @@ enum http_check_verdict http_check_size(const struct http_check_request *request
                                         const struct http_check_policy *policy, uint64_t *ret_size,
                                         struct problem *problem);
 
-/* The only value of a header, NULL if it is absent. `count` (may be NULL): how often it is there. */
+/* The only value of a header, NULL if it is absent. `count` (may be NULL): how often it is there.
+ */
 const char *http_check_header_value(const struct http_check_request *request, const char *name,
                                     size_t *ret_count);
 /* GET and HEAD change nothing. */

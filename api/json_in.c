@@ -20,7 +20,8 @@ static enum ij_status scan_error(const struct scan *scan, const char *what,
                   scan->at - scan->line_start + 1);
 }
 
-/* From the opening quote to behind the closing one; an unclosed string is the parser's to report. */
+/* From the opening quote to behind the closing one; an unclosed string is the parser's to report.
+ */
 static enum ij_status scan_string(struct scan *scan, struct ij_err *reterr_err)
 {
     size_t start = ++scan->at;

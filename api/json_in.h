@@ -1,8 +1,8 @@
 /*
  * Strict JSON from strangers: bounded in size, depth and string length before the parser sees it.
  *
- * Errors name line and column. Duplicate keys, NUL characters, bytes that are not UTF-8 and anything
- * after the value are refused. Pure; any thread.
+ * Errors name line and column. Duplicate keys, NUL characters, bytes that are not UTF-8 and
+ * anything after the value are refused. Pure; any thread.
  */
 #ifndef API_JSON_IN_H
 #define API_JSON_IN_H
@@ -24,8 +24,8 @@ IJ_MUST_USE enum ij_status json_in_object(const char *text, size_t size, json_t 
                                           struct ij_err *reterr_err);
 
 /*
- * Every key of `object` must be one of `names`; each other one becomes an entry of the problem, with
- * the nearest known name. Returns IJ_INVALID if there was any.
+ * Every key of `object` must be one of `names`; each other one becomes an entry of the problem,
+ * with the nearest known name. Returns IJ_INVALID if there was any.
  */
 IJ_MUST_USE enum ij_status json_in_known_keys(const json_t *object, const char *const *names,
                                               size_t count, struct problem *problem,

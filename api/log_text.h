@@ -1,6 +1,6 @@
 /*
- * Worker output as text that a terminal and a browser can show: control bytes and bytes that are not
- * UTF-8 become \xNN, so no log can move a cursor or hide a line. Pure; any thread.
+ * Worker output as text that a terminal and a browser can show: control bytes and bytes that are
+ * not UTF-8 become \xNN, so no log can move a cursor or hide a line. Pure; any thread.
  */
 #ifndef API_LOG_TEXT_H
 #define API_LOG_TEXT_H

@@ -107,10 +107,10 @@ void metrics_out_csv(const struct metric_result *result, struct buf *buf)
                 csv_row(buf, &result->tables[t], row, &result->tables[t].series[s]);
 }
 
-/* ---- Binary ------------------------------------------------------------------------------------ */
+/* ---- Binary ---- */
 
-/* Eight bytes are enough for any padding; offsets are written with a fixed width, so that the head's
- * size does not depend on them. */
+/* Eight bytes are enough for any padding; offsets are written with a fixed width, so that the
+ * head's size does not depend on them. */
 static size_t padded(size_t size)
 {
     return (size + 7) / 8 * 8;

@@ -2,8 +2,8 @@
  * Errors as RFC 9457 problem documents (application/problem+json).
  *
  * A problem is plain data owned by its request. Two sources fill it: a `struct ij_err` from a lower
- * layer, and the kinds that only exist in HTTP (the table below). `code` is what programs switch on;
- * `type` is the path /problems/<code>, which the server explains.
+ * layer, and the kinds that only exist in HTTP (the table below). `code` is what programs switch
+ * on; `type` is the path /problems/<code>, which the server explains.
  */
 #ifndef API_PROBLEM_H
 #define API_PROBLEM_H

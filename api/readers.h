@@ -1,8 +1,8 @@
 /*
  * Read-only database handles for the API's threads: taken for one request, given back after it.
  *
- * A handle serves one thread at a time. At most READERS_MAX exist; they are opened when first needed
- * and stay open. Thread-safe.
+ * A handle serves one thread at a time. At most READERS_MAX exist; they are opened when first
+ * needed and stay open. Thread-safe.
  */
 #ifndef API_READERS_H
 #define API_READERS_H

@@ -35,7 +35,7 @@ void reply_header(struct reply *reply, const char *name, const char *format, ...
 
 enum ij_status reply_take_json(struct reply *reply, json_t *json, struct ij_err *reterr_err)
 {
-    char *text = json ? json_dumps(json, JSON_COMPACT | JSON_REAL_PRECISION(15)) : NULL;
+    char *text = json ? json_dumps(json, JSON_COMPACT) : NULL;
     json_decref(json);
     if (!text)
         return IJ_ERR(reterr_err, IJ_NO_MEMORY, "no memory for the answer");

@@ -1,9 +1,9 @@
 /*
  * What a handler answers, before it becomes an HTTP response (server.c).
  *
- * Exactly one of the body's forms is set: `data` (owned text), `fixed` (static bytes), `fd` (a range
- * of an open file, owned) or `stream` (a callback with its own state). reply_done releases what was
- * not handed on.
+ * Exactly one of the body's forms is set: `data` (owned text), `fixed` (static bytes), `fd` (a
+ * range of an open file, owned) or `stream` (a callback with its own state). reply_done releases
+ * what was not handed on.
  */
 #ifndef API_REPLY_H
 #define API_REPLY_H

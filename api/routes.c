@@ -1,5 +1,5 @@
-/* See routes.h. A new route is a row here, a handler in serve_<noun>.c (and its line in handlers.h),
- * a schema in schemas.c where it has a new form, and a curl line in docs/api.md. */
+/* See routes.h. A new route is a row here, a handler in serve_<noun>.c (and its line in
+ * handlers.h), a schema in schemas.c where it has a new form, and a curl line in docs/api.md. */
 #include "api/routes.h"
 
 #include "api/handlers.h"
@@ -133,7 +133,7 @@ const struct route routes_table[] = {
     {"POST", "/v1/runs/{id}/release", serve_command_verb, ROUTER_SUBMITTER, 200, "commands",
      "Let a held run start", "Nothing", "Run", NULL, NULL},
     {"POST", "/v1/runs/{id}/requeue", serve_command_verb, ROUTER_SUBMITTER, 200, "commands",
-     "Another attempt of a run that has ended", "Requeue", "Run", NULL, NULL},
+     "Another attempt of an ended run, from its newest checkpoint", "Requeue", "Run", NULL, NULL},
     {"POST", "/v1/runs/{id}/checkpoint", serve_command_verb, ROUTER_SUBMITTER, 200, "commands",
      "Save a checkpoint now and go on", "Nothing", "Run", NULL, NULL},
 

@@ -17,8 +17,8 @@ struct member {
 
 struct schema {
     const char *name, *help;
-    const char *required; /* member that a request must have; NULL: none */
-    struct member members[32];
+    const char *required;      /* member that a request must have; NULL: none */
+    struct member members[40]; /* ends with a NULL name */
 };
 
 /* clang-format off */
@@ -28,7 +28,7 @@ static const struct schema schemas[] = {
     {"Health", "The process is alive.", NULL,
      {{"status", "s", "\"ok\""}, {"uptime_s", "n", "seconds since the start"}}},
     {"Ready", "Whether it can serve.", NULL,
-     {{"status", "s", "\"ready\" or \"not_ready\""}, {"checks", "o", "each check: \"ok\" or why not"}}},
+     {{"status", "s", "\"ready\" or \"not_ready\""}, {"checks", "o", "\"ok\" or why not"}}},
     {"Version", "What is running.", NULL,
      {{"api", "s", "\"v1\""}, {"build", "s", "commit"}, {"sqlite", "s", "version"},
       {"libmicrohttpd", "s", "version"}}},
@@ -62,7 +62,8 @@ static const struct schema schemas[] = {
       {"eta_s", "?n", "seconds to the end"}, {"last", "?o", "newest metrics"},
       {"health", "?o", "newest health figures"}, {"user", "s", "who submitted it"},
       {"parent", "?s", "run it was made from"}, {"priority", "i", "higher first"},
-      {"tags", "a", NULL}, {"notes", "s", NULL}, {"created", "t", NULL}, {"updated", "t", NULL},
+      {"tags", "a", NULL}, {"notes", "s", NULL}, {"dataset", "?s", "path of the images"},
+      {"created", "t", NULL}, {"updated", "t", NULL}, {"started", "?t", NULL},
       {"finished", "?t", NULL}}},
     {"RunList", "A page of runs.", NULL,
      {{"items", "[Run]", NULL}, {"next_cursor", "?s", "null on the last page"},
@@ -76,7 +77,7 @@ static const struct schema schemas[] = {
     {"RunPatch", "What may be changed.", NULL,
      {{"name", "s", NULL}, {"notes", "s", NULL}, {"tags", "a", "names"},
       {"priority", "i", "-1000 to 1000"}}},
-    {"Requeue", "Where to go on.", NULL, {{"from", "s", "\"checkpoint\" (default) or \"scratch\""}}},
+    {"Requeue", "Where to go on.", NULL, {{"from", "s", "\"checkpoint\": the newest one"}}},
     {"AttemptList", "Starts of a run.", NULL, {{"items", "[Attempt]", NULL}}},
     {"Attempt", "One start of a run.", NULL,
      {{"n", "i", "1, 2, ..."}, {"pid", "?i", NULL}, {"started", "t", NULL}, {"ended", "?t", NULL},
@@ -115,7 +116,7 @@ static const struct schema schemas[] = {
      {{"params", "o", "of a pretrain run; dataset may be left out"},
       {"sample", "i", "which sample"}}},
     {"Masks", "Patch numbers, row by row.", NULL,
-     {{"grid", "i", "patches per side"}, {"context", "a", NULL}, {"targets", "a", "one per block"}}},
+     {{"grid", "i", "patches per side"}, {"context", "a", NULL}, {"targets", "a", "by block"}}},
     {"Session", "Who the caller is.", NULL,
      {{"user", "s", NULL}, {"role", "s", "viewer, submitter, operator, admin"},
       {"token", "?s", "id of the token"}, {"by_cookie", "b", NULL}}},

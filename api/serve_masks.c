@@ -1,4 +1,5 @@
-/* POST /v1/preview/masks: the masks of one sample for a set of parameters; needs no run, no data. */
+/* POST /v1/preview/masks: the masks of one sample for a set of parameters; needs no run, no data.
+ */
 #include "api/handlers.h"
 #include "api/json_in.h"
 #include "base/mem.h"

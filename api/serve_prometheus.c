@@ -1,4 +1,5 @@
-/* GET /metrics: the text format 0.0.4 of Prometheus, from one read of the store and from counters. */
+/* GET /metrics: the text format 0.0.4 of Prometheus, from one read of the store and from counters.
+ */
 #include <inttypes.h>
 #include <stdatomic.h>
 #include <stdio.h>

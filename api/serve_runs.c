@@ -12,7 +12,7 @@
 #define LIST_DEFAULT 50
 #define CHILDREN_MAX 500 /* attempts, results */
 
-/* ---- Filters ----------------------------------------------------------------------------------- */
+/* ---- Filters ---- */
 
 static enum ij_status unknown_state(const char *word, struct ij_err *reterr_err)
 {
@@ -91,7 +91,7 @@ static enum ij_status parse_filter(const struct request *request, struct run_row
     return IJ_OK;
 }
 
-/* ---- Lists of runs ------------------------------------------------------------------------------ */
+/* ---- Lists of runs ---- */
 
 static json_t *show_runs(const struct run_row_list *list)
 {
@@ -150,7 +150,7 @@ enum ij_status serve_runs_queue(struct request *request, struct reply *reply,
     return reply_take_json(reply, object, reterr_err);
 }
 
-/* ---- One run ------------------------------------------------------------------------------------- */
+/* ---- One run ---- */
 
 static bool etag_matches(const char *header, const char *etag)
 {
@@ -210,7 +210,7 @@ enum ij_status serve_runs_config(struct request *request, struct reply *reply,
     return reply_take_json(reply, object, reterr_err);
 }
 
-/* ---- What belongs to a run ----------------------------------------------------------------------- */
+/* ---- What belongs to a run ---- */
 
 enum ij_status serve_runs_items(struct reply *reply, json_t *items, struct ij_err *reterr_err)
 {

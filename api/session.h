@@ -1,8 +1,8 @@
 /*
  * Browser sessions: a cookie's random value stands for a token, in memory only.
  *
- * A restart ends them all. The cookie's SHA-256 is kept, not the cookie, and the token's row is looked
- * up again at each request, so revoking a token ends its sessions at once. Thread-safe.
+ * A restart ends them all. The cookie's SHA-256 is kept, not the cookie, and the token's row is
+ * looked up again at each request, so revoking a token ends its sessions at once. Thread-safe.
  */
 #ifndef API_SESSION_H
 #define API_SESSION_H

@@ -54,7 +54,7 @@ struct stream_hub {
     int64_t beat_ms;      /* ticker only */
 };
 
-/* ---- Hub ------------------------------------------------------------------------------------- */
+/* ---- Hub ---- */
 
 static void on_publish(void *user)
 {
@@ -147,7 +147,7 @@ unsigned stream_hub_count(struct stream_hub *hub)
     return count;
 }
 
-/* ---- What a stream says ------------------------------------------------------------------------ */
+/* ---- What a stream says ---- */
 
 static bool is_metric(const char *type)
 {
@@ -313,7 +313,7 @@ static ssize_t read_stream(void *user, uint64_t position, char *buffer, size_t m
     return (ssize_t)size;
 }
 
-/* ---- Life of a stream -------------------------------------------------------------------------- */
+/* ---- Life of a stream ---- */
 
 static void release_stream(void *user)
 {

@@ -1,11 +1,11 @@
 /*
  * Event streams (text/event-stream): subscribers of the event bus over suspended connections.
  *
- * A stream reads the bus by its own cursor when libmicrohttpd asks for bytes; with nothing to say it
- * suspends its connection. The bus's publisher only sets a flag; the ticker thread resumes. The flag
- * "suspended" is set and cleared under the hub's mutex, so no wake-up is lost and no connection is
- * resumed that is not suspended. A suspended connection never notices that its peer left: the
- * heartbeat every STREAM_HEARTBEAT_MS is what finds out.
+ * A stream reads the bus by its own cursor when libmicrohttpd asks for bytes; with nothing to say
+ * it suspends its connection. The bus's publisher only sets a flag; the ticker thread resumes. The
+ * flag "suspended" is set and cleared under the hub's mutex, so no wake-up is lost and no
+ * connection is resumed that is not suspended. A suspended connection never notices that its peer
+ * left: the heartbeat every STREAM_HEARTBEAT_MS is what finds out.
  *
  * Durable events carry their id and are replayed from the store after Last-Event-ID; a reader that
  * falls a whole ring behind is caught up from the store too and loses the others. Metrics and

@@ -5,6 +5,7 @@
 #include <stdarg.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/stat.h>
 
 #include "base/mem.h"
 #include "base/text.h"
@@ -167,6 +168,14 @@ static void check_after(const json_t *body, const struct submit_lookup *lookup,
 }
 
 /* "checkpoint": "r42" also means to wait for run 42. */
+static bool holds_checkpoint(const char *directory)
+{
+    char path[ENGINE_PATH_MAX + 16];
+    struct stat info;
+    snprintf(path, sizeof(path), "%s/state.json", directory);
+    return stat(path, &info) == 0 && S_ISREG(info.st_mode);
+}
+
 static void check_checkpoint(const struct submit_lookup *lookup, struct submit_result *result,
                              struct problems *problems)
 {
@@ -185,6 +194,9 @@ static void check_checkpoint(const struct submit_lookup *lookup, struct submit_r
     } else if (text[0] && text[0] != '/') {
         problem(problems, "/params/checkpoint",
                 "checkpoint must be a run (\"r7\"), a checkpoint (\"c12\") or an absolute path");
+    } else if (text[0] && !holds_checkpoint(text)) {
+        problem(problems, "/params/checkpoint", "%.300s is no checkpoint: it holds no state.json",
+                text);
     }
 }
 

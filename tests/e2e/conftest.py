@@ -1,0 +1,42 @@
+"""What the end-to-end tests share: images, and daemons that are started once per module."""
+import subprocess
+
+import pytest
+from PIL import Image
+
+from harness import BUILD, Daemon
+
+
+@pytest.fixture(scope="session")
+def scenes(tmp_path_factory):
+    """96 rendered scenes with labels."""
+    folder = tmp_path_factory.mktemp("scenes")
+    subprocess.run([BUILD / "ijepad-worker", "scenes", folder, "--count", "96", "--size", "48"],
+                   check=True, capture_output=True)
+    return folder
+
+
+@pytest.fixture(scope="session")
+def images(tmp_path_factory):
+    """Two folders of eight small JPEGs each, every one different."""
+    folder = tmp_path_factory.mktemp("images")
+    for label in ("a", "b"):
+        (folder / label).mkdir()
+        for i in range(8):
+            pixels = Image.new("RGB", (40, 36))
+            pixels.putdata([((x * 7 + i * 31) % 256, (x // 40 * 5) % 256, (i * 17 + ord(label)) % 256)
+                            for x in range(40 * 36)])
+            pixels.save(folder / label / f"{i}.jpg", quality=85)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def idle_daemon(tmp_path_factory):
+    """A daemon whose workers never report: what is started stays "starting", the rest queued."""
+    folder = tmp_path_factory.mktemp("idle")
+    worker = folder / "worker"
+    worker.write_text("#!/bin/sh\nexec sleep 600\n")
+    worker.chmod(0o755)
+    daemon = Daemon(folder, worker=worker, slots=1, start_timeout_s=600, stop_grace_s=1).start()
+    yield daemon
+    daemon.stop()
