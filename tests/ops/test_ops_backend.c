@@ -201,10 +201,8 @@ Test(ops_backend, creation_fails_cleanly)
     cr_assert_eq(backend_host_new(-1, &backend, &err), IJ_INVALID);
     cr_assert_eq(backend_host_new(1025, &backend, &err), IJ_INVALID);
     cr_assert_str_eq(err.field, "threads");
-    for (int n = 0; n < 2; n++) {
-        mem_fail_after(n);
-        cr_assert_eq(backend_host_new(2, &backend, &err), IJ_NO_MEMORY);
-    }
+    mem_fail_after(0);
+    cr_assert_eq(backend_host_new(2, &backend, &err), IJ_NO_MEMORY);
     mem_fail_after(-1);
     cr_assert_null(backend);
     cr_assert_eq(backend_host_new(1024, &backend, &err), IJ_OK);

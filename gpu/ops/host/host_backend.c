@@ -6,7 +6,6 @@
 
 #include "base/mem.h"
 #include "gpu/ops/host/host_attention.h"
-#include "gpu/ops/host/host_gemm.h"
 #include "gpu/ops/host/host_linear.h"
 
 #define HOST_ALIGNMENT   64
@@ -114,7 +113,6 @@ static void host_free(struct backend *backend)
     if (!backend)
         return;
     struct host_backend *host = host_backend_of(backend);
-    host_gemm_free(host->gemm);
     mem_free(host->shared);
     mem_free(host->local);
     mem_free(host);
@@ -156,11 +154,6 @@ enum ij_status backend_host_new(int threads, struct backend **ret_backend,
     host->base.ops = &host_ops;
     host->base.name = "host";
     host->base.threads = threads ? threads : host_core_count();
-    enum ij_status status = host_gemm_new(host->base.threads, &host->gemm, reterr_err);
-    if (status != IJ_OK) {
-        host_free(&host->base);
-        return status;
-    }
     *ret_backend = &host->base;
     return IJ_OK;
 }

@@ -13,11 +13,8 @@
 
 #include "gpu/ops/ops.h"
 
-struct host_gemm;
-
 struct host_backend {
     struct backend base;
-    struct host_gemm *gemm;         /* owned */
     float *shared;                  /* owned; 64-byte aligned */
     float *local;                   /* owned; `base.threads` blocks of `local_size` floats */
     size_t shared_size, local_size; /* in floats */

@@ -1,29 +1,8 @@
-/* See host_gemm.h. */
+/* See host_gemm.h. `dnnl_sgemm` is the same in the C APIs of oneDNN 2 and 3. */
 #include "gpu/ops/host/host_gemm.h"
 
 #include <omp.h>
 #include <oneapi/dnnl/dnnl.h>
-
-#include "base/mem.h"
-
-struct host_gemm {
-    int threads;
-};
-
-enum ij_status host_gemm_new(int threads, struct host_gemm **ret_gemm, struct ij_err *reterr_err)
-{
-    struct host_gemm *gemm = mem_new(struct host_gemm);
-    if (!gemm)
-        return IJ_ERR(reterr_err, IJ_NO_MEMORY, "no memory for the matrix products' state");
-    gemm->threads = threads;
-    *ret_gemm = gemm;
-    return IJ_OK;
-}
-
-void host_gemm_free(struct host_gemm *gemm)
-{
-    mem_free(gemm);
-}
 
 bool host_gemm_f32(const struct host_gemm_args *args)
 {

@@ -11,10 +11,6 @@
 #include <stdbool.h>
 #include <stdint.h>
 
-#include "base/status.h"
-
-struct host_gemm;
-
 struct host_gemm_args {
     int64_t m, n, k;
     bool transpose_a, transpose_b;
@@ -24,10 +20,6 @@ struct host_gemm_args {
     int64_t lda, ldb, ldc;
     float alpha, beta; /* beta 0: c is written, its old content ignored */
 };
-
-IJ_MUST_USE enum ij_status host_gemm_new(int threads, struct host_gemm **ret_gemm,
-                                         struct ij_err *reterr_err);
-void host_gemm_free(struct host_gemm *gemm); /* NULL is fine */
 
 /* c = alpha op(a) op(b) + beta c in the calling thread. False if oneDNN refuses. */
 bool host_gemm_f32(const struct host_gemm_args *args);
