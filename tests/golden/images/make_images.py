@@ -8,6 +8,7 @@ case: the images themselves are random but seeded.
 import json
 import os
 import struct
+import zlib
 
 import numpy as np
 from PIL import Image
@@ -29,6 +30,29 @@ def picture(width, height, seed):
     return Image.fromarray(np.clip(np.stack(planes, -1), 0, 255).astype(np.uint8), "RGB")
 
 
+def png_chunk(kind, body):
+    return struct.pack(">I", len(body)) + kind + body + struct.pack(">I", zlib.crc32(kind + body))
+
+
+def write_png(name, rows, width, height, depth, interlace):
+    """A PNG from its unfiltered rows: for the kinds that Pillow reads but does not write."""
+    data = zlib.compress(b"".join(b"\0" + row for row in rows))
+    with open(f"{HERE}/{name}", "wb") as out:
+        out.write(b"\x89PNG\r\n\x1a\n" + png_chunk(b"IHDR", struct.pack(
+            ">IIBBBBB", width, height, depth, 2, 0, 0, interlace)) +
+            png_chunk(b"IDAT", data) + png_chunk(b"IEND", b""))
+
+
+def write_rare_pngs(rgb):
+    pixels = np.asarray(rgb)
+    deep = pixels.astype(">u2") * 256 + np.arange(40, dtype=">u2")[None, :, None] * 6
+    write_png("rgb16.png", [row.astype(">u2").tobytes() for row in deep], 40, 30, 16, 0)
+    passes = ((0, 0, 8, 8), (4, 0, 8, 8), (0, 4, 4, 8), (2, 0, 4, 4), (0, 2, 2, 4), (1, 0, 2, 2),
+              (0, 1, 1, 2))
+    rows = [row.tobytes() for x, y, dx, dy in passes for row in pixels[y::dy, x::dx]]
+    write_png("interlaced.png", rows, 40, 30, 8, 1)
+
+
 def write_images():
     rgb = picture(40, 30, 1)
     alpha = Image.fromarray(np.linspace(0, 255, 1200).reshape(30, 40).astype(np.uint8), "L")
@@ -38,6 +62,7 @@ def write_images():
     rgb.quantize(13).save(f"{HERE}/palette.png", transparency=3)
     Image.merge("RGBA", (*rgb.split(), alpha)).save(f"{HERE}/alpha.png")
     Image.merge("LA", (rgb.convert("L"), alpha)).save(f"{HERE}/grey_alpha.png")
+    write_rare_pngs(rgb)
     photo = picture(83, 61, 2)
     photo.save(f"{HERE}/420.jpg", quality=90, subsampling=2)
     photo.save(f"{HERE}/422.jpg", quality=85, subsampling=1)
@@ -60,6 +85,18 @@ def cases():
                 yield name, box, size, filter_name
 
 
+def centers():
+    """Shorter side to round(size * 256 / 224), then the central square, as torchvision does it."""
+    for name in ("rgb.png", "420.jpg", "grey.jpg"):
+        for size in (8, 24, 57, 61):
+            image = Image.open(f"{HERE}/{name}").convert("RGB")
+            side = round(size * 256 / 224)
+            width, height = (side * length // min(image.size) for length in image.size)
+            x, y = round((width - size) / 2), round((height - size) / 2)
+            image = image.resize((width, height), Image.BICUBIC)
+            yield name, size, image.crop((x, y, x + size, y + size))
+
+
 def main():
     write_images()
     header, blobs, offset, metadata = {}, [], 0, {}
@@ -73,6 +110,12 @@ def main():
                               "data_offsets": [offset, offset + len(pixels)]}
         blobs.append(pixels)
         offset += len(pixels)
+    for i, (name, size, image) in enumerate(centers()):
+        metadata[f"center{i}"] = json.dumps({"file": name, "center": size})
+        header[f"center{i}"] = {"dtype": "U8", "shape": [size, size, 3],
+                                "data_offsets": [offset, offset + 3 * size * size]}
+        blobs.append(np.asarray(image).tobytes())
+        offset += 3 * size * size
     text = json.dumps({"__metadata__": metadata, **header}).encode()
     text += b" " * (-len(text) % 8)
     with open(f"{HERE}/crops.safetensors", "wb") as out:
