@@ -311,6 +311,22 @@ Test(ijepa, a_batch_beyond_the_plan_is_refused)
     cr_expect_eq(ijepa_load(trainer->ijepa, &large, NULL), IJ_INVALID);
 }
 
+/* Everything is planned and allocated before the first step. */
+Test(ijepa, a_step_allocates_nothing)
+{
+    struct trainer_update update = first_update();
+    struct trainer_norms norms;
+    struct ijepa_loss loss;
+    mem_fail_after(0); /* the next one */
+    enum ij_status step = trainer_micro_batch(trainer, &batch, 0, 1, &loss, NULL);
+    enum ij_status end = trainer_update(trainer, &update, &norms, NULL);
+    void *refused = mem_alloc_zero(1, 1);
+    mem_fail_after(-1);
+    cr_expect(step == IJ_OK && end == IJ_OK);
+    cr_expect_null(refused, "the allocator was armed");
+    mem_free(refused);
+}
+
 Test(ijepa, a_gradient_that_is_not_finite_changes_nothing)
 {
     struct trainer_update update = first_update();
