@@ -102,7 +102,9 @@ static enum ij_status host_reserve_scratch(struct backend *backend, int64_t rows
                       (long long)rows_max, (long long)width_max);
     size_t linear = host_linear_local_floats(width_max, width_max);
     size_t attention = host_attention_local_floats(rows_max, width_max);
-    size_t shared = (size_t)width_max * (size_t)width_max;
+    size_t shared = (size_t)width_max * (size_t)width_max; /* a widened weight */
+    if (shared < (size_t)rows_max)
+        shared = (size_t)rows_max; /* partial sums of the loss */
     size_t partials = (size_t)host->base.threads * 2 * (size_t)width_max;
     return host_backend_need(host, shared > partials ? shared : partials,
                              linear > attention ? linear : attention, reterr_err);
