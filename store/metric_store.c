@@ -70,12 +70,12 @@ static char *keys_text(const char *const *keys, size_t count)
     return text;
 }
 
-/* All that was pending is gone: remembered until a commit asks. */
+/* All that was pending is gone: remembered, and still counted as pending, until a commit asks. */
 static enum ij_status lose(struct store *store, enum ij_status status)
 {
     db_rollback(&store->metrics);
     metric_cache_drop(store);
-    store->metrics_pending = 0;
+    store->metrics_pending += store->metrics_pending == 0;
     store->metrics_failed = status;
     return status;
 }
@@ -95,16 +95,17 @@ static enum ij_status commit_pending(struct store *store, struct ij_err *reterr_
 
 enum ij_status metric_store_commit(struct store *store, struct ij_err *reterr_err)
 {
-    enum ij_status failed = store->metrics_failed;
-    if (failed == IJ_OK) {
-        enum ij_status status = commit_pending(store, reterr_err);
-        store->metrics_failed = IJ_OK; /* told now */
-        return status;
-    }
-    store->metrics_failed = IJ_OK;
-    return IJ_ERR_FIELD(reterr_err, failed, store->metrics.path,
-                        "frames since the last commit were lost by a failure (%s); send them again",
-                        ij_status_name(failed));
+    enum ij_status failed = store->metrics_failed, status = IJ_OK;
+    if (failed == IJ_OK)
+        status = commit_pending(store, reterr_err);
+    else
+        status = IJ_ERR_FIELD(reterr_err, failed, store->metrics.path,
+                              "frames since the last commit were lost by a failure (%s); send them "
+                              "again",
+                              ij_status_name(failed));
+    store->metrics_failed = IJ_OK; /* told now */
+    store->metrics_pending = 0;
+    return status;
 }
 
 size_t metric_store_pending(const struct store *store)
@@ -257,6 +258,14 @@ static enum ij_status check_put(struct store *store, uint64_t step, struct ij_er
     return IJ_OK;
 }
 
+/* A frame that is wrong in itself spoils nothing, and leaves no empty transaction open. */
+static enum ij_status refuse(struct store *store, enum ij_status status)
+{
+    if (store->metrics_pending == 0)
+        db_rollback(&store->metrics);
+    return status;
+}
+
 enum ij_status metric_store_put(struct store *store, int64_t id, uint64_t step, int64_t ts_ms,
                                 const float *values, size_t count, struct ij_err *reterr_err)
 {
@@ -265,12 +274,12 @@ enum ij_status metric_store_put(struct store *store, int64_t id, uint64_t step, 
     if (!store->metrics.begun)
         IJ_TRY(db_begin(&store->metrics, reterr_err));
     enum ij_status status = metric_cache_get(store, id, &stream, reterr_err);
-    if (status == IJ_NOT_FOUND)
-        return status;
     if (status == IJ_OK && stream->keys != count)
-        return IJ_ERR_FIELD(reterr_err, IJ_INVALID, "values",
-                            "stream %lld has %zu keys, the frame %zu values", (long long)id,
-                            stream->keys, count);
+        status = IJ_ERR_FIELD(reterr_err, IJ_INVALID, "values",
+                              "stream %lld has %zu keys, the frame %zu values", (long long)id,
+                              stream->keys, count);
+    if (status == IJ_NOT_FOUND || status == IJ_INVALID)
+        return refuse(store, status);
     if (status == IJ_OK)
         status = put_frame(store, stream, step, ts_ms, values, reterr_err);
     if (status != IJ_OK)
