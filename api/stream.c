@@ -2,6 +2,7 @@
 #include "api/stream.h"
 
 #include <errno.h>
+#include <poll.h>
 #include <pthread.h>
 #include <stdatomic.h>
 #include <stdio.h>
@@ -31,7 +32,8 @@ struct stream {
     struct MHD_Connection *connection;
     struct stream_topics topics;
     char owner[65];
-    bool suspended; /* guarded by the hub's mutex */
+    int fd;               /* of the connection, borrowed */
+    bool suspended, gone; /* guarded by the hub's mutex; gone: the peer has closed */
 
     /* From here on: the connection's thread only. */
     struct buf pending;
@@ -102,6 +104,26 @@ void stream_hub_free(struct stream_hub *hub)
     mem_free(hub);
 }
 
+/* With the mutex held. libmicrohttpd does not watch a suspended connection: look here whether its
+ * peer has closed. (One that only ends its sending is taken for gone too.) The descriptor of a
+ * suspended connection is open. */
+static bool peer_has_closed(const struct stream *stream)
+{
+    struct pollfd item = {.fd = stream->fd, .events = POLLRDHUP};
+    return poll(&item, 1, 0) > 0 && item.revents & (POLLRDHUP | POLLHUP | POLLERR);
+}
+
+static void resume_closed(struct stream_hub *hub)
+{
+    for (struct stream *stream = hub->first; stream; stream = stream->next) {
+        if (!stream->suspended || !peer_has_closed(stream))
+            continue;
+        stream->gone = true;
+        stream->suspended = false;
+        MHD_resume_connection(stream->connection);
+    }
+}
+
 /* With the mutex held. */
 static void resume_all(struct stream_hub *hub)
 {
@@ -122,6 +144,7 @@ void stream_hub_wait(struct stream_hub *hub, int64_t max_ms)
         if (pthread_cond_timedwait(&hub->condition, &hub->mutex, &until) == ETIMEDOUT)
             break;
     int64_t now_ms = clock_monotonic_ms();
+    resume_closed(hub);
     if (hub->news || hub->closing || now_ms - hub->beat_ms >= STREAM_HEARTBEAT_MS / 3) {
         hub->news = false;
         hub->beat_ms = now_ms;
@@ -281,7 +304,7 @@ static bool sleep_or_end(struct stream *stream)
 {
     struct stream_hub *hub = stream->hub;
     pthread_mutex_lock(&hub->mutex);
-    bool goes_on = !hub->closing;
+    bool goes_on = !hub->closing && !stream->gone;
     if (goes_on && !stream->replaying &&
         (!hub->bus || event_bus_head(hub->bus) == stream->cursor)) {
         stream->suspended = true;
@@ -374,6 +397,9 @@ enum ij_status stream_open(struct stream_hub *hub, struct MHD_Connection *connec
                               .last_id = options->last_event_id,
                               .spoke_ms = clock_monotonic_ms()};
     (void)snprintf(stream->owner, sizeof stream->owner, "%s", options->owner);
+    const union MHD_ConnectionInfo *info =
+        MHD_get_connection_info(connection, MHD_CONNECTION_INFO_CONNECTION_FD);
+    stream->fd = info ? info->connect_fd : -1;
     stream->cursor = hub->bus ? event_bus_head(hub->bus) : 0;
     buf_init(&stream->pending, PENDING_MAX);
     buf_append_text(&stream->pending, "retry: 2000\n: connected\n\n");

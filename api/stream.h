@@ -4,8 +4,9 @@
  * A stream reads the bus by its own cursor when libmicrohttpd asks for bytes; with nothing to say
  * it suspends its connection. The bus's publisher only sets a flag; the ticker thread resumes. The
  * flag "suspended" is set and cleared under the hub's mutex, so no wake-up is lost and no
- * connection is resumed that is not suspended. A suspended connection never notices that its peer
- * left: the heartbeat every STREAM_HEARTBEAT_MS is what finds out.
+ * connection is resumed that is not suspended. libmicrohttpd never notices that the peer of a
+ * suspended connection left: the ticker looks, and the heartbeat of STREAM_HEARTBEAT_MS finds the
+ * rest.
  *
  * Durable events carry their id and are replayed from the store after Last-Event-ID; a reader that
  * falls a whole ring behind is caught up from the store too and loses the others. Metrics and

@@ -58,7 +58,7 @@ def stream(idle_daemon):
     for each in opened:
         each.close()
     wait_until("the server has let the streams go", lambda: "ijepad_sse_clients 0" in
-               idle_daemon.api("GET", "/metrics").text, deadline_s=60)
+               idle_daemon.api("GET", "/metrics").text, deadline_s=10)
 
 
 def submit(daemon, images, **extra):
