@@ -1,10 +1,11 @@
 /*
- * Rates of the host backend's operations as JSON lines: one for the machine's peak, one per operation
- * and model shape. `bench_ops [threads]`; the best of several rounds is printed.
+ * Rates of the host backend's operations as JSON lines: one for the machine's peak, one per
+ * operation and model shape. `bench_ops [threads]`; the best of several rounds is printed.
  *
- * Shapes: one block of ViT-S/16 at 224 pixels (batch 8), of a ViT-Ti for 32-pixel images (batch 64), and
- * of its predictor (width 96, four target blocks). With one thread the clock is the thread's processor
- * time, so that a busy machine does not spoil the figures; with more it is the wall clock.
+ * Shapes: one block of ViT-S/16 at 224 pixels (batch 8), of a ViT-Ti for 32-pixel images (batch
+ * 64), and of its predictor (width 96, four target blocks). With one thread the clock is the
+ * thread's processor time, so that a busy machine does not spoil the figures; with more it is the
+ * wall clock.
  */
 #include <stdio.h>
 #include <string.h>
@@ -56,7 +57,7 @@ static int64_t bench_rows(const struct bench *b)
     return b->shape->sequences * b->shape->length;
 }
 
-/* ---- The operations; each returns its FLOP in matrix products --------------------------------------- */
+/* ---- The operations; each returns its FLOP in matrix products -------------------------------- */
 
 static double bench_linear(struct bench *b, int64_t in, int64_t out, float *x, float *y,
                            enum activation activation, float *pre, float *residual)
@@ -227,7 +228,7 @@ static const struct {
     {"adamw_ema", bench_adamw},
 };
 
-/* ---- Measuring ----------------------------------------------------------------------------------------- */
+/* ---- Measuring ------------------------------------------------------------------------------- */
 
 static void bench_measure(struct bench *b, size_t op)
 {

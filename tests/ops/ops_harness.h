@@ -3,9 +3,9 @@
  * comparison of a result with a double-precision reference.
  *
  * A case owns its buffers. Each has a value array in double (what the reference reads, already
- * rounded to the buffer's type) and device memory between two guard zones of a known pattern. Outputs
- * start as NaN, so an operation that "writes" but reads the old content is found out. `ops_end`
- * checks that all guards and all inputs are as they were.
+ * rounded to the buffer's type) and device memory between two guard zones of a known pattern.
+ * Outputs start as NaN, so an operation that "writes" but reads the old content is found out.
+ * `ops_end` checks that all guards and all inputs are as they were.
  */
 #ifndef TESTS_OPS_HARNESS_H
 #define TESTS_OPS_HARNESS_H
@@ -45,7 +45,7 @@ struct ops_case {
     struct ops_buffer buffers[OPS_BUFFERS_MAX];
 };
 
-/* ---- Backends: one more device is one more line here --------------------------------------------- */
+/* ---- Backends: one more device is one more line here ----------------------------------------- */
 
 static inline int ops_backends(struct backend *list[OPS_BACKENDS_MAX])
 {
@@ -60,7 +60,8 @@ static inline void ops_backends_free(struct backend *list[OPS_BACKENDS_MAX], int
         list[i]->ops->free(list[i]);
 }
 
-/* Calls `body(backend, type, user)` for every backend and every activation type it supports `op` for. */
+/* Calls `body(backend, type, user)` for every backend and every activation type it supports `op`
+ * for. */
 static inline void ops_for_each(enum op_id op,
                                 void (*body)(struct backend *, enum tensor_type, const void *),
                                 const void *user)
@@ -77,7 +78,7 @@ static inline void ops_for_each(enum op_id op,
     ops_backends_free(list, count);
 }
 
-/* ---- Types ---------------------------------------------------------------------------------------- */
+/* ---- Types ----------------------------------------------------------------------------------- */
 
 /* Round to nearest even, by the definition: keep 8 significant bits. Normal numbers only. */
 static inline double ops_round_bf16(double x)
@@ -119,7 +120,7 @@ static inline double ops_decode(const void *source, enum tensor_type type)
     return f;
 }
 
-/* ---- Buffers ---------------------------------------------------------------------------------------- */
+/* ---- Buffers --------------------------------------------------------------------------------- */
 
 static inline void ops_begin(struct ops_case *c, struct backend *backend, uint64_t seed)
 {
@@ -253,7 +254,7 @@ static inline void ops_end(struct ops_case *c)
     c->count = 0;
 }
 
-/* ---- Comparison --------------------------------------------------------------------------------- */
+/* ---- Comparison ------------------------------------------------------------------------------ */
 
 /* |got - want| / |want|, norm-wise; not a number if anything is. */
 static inline double ops_error(const double *got, const double *want, size_t count)

@@ -67,7 +67,7 @@ Test(ops_linear, forward)
         ops_for_each(OP_linear_forward, linear_forward_case, &linear_shapes[i]);
 }
 
-/* ---- Gradients --------------------------------------------------------------------------------- */
+/* ---- Gradients ------------------------------------------------------------------------------- */
 
 struct linear_backward_shape {
     int64_t rows, in, out;
@@ -222,7 +222,7 @@ Test(ops_linear, reference_gradients_by_finite_differences)
     }
 }
 
-/* ---- GELU's accuracy and NaN --------------------------------------------------------------------- */
+/* ---- GELU's accuracy and NaN ----------------------------------------------------------------- */
 
 /* A 1 x 1 layer of weight 1 is GELU itself, its gradient the slope. */
 Test(ops_linear, gelu_is_exact_erf)
@@ -295,7 +295,7 @@ Test(ops_linear, nan_stays_in_its_row)
     ops_backends_free(list, count);
 }
 
-/* ---- General products ------------------------------------------------------------------------------ */
+/* ---- General products ------------------------------------------------------------------------ */
 
 struct matmul_shape {
     int64_t m, n, k;

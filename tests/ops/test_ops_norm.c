@@ -65,7 +65,8 @@ Test(ops_norm, forward)
         ops_for_each(OP_layer_norm_forward, norm_forward_case, &norm_shapes[i]);
 }
 
-/* Rows whose values lie far from zero keep their variance: it is not computed as E[x^2] - E[x]^2. */
+/* Rows whose values lie far from zero keep their variance: it is not computed as E[x^2] -
+ * E[x]^2. */
 Test(ops_norm, large_offset)
 {
     struct backend *list[OPS_BACKENDS_MAX];
@@ -90,7 +91,7 @@ Test(ops_norm, large_offset)
     ops_backends_free(list, count);
 }
 
-/* ---- Backward --------------------------------------------------------------------------------- */
+/* ---- Backward -------------------------------------------------------------------------------- */
 
 struct norm_backward {
     struct ops_buffer *dy, *x, *gamma, *mean, *rstd, *residual, *dx, *dgamma, *dbeta;

@@ -1,4 +1,5 @@
-/* Patches, positions, gathers, tails, the predictor's input, pooling: data movement, exact or nearly. */
+/* Patches, positions, gathers, tails, the predictor's input, pooling: data movement, exact or
+ * nearly. */
 #include "tests/ops/ops_harness.h"
 
 #define TOKENS_TOLERANCE 3e-7
@@ -12,7 +13,7 @@ static void tokens_check(struct ops_case *c, struct ops_buffer *buffer, const do
     ops_check(c, buffer, want, buffer->type == TENSOR_BF16 ? rounded : NULL, TOKENS_TOLERANCE);
 }
 
-/* ---- Patchify ------------------------------------------------------------------------------------ */
+/* ---- Patchify -------------------------------------------------------------------------------- */
 
 struct patchify_shape {
     int64_t images, size, patch, keep; /* keep 0: all, without an index */
@@ -88,7 +89,7 @@ Test(ops_tokens, patchify)
         ops_for_each(OP_patchify, patchify_case, &patchify_shapes[i]);
 }
 
-/* ---- Positions and rows ----------------------------------------------------------------------------- */
+/* ---- Positions and rows ---------------------------------------------------------------------- */
 
 static const int64_t tokens_rows[] = {1, 31, 33, 257};
 
@@ -216,7 +217,7 @@ Test(ops_tokens, mean_pool)
         ops_for_each(OP_mean_pool, pool_case, &tokens_rows[i]);
 }
 
-/* ---- The predictor's input --------------------------------------------------------------------------- */
+/* ---- The predictor's input ------------------------------------------------------------------- */
 
 struct assemble_shape {
     int64_t images, blocks, context, target, width;
@@ -318,7 +319,7 @@ Test(ops_tokens, assemble_backward)
         ops_for_each(OP_assemble_backward, assemble_backward_case, &assemble_shapes[i]);
 }
 
-/* ---- Bad arguments ------------------------------------------------------------------------------------ */
+/* ---- Bad arguments --------------------------------------------------------------------------- */
 
 Test(ops_tokens, indices_out_of_range_are_errors)
 {

@@ -1,8 +1,8 @@
 /*
  * AdamW with the moving average in one pass over the arenas, and the sums of squares for clipping.
  *
- * Every segment is split between the threads; elements are independent. Sums of squares are in double
- * over fixed blocks, joined in order, so that they do not depend on the number of threads.
+ * Every segment is split between the threads; elements are independent. Sums of squares are in
+ * double over fixed blocks, joined in order, so that they do not depend on the number of threads.
  */
 #include <math.h>
 
@@ -104,7 +104,7 @@ enum ij_status host_adamw_ema(struct backend *backend, const struct op_adamw_ema
     return IJ_OK;
 }
 
-/* ---- Sums of squares ----------------------------------------------------------------------------- */
+/* ---- Sums of squares ------------------------------------------------------------------------- */
 
 HOST_CLONES static double host_squares_block(const float *x, int64_t count)
 {

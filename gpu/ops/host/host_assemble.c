@@ -67,7 +67,7 @@ enum ij_status host_assemble_forward(struct backend *backend,
     return IJ_OK;
 }
 
-/* ---- Backward ----------------------------------------------------------------------------------- */
+/* ---- Backward -------------------------------------------------------------------------------- */
 
 /* dcontext of one image, and its target rows added to `partial`. `local`: two rows. */
 static void host_assemble_image(const struct op_assemble_backward *args, int64_t image,

@@ -1,9 +1,10 @@
 /*
  * Softmax attention, forward and backward: heads out of tensors, split between the threads.
  *
- * The (sequence, head) pairs are dealt out in contiguous parts; host_head.c computes one. A float32 head
- * whose size is a multiple of 8 is used where it lies; others (bfloat16, odd sizes) are copied into the
- * thread's scratch as float32 with rows padded by zeros, and their results copied back.
+ * The (sequence, head) pairs are dealt out in contiguous parts; host_head.c computes one. A
+ * float32 head whose size is a multiple of 8 is used where it lies; others (bfloat16, odd sizes)
+ * are copied into the thread's scratch as float32 with rows padded by zeros, and their results
+ * copied back.
  */
 #include "gpu/ops/host/host_attention.h"
 
@@ -30,7 +31,7 @@ size_t host_attention_local_floats(int64_t length, int64_t head_dim)
                                                                    : HOST_HEAD_DIM_RESERVED);
 }
 
-/* ---- Copies ------------------------------------------------------------------------------------- */
+/* ---- Copies ---------------------------------------------------------------------------------- */
 
 /* Where one head lies: elements first, first + 1, ... of row 0, rows `stride` elements apart. */
 struct host_slice {
@@ -108,7 +109,7 @@ static void host_attention_inputs(struct host_head *head, const struct host_slic
     head->v = host_slice_read(&part, next);
 }
 
-/* ---- One head -------------------------------------------------------------------------------------- */
+/* ---- One head -------------------------------------------------------------------------------- */
 
 static void host_attention_forward_head(const struct op_attention_forward *args, int64_t sequence,
                                         int64_t h, float *local)
@@ -176,7 +177,7 @@ static void host_attention_backward_head(const struct op_attention_backward *arg
     host_slice_write(&dq, head.dv, 0);
 }
 
-/* ---- Operations ------------------------------------------------------------------------------------ */
+/* ---- Operations ------------------------------------------------------------------------------ */
 
 static enum ij_status host_attention_check(const char *op, int64_t sequences, int64_t length,
                                            int64_t heads, int64_t dim, int64_t query_start,

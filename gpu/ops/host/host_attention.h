@@ -1,8 +1,8 @@
 /*
  * One head of one sequence: what the attention operations are made of, and their scratch.
  *
- * host_attention.c takes heads out of tensors and splits them between the threads; host_head.c computes
- * one head in the calling thread.
+ * host_attention.c takes heads out of tensors and splits them between the threads; host_head.c
+ * computes one head in the calling thread.
  */
 #ifndef GPU_OPS_HOST_ATTENTION_H
 #define GPU_OPS_HOST_ATTENTION_H
@@ -10,8 +10,8 @@
 #include <stddef.h>
 #include <stdint.h>
 
-/* Float32 matrices (length, dim), dim a multiple of 8, rows `stride` apart (`out_stride` for y, out and
- * dout). Borrows everything. */
+/* Float32 matrices (length, dim), dim a multiple of 8, rows `stride` apart (`out_stride` for y,
+ * out and dout). Borrows everything. */
 struct host_head {
     int64_t length, dim, query_start;
     float scale; /* of the scores */

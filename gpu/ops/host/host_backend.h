@@ -1,10 +1,11 @@
 /*
  * The host backend's own state, shared by the files of this folder and by nobody else.
  *
- * An operation splits its work into one contiguous part per thread (`host_part`), so the same thread
- * count always gives the same bits. Memory that an operation needs beside its arguments comes from
- * two scratch blocks that `reserve_scratch` sizes for the whole model: one shared, and one per thread.
- * An operation that needs more makes them grow: correct without a reservation, no allocation with one.
+ * An operation splits its work into one contiguous part per thread (`host_part`), so the same
+ * thread count always gives the same bits. Memory that an operation needs beside its arguments
+ * comes from two scratch blocks that `reserve_scratch` sizes for the whole model: one shared, and
+ * one per thread. An operation that needs more makes them grow: correct without a reservation, no
+ * allocation with one.
  */
 #ifndef GPU_OPS_HOST_BACKEND_H
 #define GPU_OPS_HOST_BACKEND_H
@@ -47,7 +48,8 @@ static inline struct host_backend *host_backend_of(struct backend *backend)
     return (struct host_backend *)backend;
 }
 
-/* Makes both blocks at least this large (floats); keeps no content. Outside parallel regions only. */
+/* Makes both blocks at least this large (floats); keeps no content. Outside parallel regions
+ * only. */
 IJ_MUST_USE enum ij_status host_backend_need(struct host_backend *host, size_t shared_floats,
                                              size_t local_floats, struct ij_err *reterr_err);
 

@@ -8,8 +8,8 @@ bool host_gemm_f32(const struct host_gemm_args *args)
 {
     if (args->m == 0 || args->n == 0)
         return true;
-    /* For this task only: a team of one thread does not count as a parallel region, and oneDNN would
-     * start a team of its own for every product. */
+    /* For this task only: a team of one thread does not count as a parallel region, and oneDNN
+     * would start a team of its own for every product. */
     omp_set_num_threads(1);
     return dnnl_sgemm(args->transpose_a ? 'T' : 'N', args->transpose_b ? 'T' : 'N', args->m,
                       args->n, args->k, args->alpha, args->a, args->lda, args->b, args->ldb,

@@ -1,9 +1,9 @@
 /*
  * Matrix products by oneDNN: the only file that knows it.
  *
- * `host_gemm_f32` is one thread's product: operations call it from inside their own parallel regions,
- * each thread on its own part of the output (oneDNN runs single-threaded there). All matrices are
- * row-major with a leading dimension.
+ * `host_gemm_f32` is one thread's product: operations call it from inside their own parallel
+ * regions, each thread on its own part of the output (oneDNN runs single-threaded there). All
+ * matrices are row-major with a leading dimension.
  */
 #ifndef GPU_OPS_HOST_GEMM_H
 #define GPU_OPS_HOST_GEMM_H

@@ -2,9 +2,9 @@
  * Softmax attention of one head, forward and backward, without a score matrix.
  *
  * Query rows go in blocks of HOST_HEAD_BLOCK, whose scores against all keys live in scratch. The
- * backward pass recomputes a block's probabilities from the saved log-sum-exp; the gradients of keys and
- * values are summed over the blocks in order. Keys (backward: values too) are transposed once per
- * head, so that every product reads its right side along rows.
+ * backward pass recomputes a block's probabilities from the saved log-sum-exp; the gradients of
+ * keys and values are summed over the blocks in order. Keys (backward: values too) are transposed
+ * once per head, so that every product reads its right side along rows.
  */
 #include <math.h>
 
@@ -36,7 +36,7 @@ static struct host_head_room host_head_room(const struct host_head *head)
     return room;
 }
 
-/* ---- Rows of scores ------------------------------------------------------------------------------ */
+/* ---- Rows of scores -------------------------------------------------------------------------- */
 
 HOST_INLINE float host_head_max(const float *x, int64_t n)
 {
@@ -59,8 +59,8 @@ HOST_INLINE float host_head_exp(float *x, float scale, float shift, int64_t n)
     return sum;
 }
 
-/* Rows of unscaled scores become probabilities; `shift` and `sum` (rows) give the log-sum-exp. A NaN
- * score stays one: the sum takes it up even where the maximum does not. */
+/* Rows of unscaled scores become probabilities; `shift` and `sum` (rows) give the log-sum-exp. A
+ * NaN score stays one: the sum takes it up even where the maximum does not. */
 HOST_CLONES static void host_head_softmax(float *scores, int64_t row, int64_t rows, int64_t n,
                                           float scale, float *restrict shift, float *restrict sum)
 {
@@ -74,8 +74,8 @@ HOST_CLONES static void host_head_softmax(float *scores, int64_t row, int64_t ro
     }
 }
 
-/* One row of the backward pass: the scores become probabilities p, and dp the gradient of the unscaled
- * scores, p (dp - out.dout) scale. */
+/* One row of the backward pass: the scores become probabilities p, and dp the gradient of the
+ * unscaled scores, p (dp - out.dout) scale. */
 HOST_CLONES static void host_head_slope(float *restrict p, float *restrict dp,
                                         const float *restrict out, const float *restrict dout,
                                         float lse, float scale, int64_t n, int64_t dim)
@@ -90,7 +90,7 @@ HOST_CLONES static void host_head_slope(float *restrict p, float *restrict dp,
         dp[i] = p[i] * (dp[i] - delta) * scale;
 }
 
-/* ---- Products -------------------------------------------------------------------------------------- */
+/* ---- Products -------------------------------------------------------------------------------- */
 
 /* scores (rows, row) = x (rows, dim) * transposed (dim, row) */
 static void host_head_scores(const struct host_head *head, const float *x, int64_t stride,
@@ -144,7 +144,7 @@ static void host_head_spread(const struct host_head *head, const float *weights,
     host_small_product(&args);
 }
 
-/* ---- Passes ----------------------------------------------------------------------------------------- */
+/* ---- Passes ---------------------------------------------------------------------------------- */
 
 void host_head_forward(const struct host_head *head)
 {

@@ -79,7 +79,7 @@ enum ij_status host_layer_norm_forward(struct backend *backend,
     return IJ_OK;
 }
 
-/* ---- Backward --------------------------------------------------------------------------------- */
+/* ---- Backward -------------------------------------------------------------------------------- */
 
 /* With xhat = (x - mean) rstd and g = dy gamma: sums[0] = sum of g, sums[1] = sum of g xhat;
  * dgamma += dy xhat, dbeta += dy. */

@@ -1,11 +1,11 @@
 /*
  * Linear layers: forward, gradient of the input, gradient of the weight.
  *
- * Forward and input gradient: every thread owns a contiguous part of the rows and walks it in blocks;
- * a block's product is followed at once by its epilogue (bias, GELU, residual) while it is in the
- * cache. Weight gradient: every thread owns a part of the weight's rows and sums over all rows of the
- * batch. Bfloat16 weights are widened once per call into shared scratch, rows block by block into the
- * thread's own.
+ * Forward and input gradient: every thread owns a contiguous part of the rows and walks it in
+ * blocks; a block's product is followed at once by its epilogue (bias, GELU, residual) while it is
+ * in the cache. Weight gradient: every thread owns a part of the weight's rows and sums over all
+ * rows of the batch. Bfloat16 weights are widened once per call into shared scratch, rows block by
+ * block into the thread's own.
  */
 #include "gpu/ops/host/host_linear.h"
 
@@ -81,8 +81,8 @@ struct host_linear_tile {
     int64_t row, rows, column, columns;
 };
 
-/* `count` outputs of one row after their product `sum`: bias, pre, activation, residual. `at` is the
- * place of the first in the output; `buffer` holds twice `count`. */
+/* `count` outputs of one row after their product `sum`: bias, pre, activation, residual. `at` is
+ * the place of the first in the output; `buffer` holds twice `count`. */
 static void host_linear_finish(const struct op_linear_forward *args, int64_t at, int64_t count,
                                float *sum, bool residual_done, float *buffer)
 {
@@ -114,8 +114,8 @@ static void host_linear_finish(const struct op_linear_forward *args, int64_t at,
     host_tensor_write(args->y, at, count, value);
 }
 
-/* Product and epilogue of one tile. `x`: its rows, widened. `local`: room for a tile and two rows of
- * it, used where the product cannot be made in place. */
+/* Product and epilogue of one tile. `x`: its rows, widened. `local`: room for a tile and two
+ * rows of it, used where the product cannot be made in place. */
 static bool host_linear_tile(const struct op_linear_forward *args, const float *weight,
                              const float *x, const struct host_linear_tile *tile, float *local)
 {
@@ -203,7 +203,7 @@ enum ij_status host_linear_forward(struct backend *backend, const struct op_line
                : IJ_OK;
 }
 
-/* ---- Gradient of the input -------------------------------------------------------------------- */
+/* ---- Gradient of the input ------------------------------------------------------------------- */
 
 HOST_CLONES static void host_linear_gelu_backward(float *restrict dx, const float *restrict pre,
                                                   int64_t count)

@@ -2,7 +2,8 @@
  * Gradient of a linear layer's weight and bias.
  *
  * Every thread owns a part of the weight's rows (the layer's outputs) and sums over all rows of the
- * batch, so no partial results have to be joined. Bfloat16 inputs are widened in blocks of batch rows.
+ * batch, so no partial results have to be joined. Bfloat16 inputs are widened in blocks of batch
+ * rows.
  */
 #include "gpu/ops/host/host_backend.h"
 #include "gpu/ops/host/host_gemm.h"

@@ -11,8 +11,8 @@
 #define HOST_PEAK_ROUNDS 8
 #define HOST_PEAK_LOOPS  400000
 
-/* Twelve chains of y = y * a + b in vectors of `bytes`; returns the FLOP done. The empty asm keeps the
- * accumulators in registers and the loop in place. */
+/* Twelve chains of y = y * a + b in vectors of `bytes`; returns the FLOP done. The empty asm
+ * keeps the accumulators in registers and the loop in place. */
 #define HOST_PEAK_LOOP(name, attributes, bytes, constraint)                                        \
     attributes static double name(void)                                                            \
     {                                                                                              \

@@ -1,9 +1,9 @@
 /*
  * Scalar building blocks that the compiler turns into vector code.
  *
- * A hot loop is a static function marked HOST_CLONES whose body is an `omp simd` loop over the inline
- * functions below: GCC compiles it for AVX-512, AVX2 and plain x86-64, and the loader picks one per
- * machine. Everything here keeps NaN: a NaN argument gives a NaN result.
+ * A hot loop is a static function marked HOST_CLONES whose body is an `omp simd` loop over the
+ * inline functions below: GCC compiles it for AVX-512, AVX2 and plain x86-64, and the loader picks
+ * one per machine. Everything here keeps NaN: a NaN argument gives a NaN result.
  */
 #ifndef GPU_OPS_HOST_SIMD_H
 #define GPU_OPS_HOST_SIMD_H
@@ -50,10 +50,10 @@ HOST_INLINE uint16_t host_simd_to_bf16(float value)
 }
 
 /*
- * e^x with a relative error below 1.5e-7: x = n ln 2 + r, then 1 + r + r^2 P(r) with P our own minimax
- * fit of degree 4 on |r| <= ln 2 / 2 (3e-9 in exact arithmetic), and n put into the exponent. Below
- * e^-80 (about 2e-35, so that nothing computed from it is subnormal and slow) and above e^88 the result
- * stays what it is there.
+ * e^x with a relative error below 1.5e-7: x = n ln 2 + r, then 1 + r + r^2 P(r) with P our own
+ * minimax fit of degree 4 on |r| <= ln 2 / 2 (3e-9 in exact arithmetic), and n put into the
+ * exponent. Below e^-80 (about 2e-35, so that nothing computed from it is subnormal and slow) and
+ * above e^88 the result stays what it is there.
  */
 HOST_INLINE float host_simd_exp(float x)
 {
@@ -77,8 +77,8 @@ HOST_INLINE float host_simd_exp(float x)
 /*
  * Upper tail of the normal distribution at |x|, erfc(|x| / sqrt 2) / 2, given e = e^(-x^2 / 2).
  * With a = 0.36 |x| / sqrt 2 and s = a / (1 + a) it is e / 2 * (1 - s P(s)): Abramowitz and Stegun
- * 7.1.26 with s = 1 - t, which keeps the rounding errors near zero small, and our own minimax fit of
- * degree 8 for P (7e-9 in exact arithmetic). Measured in float32: absolute error below 1e-7.
+ * 7.1.26 with s = 1 - t, which keeps the rounding errors near zero small, and our own minimax fit
+ * of degree 8 for P (7e-9 in exact arithmetic). Measured in float32: absolute error below 1e-7.
  */
 HOST_INLINE float host_simd_normal_tail(float x, float e)
 {

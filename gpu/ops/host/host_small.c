@@ -1,6 +1,7 @@
 /*
- * See host_small.h. A tile of four rows by sixteen columns of c stays in eight vectors of eight floats
- * while k runs; what is left of the columns is done eight at a time, of the rows one at a time.
+ * See host_small.h. A tile of four rows by sixteen columns of c stays in eight vectors of eight
+ * floats while k runs; what is left of the columns is done eight at a time, of the rows one at a
+ * time.
  */
 #include "gpu/ops/host/host_small.h"
 

@@ -1,8 +1,8 @@
 /*
  * Products of small matrices, for attention over short sequences.
  *
- * oneDNN packs its operands on every call, which costs more than the product itself when a side is a few
- * dozen long; here they are used where they lie. One thread; sums run in the order of k.
+ * oneDNN packs its operands on every call, which costs more than the product itself when a side is
+ * a few dozen long; here they are used where they lie. One thread; sums run in the order of k.
  */
 #ifndef GPU_OPS_HOST_SMALL_H
 #define GPU_OPS_HOST_SMALL_H

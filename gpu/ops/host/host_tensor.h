@@ -1,6 +1,6 @@
 /*
- * Rows of a tensor as float32, whatever its type: float32 rows are used in place, bfloat16 rows pass
- * through a buffer of the caller. Also the argument checks that operations share.
+ * Rows of a tensor as float32, whatever its type: float32 rows are used in place, bfloat16 rows
+ * pass through a buffer of the caller. Also the argument checks that operations share.
  */
 #ifndef GPU_OPS_HOST_TENSOR_H
 #define GPU_OPS_HOST_TENSOR_H
