@@ -71,6 +71,7 @@ $(BUILD)/commit: FORCE
 	@mkdir -p $(BUILD)
 	@echo '$(COMMIT)' | cmp -s - $@ || echo '$(COMMIT)' > $@
 FORCE:
+.PHONY: FORCE
 
 $(BUILD)/ijepad: $(BUILD)/obj/daemon/main.o $(BUILD)/obj/webui.o $(LIBS)
 	@echo "  LINK  $@"
