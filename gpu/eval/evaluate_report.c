@@ -148,7 +148,15 @@ static json_t *head_object(const struct probe_result *probes, uint32_t seeds, si
                      "set_aside_by_seed", validation, "loss", number(loss));
 }
 
-/* {"top1", "top1_std", "best_head", "heads"} of a probe, {"top1"} of k-NN; null where absent. */
+/* What chance alone puts into a share of `images` right answers. */
+static double standard_error(double share, size_t images)
+{
+    return sqrt(share * (1 - share) / (double)images);
+}
+
+/* {"top1", "top1_error", "top1_std", "best_head", "heads"} of a probe, {"top1", "top1_error"} of
+ * k-NN; null where absent. top1_error is the standard error that the number of evaluation images
+ * leaves, top1_std the deviation over repetitions. */
 static json_t *subject_object(const struct evaluate_report *report,
                               const struct evaluate_subject *subject)
 {
@@ -156,13 +164,16 @@ static json_t *subject_object(const struct evaluate_report *report,
     if (!subject->present)
         return json_null();
     if (!subject->probes)
-        return json_pack("{s:f}", "top1", subject->knn_top1);
+        return json_pack("{s:f, s:f}", "top1", subject->knn_top1, "top1_error",
+                         standard_error(subject->knn_top1, report->images_eval));
     json_t *heads = json_array();
     for (size_t h = 0; h < PROBE_HEADS; h++)
         json_array_append_new(heads, head_object(subject->probes, seeds, h));
     size_t best = evaluate_report_best_head(subject->probes, seeds);
     const json_t *head = json_array_get(heads, best);
-    return json_pack("{s:O, s:O, s:O, s:o}", "top1", json_object_get(head, "top1"), "top1_std",
+    double top1 = json_number_value(json_object_get(head, "top1"));
+    return json_pack("{s:f, s:f, s:O, s:O, s:o}", "top1", top1, "top1_error",
+                     standard_error(top1, report->images_eval), "top1_std",
                      json_object_get(head, "top1_std"), "best_head", json_object_get(head, "name"),
                      "heads", heads);
 }

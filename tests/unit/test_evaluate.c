@@ -53,6 +53,8 @@ Test(evaluate, knn_of_random_weights)
     cr_assert(json_is_null(json_object_get(result, "checkpoint")));
     cr_assert_geq(get("random", "top1"), 0.9, "hues are easy even for random weights");
     cr_assert_eq(json_number_value(json_object_get(result, "top1")), get("random", "top1"));
+    double top1 = get("random", "top1");
+    cr_assert_float_eq(get("random", "top1_error"), sqrt(top1 * (1 - top1) / 30), 1e-12);
     cr_assert_eq(get("knn", "neighbors"), 5);
     cr_assert_float_eq(get("data", "majority"), 1.0 / 3, 1e-12);
     cr_assert_geq(progress_calls, 1);
