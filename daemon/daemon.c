@@ -36,6 +36,23 @@ void daemon_storage_error(struct daemon *daemon, const char *what, const struct 
 
 /* ---- What the last life left ---------------------------------------------------------------------- */
 
+/* How far the worker got that ended with the last life, as far as is known. */
+static enum ij_status coldplug_attempt(struct run *run, bool *ret_found, struct ij_err *reterr_err)
+{
+    struct ij_err err = IJ_ERR_INIT;
+    enum ij_status status =
+        attempt_row_get(run->daemon->store, run->row.id, run->row.attempts, &run->attempt, &err);
+    *ret_found = status == IJ_OK && !run->attempt.ended_ms;
+    if (status != IJ_OK && status != IJ_NOT_FOUND && reterr_err)
+        *reterr_err = err;
+    run->attempt.ended_ms = clock_wall_ms();
+    run->attempt.last_step = run->row.step;
+    snprintf(run->attempt.cause, sizeof(run->attempt.cause), "daemon_restart");
+    snprintf(run->attempt.text, sizeof(run->attempt.text),
+             "the daemon ended, and its worker with it");
+    return status == IJ_NOT_FOUND ? IJ_OK : status;
+}
+
 /* A run that had a worker has none now: back into the queue, unless a person wanted otherwise. */
 static enum ij_status coldplug_state(struct run *run, struct ij_err *reterr_err)
 {
@@ -54,6 +71,7 @@ static enum ij_status coldplug_state(struct run *run, struct ij_err *reterr_err)
     else
         change = run_change_of(run, RUN_STATE_QUEUED, "daemon_restart",
                                "the daemon ended; the run goes on from its newest checkpoint");
+    IJ_TRY(coldplug_attempt(run, &change.attempt_ends, reterr_err));
     return run_set_state(run, &change, reterr_err);
 }
 
@@ -76,14 +94,13 @@ static enum ij_status coldplug(struct daemon *daemon, struct ij_err *reterr_err)
 {
     int64_t removed, now_ms = clock_wall_ms();
     IJ_TRY(idem_row_trim(daemon->store, now_ms - IDEM_ROW_KEEP_MS, true, &removed, reterr_err));
-    IJ_TRY(attempt_row_end_open(daemon->store, now_ms, "daemon_restart", reterr_err));
     IJ_TRY(load_runs(daemon, reterr_err));
     for (size_t i = daemon->run_count; i > 0; i--) { /* backwards: a canceled one leaves the list */
         struct run *run = daemon->runs[i - 1];
         IJ_TRY(coldplug_state(run, reterr_err));
         run_end_forget(run);
     }
-    return IJ_OK;
+    return attempt_row_end_open(daemon->store, now_ms, "daemon_restart", reterr_err);
 }
 
 /* ---- The loop ------------------------------------------------------------------------------------- */

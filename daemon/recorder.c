@@ -152,6 +152,7 @@ static enum ij_status supersede(struct run *run, const struct run_stream *stream
         return IJ_OK;
     uint64_t from = strcmp(stream->name, "train") == 0 && step > 0 ? step - 1 : step;
     run->attempt.from_step = from;
+    IJ_TRY(attempt_row_update(run->daemon->store, &run->attempt, reterr_err));
     if (run->attempt.n > 1)
         IJ_TRY(metric_store_supersede(run->daemon->store, run->row.id, run->attempt.n, from,
                                       reterr_err));
@@ -194,7 +195,10 @@ static uint64_t count_of(const json_t *object, const char *key)
 static void on_progress(struct run *run, json_t *message)
 {
     const char *phase = json_string_value(json_object_get(message, "phase"));
-    run->row.step = count_of(message, "step");
+    uint64_t step = count_of(message, "step");
+    bool resuming = step == 0 && phase && strcmp(phase, "loading") == 0;
+    if (!resuming) /* where it goes on from is not known before the checkpoint is read */
+        run->row.step = step;
     run->row.steps = count_of(message, "steps");
     run->row.epoch = real_or_nan(message, "epoch");
     run->row.images_per_s = real_or_nan(message, "images_per_s");

@@ -90,6 +90,11 @@ static enum ij_status settle(struct run *run, struct ij_err *reterr_err)
         change.failure = verdict.cause;
     if (verdict.to == RUN_STATE_BACKOFF)
         change.not_before_ms = clock_wall_ms() + verdict.delay_ms;
+    if (verdict.to == RUN_STATE_SUCCEEDED) { /* the last reports need not say 100 % */
+        run->row.step = run->row.steps;
+        run->row.eta_s = 0;
+        run->progress_dirty = true;
+    }
     IJ_TRY(recorder_save_progress(run, reterr_err));
     return run_set_state(run, &change, reterr_err);
 }
