@@ -95,25 +95,16 @@ static const char metrics_1[] =
     " bucket INTEGER NOT NULL, n INTEGER NOT NULL, v BLOB NOT NULL,"
     " PRIMARY KEY(stream,lvl,bucket)) STRICT, WITHOUT ROWID;";
 
-static const struct schema {
-    const char *what;
-    int application_id;
-    int count;
-    const char *const *steps;
-} schemas[] = {
-    [SCHEMA_STATE] = {"state", 0x494A4550, 1, (const char *const[]){state_1}},
-    [SCHEMA_METRICS] = {"metrics", 0x494A454D, 1, (const char *const[]){metrics_1}},
-};
+static const char *const state_steps[] = {state_1};
+static const char *const metrics_steps[] = {metrics_1};
 
-int schema_version(enum schema_file file)
-{
-    return schemas[file].count;
-}
+const struct schema schema_state = {"state", 0x494A4550, COUNT_OF(state_steps), state_steps};
+const struct schema schema_metrics = {"metrics", 0x494A454D, COUNT_OF(metrics_steps),
+                                      metrics_steps};
 
-enum ij_status schema_look(struct db *db, enum schema_file file, int *ret_version,
+enum ij_status schema_look(struct db *db, const struct schema *schema, int *ret_version,
                            struct ij_err *reterr_err)
 {
-    const struct schema *schema = &schemas[file];
     int64_t id, version, objects;
     IJ_TRY(db_value(db, "PRAGMA application_id", &id, reterr_err));
     IJ_TRY(db_value(db, "PRAGMA user_version", &version, reterr_err));
@@ -124,11 +115,11 @@ enum ij_status schema_look(struct db *db, enum schema_file file, int *ret_versio
     if (id != schema->application_id || version < 1)
         return IJ_ERR_FIELD(reterr_err, IJ_UNSUPPORTED, db->path,
                             "%s is not a %s database of this program", db->path, schema->what);
-    if (version > schema->count)
+    if (version > schema->version)
         return IJ_ERR_FIELD(reterr_err, IJ_UNSUPPORTED, db->path,
                             "%s has schema version %lld, newer than %d, the newest this program "
                             "knows; it was not touched",
-                            db->path, (long long)version, schema->count);
+                            db->path, (long long)version, schema->version);
     *ret_version = (int)version;
     return IJ_OK;
 }
@@ -149,10 +140,10 @@ static enum ij_status migrate_one(struct db *db, const struct schema *schema, in
     return status;
 }
 
-enum ij_status schema_migrate(struct db *db, enum schema_file file, int version,
+enum ij_status schema_migrate(struct db *db, const struct schema *schema, int version,
                               struct ij_err *reterr_err)
 {
-    for (int next = version + 1; next <= schemas[file].count; next++)
-        IJ_TRY(migrate_one(db, &schemas[file], next, reterr_err));
+    for (int next = version + 1; next <= schema->version; next++)
+        IJ_TRY(migrate_one(db, schema, next, reterr_err));
     return IJ_OK;
 }

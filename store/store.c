@@ -74,10 +74,12 @@ static enum ij_status set_wal(struct db *db, struct ij_err *reterr_err)
     return IJ_OK;
 }
 
-static enum ij_status prepare_writing(struct db *db, enum schema_file file, int version,
+static enum ij_status prepare_writing(struct db *db, const struct schema *schema, int version,
                                       struct ij_err *reterr_err)
 {
-    if (version == 0 && file == SCHEMA_METRICS) /* has an effect before the first table only */
+    if (version == 0 &&
+        schema->application_id ==
+            schema_metrics.application_id) /* has an effect before the first table only */
         IJ_TRY(db_exec(db, "PRAGMA auto_vacuum=INCREMENTAL", reterr_err));
     IJ_TRY(set_wal(db, reterr_err));
     return db_exec(db,
@@ -86,31 +88,32 @@ static enum ij_status prepare_writing(struct db *db, enum schema_file file, int 
                    reterr_err);
 }
 
-static enum ij_status copy_before_upgrade(struct store *store, struct ij_err *reterr_err)
+static enum ij_status copy_before_upgrade(struct store *store, int version,
+                                          struct ij_err *reterr_err)
 {
     char path[1100];
-    snprintf(path, sizeof path, "%s.before-v%d", store->state.path, schema_version(SCHEMA_STATE));
+    snprintf(path, sizeof path, "%s.before-v%d", store->state.path, version);
     if (unlink(path) < 0 && errno != ENOENT) /* of an upgrade that was cut short */
         return IJ_ERR_SYS(reterr_err, errno, path, "cannot remove %s", path);
     return store_backup(store, false, path, reterr_err);
 }
 
-static enum ij_status open_one(struct store *store, struct db *db, enum schema_file file,
-                               struct ij_err *reterr_err)
+static enum ij_status open_one(struct store *store, struct db *db, const char *name,
+                               const struct schema *schema, struct ij_err *reterr_err)
 {
     char path[1024];
     int version;
-    snprintf(path, sizeof path, "%s/%s", store->directory,
-             file == SCHEMA_STATE ? STORE_STATE_FILE : STORE_METRICS_FILE);
+    bool precious = db == &store->state;
+    snprintf(path, sizeof path, "%s/%s", store->directory, name);
     IJ_TRY(make_file(path, reterr_err));
     IJ_TRY(db_open(db, path, DB_WRITER, reterr_err));
-    IJ_TRY(schema_look(db, file, &version, reterr_err));
-    IJ_TRY(prepare_writing(db, file, version, reterr_err));
-    if (file == SCHEMA_STATE && version > 0)
+    IJ_TRY(schema_look(db, schema, &version, reterr_err));
+    IJ_TRY(prepare_writing(db, schema, version, reterr_err));
+    if (precious && version > 0)
         IJ_TRY(db_quick_check(db, reterr_err));
-    if (file == SCHEMA_STATE && version > 0 && version < schema_version(file))
-        IJ_TRY(copy_before_upgrade(store, reterr_err));
-    return schema_migrate(db, file, version, reterr_err);
+    if (precious && version > 0 && version < schema->version)
+        IJ_TRY(copy_before_upgrade(store, schema->version, reterr_err));
+    return schema_migrate(db, schema, version, reterr_err);
 }
 
 static enum ij_status new_store(const char *directory, bool reader, struct store **ret_store,
@@ -131,18 +134,19 @@ static enum ij_status new_store(const char *directory, bool reader, struct store
     return IJ_OK;
 }
 
-static enum ij_status open_writer(struct store *store, struct ij_err *reterr_err)
+static enum ij_status open_writer(struct store *store, const struct schema *state,
+                                  const struct schema *metrics, struct ij_err *reterr_err)
 {
     IJ_TRY(file_make_dirs(store->directory, 0700, reterr_err));
     IJ_TRY(local_disk_check(store->directory, reterr_err));
     IJ_TRY(take_lock(store, reterr_err));
-    IJ_TRY(open_one(store, &store->state, SCHEMA_STATE, reterr_err));
-    IJ_TRY(open_one(store, &store->metrics, SCHEMA_METRICS, reterr_err));
+    IJ_TRY(open_one(store, &store->state, STORE_STATE_FILE, state, reterr_err));
+    IJ_TRY(open_one(store, &store->metrics, STORE_METRICS_FILE, metrics, reterr_err));
     return file_fsync_dir(store->directory, reterr_err);
 }
 
 static enum ij_status open_reader_file(struct store *store, struct db *db, const char *name,
-                                       enum schema_file file, struct ij_err *reterr_err)
+                                       const struct schema *schema, struct ij_err *reterr_err)
 {
     char path[1024];
     int version;
@@ -151,26 +155,24 @@ static enum ij_status open_reader_file(struct store *store, struct db *db, const
         return IJ_ERR_SYS(reterr_err, errno, path, "cannot open %s", path);
     IJ_TRY(db_open(db, path, DB_READER, reterr_err));
     db->limit_ns = STORE_READ_LIMIT_MS * 1000000LL;
-    IJ_TRY(schema_look(db, file, &version, reterr_err));
-    if (version == schema_version(file))
+    IJ_TRY(schema_look(db, schema, &version, reterr_err));
+    if (version == schema->version)
         return IJ_OK;
     return IJ_ERR_FIELD(reterr_err, IJ_UNSUPPORTED, path, "%s has schema version %d, not %d", path,
-                        version, schema_version(file));
+                        version, schema->version);
 }
 
 static enum ij_status open_reader(struct store *store, struct ij_err *reterr_err)
 {
-    IJ_TRY(open_reader_file(store, &store->state, STORE_STATE_FILE, SCHEMA_STATE, reterr_err));
-    return open_reader_file(store, &store->metrics, STORE_METRICS_FILE, SCHEMA_METRICS, reterr_err);
+    IJ_TRY(open_reader_file(store, &store->state, STORE_STATE_FILE, &schema_state, reterr_err));
+    return open_reader_file(store, &store->metrics, STORE_METRICS_FILE, &schema_metrics,
+                            reterr_err);
 }
 
-static enum ij_status open_any(const char *directory, bool reader, struct store **ret_store,
-                               struct ij_err *reterr_err)
+/* Hands the store over, or closes what there is of it. */
+static enum ij_status finish_open(enum ij_status status, struct store *store,
+                                  struct store **ret_store)
 {
-    struct store *store = NULL;
-    enum ij_status status = new_store(directory, reader, &store, reterr_err);
-    if (status == IJ_OK)
-        status = reader ? open_reader(store, reterr_err) : open_writer(store, reterr_err);
     if (status == IJ_OK)
         *ret_store = store;
     else
@@ -178,16 +180,31 @@ static enum ij_status open_any(const char *directory, bool reader, struct store 
     return status;
 }
 
+enum ij_status store_open_as(const char *directory, const struct schema *state,
+                             const struct schema *metrics, struct store **ret_store,
+                             struct ij_err *reterr_err)
+{
+    struct store *store = NULL;
+    enum ij_status status = new_store(directory, false, &store, reterr_err);
+    if (status == IJ_OK)
+        status = open_writer(store, state, metrics, reterr_err);
+    return finish_open(status, store, ret_store);
+}
+
 enum ij_status store_open(const char *directory, struct store **ret_store,
                           struct ij_err *reterr_err)
 {
-    return open_any(directory, false, ret_store, reterr_err);
+    return store_open_as(directory, &schema_state, &schema_metrics, ret_store, reterr_err);
 }
 
 enum ij_status store_reader_open(const char *directory, struct store **ret_store,
                                  struct ij_err *reterr_err)
 {
-    return open_any(directory, true, ret_store, reterr_err);
+    struct store *store = NULL;
+    enum ij_status status = new_store(directory, true, &store, reterr_err);
+    if (status == IJ_OK)
+        status = open_reader(store, reterr_err);
+    return finish_open(status, store, ret_store);
 }
 
 void store_close(struct store *store)

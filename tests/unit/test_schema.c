@@ -15,12 +15,12 @@ Test(schema, an_empty_file_is_version_zero)
     cr_assert_not_null(file);
     fclose(file);
     OK(db_open(&db, fixture_path("empty.db"), DB_WRITER, &err));
-    OK(schema_look(&db, SCHEMA_STATE, &version, &err));
+    OK(schema_look(&db, &schema_state, &version, &err));
     cr_assert_eq(version, 0);
-    OK(schema_migrate(&db, SCHEMA_STATE, version, &err));
-    OK(schema_look(&db, SCHEMA_STATE, &version, &err));
-    cr_assert_eq(version, schema_version(SCHEMA_STATE));
-    GIVES(IJ_UNSUPPORTED, schema_look(&db, SCHEMA_METRICS, &version, &err));
+    OK(schema_migrate(&db, &schema_state, version, &err));
+    OK(schema_look(&db, &schema_state, &version, &err));
+    cr_assert_eq(version, schema_state.version);
+    GIVES(IJ_UNSUPPORTED, schema_look(&db, &schema_metrics, &version, &err));
     db_close(&db);
 }
 
@@ -30,12 +30,12 @@ Test(schema, a_step_that_fails_leaves_nothing)
     int version;
     fixture_sql("half.db", "CREATE TABLE token(theirs)");
     OK(db_open(&db, fixture_path("half.db"), DB_WRITER, &err));
-    cr_assert_neq(schema_migrate(&db, SCHEMA_STATE, 0, &err), IJ_OK);
+    cr_assert_neq(schema_migrate(&db, &schema_state, 0, &err), IJ_OK);
     db_close(&db);
     cr_assert_eq(fixture_value("half.db", "SELECT count(*) FROM sqlite_schema"), 1);
     cr_assert_eq(fixture_value("half.db", "PRAGMA user_version"), 0);
     OK(db_open(&db, fixture_path("half.db"), DB_WRITER, &err));
-    GIVES(IJ_UNSUPPORTED, schema_look(&db, SCHEMA_STATE, &version, &err));
+    GIVES(IJ_UNSUPPORTED, schema_look(&db, &schema_state, &version, &err));
     db_close(&db);
 }
 
@@ -83,4 +83,51 @@ Test(schema, json_columns_hold_json)
     GIVES(IJ_INVALID, run_row_insert(store, &row, &err));
     row.params = "{\"a\":1}";
     OK(run_row_insert(store, &row, &err));
+}
+
+/* The next version of the state schema, as a later release would have it. */
+static const struct schema *next_schema(const char *step)
+{
+    static const char *steps[2];
+    static struct schema next;
+    cr_assert_eq(schema_state.version, 1, "add the released steps here");
+    steps[0] = schema_state.steps[0];
+    steps[1] = step;
+    next = schema_state;
+    next.version = 2;
+    next.steps = steps;
+    return &next;
+}
+
+Test(schema, an_older_file_is_copied_then_migrated)
+{
+    const struct schema *next = next_schema("ALTER TABLE run ADD COLUMN color TEXT DEFAULT 'red'");
+    int64_t id = fixture_run("from version 1", 1);
+    store_close(store);
+    store = NULL;
+    OK(store_open_as(fixture_dir, next, &schema_metrics, &store, &err));
+    cr_assert_eq(fixture_value("state.db", "PRAGMA user_version"), 2);
+    cr_assert_eq(fixture_value("state.db", "SELECT id FROM run WHERE color='red'"), id);
+    cr_assert_eq(fixture_value("state.db.before-v2", "PRAGMA user_version"), 1);
+    cr_assert_eq(fixture_value("state.db.before-v2", "SELECT id FROM run"), id);
+    store_close(store);
+    store = NULL;
+    GIVES(IJ_UNSUPPORTED, store_open(fixture_dir, &store, &err));
+    OK(store_open_as(fixture_dir, next, &schema_metrics, &store, &err));
+}
+
+Test(schema, a_migration_that_fails_leaves_the_old_version_working)
+{
+    const struct schema *next =
+        next_schema("CREATE TABLE extra(a) STRICT; INSERT INTO nowhere VALUES(1)");
+    int64_t id = fixture_run("from version 1", 1);
+    store_close(store);
+    store = NULL;
+    cr_assert_neq(store_open_as(fixture_dir, next, &schema_metrics, &store, &err), IJ_OK);
+    cr_assert_null(store);
+    cr_assert_eq(fixture_value("state.db", "PRAGMA user_version"), 1);
+    OK(store_open(fixture_dir, &store, &err));
+    struct run_row row;
+    OK(run_row_get(store, id, &row, &err));
+    run_row_done(&row);
 }
