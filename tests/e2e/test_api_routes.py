@@ -2,6 +2,7 @@
 import json
 import pathlib
 import re
+import shlex
 import subprocess
 
 import pytest
@@ -177,7 +178,7 @@ def training(tmp_path_factory, images):
     run = daemon.submit("pretrain", dataset=str(images), labels="none", crop=32, patch=8, model="custom", width=32, depth=1,
                         heads=2, pred_width=16, pred_depth=1, pred_heads=2, batch=8, epochs=100000, warmup_epochs=1,
                         min_keep=0, sampler="unbiased", threads=1, loader_threads=1, eval_every_epochs=0,
-                        checkpoint_every_steps=200, keep_checkpoints=3)
+                        checkpoint_every_steps=2000, keep_checkpoints=100)
 
     def first_checkpoint():
         assert daemon.run(run)["state"] in ("queued", "starting", "running"), daemon.run(run)
@@ -193,13 +194,14 @@ def test_every_curl_line_works(training, images, tmp_path):
     daemon, run = training
     items = daemon.api("GET", f"/v1/runs/{run}/checkpoints").json()["items"]
     script = ["set -u", 'curl() { command curl -sS --fail-with-body "$@"; }']
-    for number, line in enumerate(doc_lines()):
+    for line in doc_lines():
         if not line.startswith("curl "):
             script += [line, '[ -n "$HELD" ] || exit 1']
             continue
-        script.append(f'{line} >out 2>err || {{ echo "line {number} failed:" {json.dumps(line)!r}; cat out err; exit 1; }}')
+        failed = shlex.quote(f"failed: {line}")
+        script.append(f"{line} >out 2>err || {{ echo {failed}; cat out err; exit 1; }}")
         if "-o /dev/null" not in line:
-            script.append(f"[ -s out ] || {{ echo 'line {number} said nothing'; exit 1; }}")
+            script.append(f"[ -s out ] || {{ echo {failed}; exit 1; }}")
     env = {"URL": daemon.url, "TOKEN": daemon.token, "RUN": run, "CHECKPOINT": items[0]["id"], "DATA": str(images),
            "BACKUP": str(tmp_path / "copy.db"), "PATH": "/usr/bin:/bin"}
     done = subprocess.run(["bash", "-c", "\n".join(script)], env=env, cwd=tmp_path, capture_output=True, text=True, timeout=120)
