@@ -5,8 +5,8 @@
 #include "gpu/engine.h"
 #include "gpu/ops/ops.h"
 
-/* Opens the backend that the spec asks for; `auto` is the host where there is no GPU. IJ_UNSUPPORTED,
- * field "device", with the reason. The caller frees with ops->free. */
+/* Opens the backend that the spec asks for; `auto` is the host where there is no GPU.
+ * IJ_UNSUPPORTED, field "device", with the reason. The caller frees with ops->free. */
 IJ_MUST_USE enum ij_status engine_device_open(const struct engine_spec *spec,
                                               struct backend **ret_backend,
                                               struct ij_err *reterr_err);

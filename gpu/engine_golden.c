@@ -35,7 +35,7 @@ struct replay {
     bool failed;
 };
 
-/* ---- The file ------------------------------------------------------------------------------------ */
+/* ---- The file -------------------------------------------------------------------------------- */
 
 /* A number of the metadata; `otherwise` where the key is left out (NaN: it must be there). */
 static enum ij_status number(const struct safetensors *file, const char *key, double otherwise,
@@ -187,7 +187,7 @@ static enum ij_status read_indices(const struct replay *r, const char *name, int
     return IJ_OK;
 }
 
-/* ---- Comparison --------------------------------------------------------------------------------- */
+/* ---- Comparison ------------------------------------------------------------------------------ */
 
 /* Sums of squares of difference and reference. */
 struct distance {
@@ -289,7 +289,7 @@ static enum ij_status compare_weights(struct replay *r, enum trainer_arena arena
     return IJ_OK;
 }
 
-/* ---- Replay ------------------------------------------------------------------------------------- */
+/* ---- Replay ---------------------------------------------------------------------------------- */
 
 /* Fills one arena from the file's initial weights. */
 static enum ij_status set_weights(struct replay *r, enum trainer_arena arena, bool predictor,

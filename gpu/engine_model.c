@@ -4,7 +4,7 @@
 #include "base/mem.h"
 #include "gpu/engine.h"
 
-/* The predictor depths are those of the I-JEPA paper, appendix A.1; tiny and small are not in it. */
+/* Predictor depths: the I-JEPA paper, appendix A.1; tiny and small are not in it. */
 static const struct {
     const char *name;
     uint32_t width, depth, heads;

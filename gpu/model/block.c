@@ -63,7 +63,7 @@ static float *gradient_at(const struct pass *p, int64_t offset)
     return p->arena->gradient + offset;
 }
 
-/* ---- Forward ------------------------------------------------------------------------------------ */
+/* ---- Forward --------------------------------------------------------------------------------- */
 
 /* Moves the rows that leave the block: of `attended` to `picked`, of x to `middle`. */
 static enum ij_status pick_rows(const struct pass *p, struct tensor x, struct ij_err *reterr_err)
@@ -144,7 +144,7 @@ enum ij_status block_forward(struct backend *backend, const struct vit_stack *st
     return mlp_half(&pass, y, reterr_err);
 }
 
-/* ---- Backward ----------------------------------------------------------------------------------- */
+/* ---- Backward -------------------------------------------------------------------------------- */
 
 /* The gradient in the type of the products. */
 static enum ij_status cast(const struct pass *p, struct tensor gradient, int64_t rows,

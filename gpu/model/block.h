@@ -4,9 +4,9 @@
  *   middle = x + proj(attention(qkv(norm1(x))))
  *   y      = middle + fc2(gelu(fc1(norm2(middle))))
  *
- * The residual stream (x, middle, y and their gradients) is float32; what enters matrix products has
- * the model's type. Where only some rows of y are needed, the part after attention runs on those
- * rows alone: keys and values still come from all rows, so the result is the same.
+ * The residual stream (x, middle, y and their gradients) is float32; what enters matrix products
+ * has the model's type. Where only some rows of y are needed, the part after attention runs on
+ * those rows alone: keys and values still come from all rows, so the result is the same.
  */
 #ifndef GPU_MODEL_BLOCK_H
 #define GPU_MODEL_BLOCK_H

@@ -92,7 +92,7 @@ void frozen_free(struct frozen *frozen)
     mem_free(frozen);
 }
 
-/* ---- Weights ------------------------------------------------------------------------------------ */
+/* ---- Weights --------------------------------------------------------------------------------- */
 
 /* Copies host weights (the encoder's part of the layout) into memory of its own. */
 static enum ij_status set_own(struct frozen *f, const float *values, struct ij_err *reterr_err)
@@ -147,7 +147,7 @@ void frozen_set_borrowed(struct frozen *frozen, const float *parameter,
     frozen->arena = (struct block_arena){.parameter = parameter, .parameter_bf16 = parameter_bf16};
 }
 
-/* ---- Features ----------------------------------------------------------------------------------- */
+/* ---- Features -------------------------------------------------------------------------------- */
 
 /* Mean over the tokens of `normed`, to host memory. */
 static enum ij_status pool(struct frozen *f, float *ret_pooled, struct ij_err *reterr_err)

@@ -2,7 +2,8 @@
  * A frozen encoder: from pixels to pooled features, no gradient. What evaluation is built on.
  *
  * Weights are its own (random or from a checkpoint) or borrowed from a training run. All buffers
- * are allocated by frozen_new for `images_max` images; the other calls allocate nothing. One thread.
+ * are allocated by frozen_new for `images_max` images; the other calls allocate nothing. One
+ * thread.
  */
 #ifndef GPU_MODEL_FROZEN_H
 #define GPU_MODEL_FROZEN_H

@@ -111,7 +111,7 @@ enum ij_status ijepa_measure(const struct vit_config *config, const struct predi
     return status;
 }
 
-/* ---- Construction ------------------------------------------------------------------------------- */
+/* ---- Construction ---------------------------------------------------------------------------- */
 
 static enum ij_status check_support(struct backend *backend, enum tensor_type type,
                                     struct ij_err *reterr_err)
@@ -218,7 +218,7 @@ void ijepa_free(struct ijepa *ijepa)
     mem_free(ijepa);
 }
 
-/* ---- One micro-batch ---------------------------------------------------------------------------- */
+/* ---- One micro-batch ------------------------------------------------------------------------- */
 
 /* Lists every target token once, in the order of first use, and for each place in the target blocks
  * which of them it is. */
@@ -375,7 +375,7 @@ const float *ijepa_pred_position(const struct ijepa *ijepa)
     return ijepa->v.pred_position;
 }
 
-/* ---- Copies for comparison ---------------------------------------------------------------------- */
+/* ---- Copies for comparison ------------------------------------------------------------------- */
 
 /* `count` values as float32 in host memory; a bfloat16 tensor is widened here. */
 static enum ij_status copy_values(struct ijepa *ijepa, struct tensor t, int64_t count,

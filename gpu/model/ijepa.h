@@ -72,7 +72,7 @@ IJ_MUST_USE enum ij_status ijepa_backward(struct ijepa *ijepa, const struct bloc
 const float *ijepa_position(const struct ijepa *ijepa);
 const float *ijepa_pred_position(const struct ijepa *ijepa);
 
-/* ---- For comparison with reference values: copies to host memory, float32 ----------------------- */
+/* ---- For comparison with reference values: copies to host memory, float32 -------------------- */
 
 /* Target encoder over all tokens, final norm included: (B, patches, D). */
 IJ_MUST_USE enum ij_status ijepa_copy_target_features(struct ijepa *ijepa,

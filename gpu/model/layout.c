@@ -7,7 +7,7 @@
 #include "base/mem.h"
 
 #define TENSORS_PER_BLOCK 12
-#define TENSORS_OUTSIDE   11 /* patch embedding 2, norm 2; mask token, embedding 2, norm 2, proj 2 */
+#define TENSORS_OUTSIDE   11 /* patch embedding, norm; mask token, embedding, norm, projection */
 #define ALIGN_FLOATS      16
 
 /* Appends a tensor of shape (rows, ...) and returns its offset. Tensors of one dimension and biases

@@ -1,10 +1,10 @@
 /*
  * Where every trainable tensor lies in the one float32 arena, and under which public name.
  *
- * The encoder comes first, then the predictor, each in the order of public checkpoints. Every tensor
- * begins at a multiple of 16 values (64 bytes); the gaps stay zero. The arenas of gradients and of
- * both moments have the same layout. The arena of the target encoder is the encoder's part of it:
- * the same offsets, `encoder_floats` long. Fixed position tables are not in here.
+ * The encoder comes first, then the predictor, each in the order of public checkpoints. Every
+ * tensor begins at a multiple of 16 values (64 bytes); the gaps stay zero. The arenas of gradients
+ * and of both moments have the same layout. The arena of the target encoder is the encoder's part
+ * of it: the same offsets, `encoder_floats` long. Fixed position tables are not in here.
  */
 #ifndef GPU_MODEL_LAYOUT_H
 #define GPU_MODEL_LAYOUT_H

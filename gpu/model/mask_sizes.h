@@ -25,7 +25,7 @@ struct mask_sizes_bounds {
 
 struct mask_sizes_rules mask_sizes_from_spec(const struct engine_spec *spec);
 
-/* The side that blocks are placed in: the published sampler never reaches the last row or column. */
+/* The side that blocks are placed in: the published sampler leaves out the last row and column. */
 uint32_t mask_sizes_extent(const struct mask_sizes_rules *rules);
 
 /* The block for uniforms in [0, 1): area from `u_scale`, height / width from `u_aspect`. */

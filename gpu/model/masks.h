@@ -6,9 +6,9 @@
  * placed again; after every 20 failures one more target, the last first, may be overlapped. All
  * contexts of the batch are then cut to the shortest.
  *
- *   published  what public checkpoints were trained with: one uniform sets scale and aspect together,
- *              the last row and column of the grid are never reached, and the cut keeps the first
- *              patches, so that it always removes the bottom of the image.
+ *   published  what public checkpoints were trained with: one uniform sets scale and aspect
+ *              together, the last row and column of the grid are never reached, and the cut keeps
+ *              the first patches, so that it always removes the bottom of the image.
  *   unbiased   scale and aspect are independent, every place in the grid can be drawn, and the cut
  *              removes patches at random, the same number from each place's share.
  *

@@ -1,9 +1,10 @@
 /*
  * Learning rate, weight decay and target momentum by optimiser step.
  *
- * Both `total` and `warmup` are in optimiser steps; `ipe_scale` > 1 stretches `total` beyond the run
- * so that it ends early on the curves. Learning rate and weight decay count steps from 1, the
- * momentum from 0, as public checkpoints were trained. Past `total` all three stay at their last value.
+ * Both `total` and `warmup` are in optimiser steps; `ipe_scale` > 1 stretches `total` beyond the
+ * run so that it ends early on the curves. Learning rate and weight decay count steps from 1, the
+ * momentum from 0, as public checkpoints were trained. Past `total` all three stay at their last
+ * value.
  */
 #ifndef GPU_MODEL_SCHEDULE_H
 #define GPU_MODEL_SCHEDULE_H

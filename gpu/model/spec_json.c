@@ -107,7 +107,7 @@ char *spec_json_write(const struct engine_spec *spec)
     return copy;
 }
 
-/* ---- Reading ------------------------------------------------------------------------------------ */
+/* ---- Reading --------------------------------------------------------------------------------- */
 
 static bool read_reals(const json_t *value, const struct row *row, double *ret, size_t count)
 {

@@ -13,9 +13,9 @@
 /* Caller frees with mem_free; NULL: no memory. Equal specs give equal text. */
 char *spec_json_write(const struct engine_spec *spec);
 
-/* Sets spec->model, data.crop, data.mean and data.std from the text; the rest stays, and so does how
- * weights begin (init_std, ...) where the text does not say it. IJ_CORRUPT names the key that is
- * missing or has a wrong type or range. */
+/* Sets spec->model, data.crop, data.mean and data.std from the text; the rest stays, and so does
+ * how weights begin (init_std, ...) where the text does not say it. IJ_CORRUPT names the key that
+ * is missing or has a wrong type or range. */
 IJ_MUST_USE enum ij_status spec_json_read_model(const char *text, struct engine_spec *spec,
                                                 struct ij_err *reterr_err);
 

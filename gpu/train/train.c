@@ -36,7 +36,7 @@ struct run {
     uint64_t bad_images;     /* reported so far */
 };
 
-/* ---- Preparation -------------------------------------------------------------------------------- */
+/* ---- Preparation ----------------------------------------------------------------------------- */
 
 static enum ij_status open_data(struct run *r, struct ij_err *reterr_err)
 {
@@ -138,7 +138,7 @@ static void finish(struct run *r)
     mem_free(r->parameters);
 }
 
-/* ---- Checkpoints and checks --------------------------------------------------------------------- */
+/* ---- Checkpoints and checks ------------------------------------------------------------------ */
 
 static enum ij_status save(struct run *r, struct ij_err *reterr_err)
 {
@@ -207,7 +207,7 @@ static enum ij_status report_bad_images(struct run *r, struct ij_err *reterr_err
     return train_sink_warning(&r->sink, "bad_images", text, reterr_err);
 }
 
-/* ---- Steps -------------------------------------------------------------------------------------- */
+/* ---- Steps ----------------------------------------------------------------------------------- */
 
 /* Loads, masks and runs micro-batch `index` of the current step; adds to *metrics. */
 static enum ij_status micro_batch(struct run *r, uint32_t index, struct train_sink_step *metrics,

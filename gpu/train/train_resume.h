@@ -7,9 +7,9 @@
 #include "gpu/train/train_sink.h"
 
 /*
- * The newest valid checkpoint of the run directory, else spec->resume; a spec->resume inside the run
- * directory goes first. *ret_checkpoint is NULL for a start from initial weights. Invalid ones on
- * the way are warnings; IJ_CORRUPT where the run directory has checkpoints and none is valid.
+ * The newest valid checkpoint of the run directory, else spec->resume; a spec->resume inside the
+ * run directory goes first. *ret_checkpoint is NULL for a start from initial weights. Invalid ones
+ * on the way are warnings; IJ_CORRUPT where the run directory has checkpoints and none is valid.
  */
 IJ_MUST_USE enum ij_status train_resume_find(const struct engine_spec *spec,
                                              struct train_sink *sink,

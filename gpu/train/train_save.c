@@ -42,7 +42,7 @@ static void append_positions(struct train_save *save, const char *name, const fl
               (const uint64_t[]){1, patches, (uint64_t)width});
 }
 
-/* Encoder, target encoder and predictor, each led by its position table as in public checkpoints. */
+/* Encoder, target encoder and predictor, each led by its position table as in public files. */
 static void view_model(struct train_save *save, size_t *name_at)
 {
     const struct trainer *t = save->trainer;
@@ -130,7 +130,7 @@ enum ij_status train_save_submit(const struct train_save *save, struct checkpoin
     return checkpoint_writer_submit(writer, &content, &copy, reterr_err);
 }
 
-/* ---- Loading ------------------------------------------------------------------------------------ */
+/* ---- Loading --------------------------------------------------------------------------------- */
 
 /* One arena by the names `prefix` + tensor name. */
 static enum ij_status load_arena(struct trainer *trainer, const struct checkpoint *checkpoint,

@@ -112,8 +112,8 @@ static void expect_near(const char *what, const float *a, const float *b, int64_
                   what, (long long)i, (double)a[i], (double)b[i]);
 }
 
-/* Only the tail leaves the block: same output, same gradient of x, same weight gradients as with all
- * rows and a zero gradient for the head. */
+/* Only the tail leaves the block: same output, same gradient of x, same weight gradients as with
+ * all rows and a zero gradient for the head. */
 Test(block, tail_equals_all_rows)
 {
     struct block_rows all = {.sequences = SEQUENCES, .length = LENGTH}, tail = all;

@@ -6,7 +6,8 @@
 #include "gpu/engine.h"
 #include "tests/unit/spec_fixture.h"
 
-/* Parameters in millions; GFLOP per training image with contexts cut at batch 128 (reference values). */
+/* Parameters in millions; GFLOP per training image with contexts cut at batch 128 (reference
+ * values). */
 static const struct {
     const char *name;
     uint32_t crop, patch, pred_depth;

@@ -1,4 +1,5 @@
-/* The frozen encoder: its features are means of what the model computes, whoever owns the weights. */
+/* The frozen encoder: its features are means of what the model computes, whoever owns the
+ * weights. */
 #include <criterion/criterion.h>
 #include <math.h>
 #include <string.h>
@@ -81,8 +82,8 @@ Test(frozen, missing_blocks_are_zero)
     backend->ops->free(backend);
 }
 
-/* Random weights are those that a training run of the seed starts from, and one image alone gives what
- * it gives in a batch. */
+/* Random weights are those that a training run of the seed starts from, and one image alone gives
+ * what it gives in a batch. */
 Test(frozen, agrees_with_a_training_run)
 {
     open_config(3);

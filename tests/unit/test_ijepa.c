@@ -235,7 +235,7 @@ Test(ijepa, clipping_scales_the_gradient)
                   1e-4 * fabs((double)free_moment[i]) + 1e-12);
 }
 
-/* ---- Work that is saved ------------------------------------------------------------------------- */
+/* ---- Work that is saved ---------------------------------------------------------------------- */
 
 /* Targets from the needed rows alone equal those cut out of all rows. */
 Test(ijepa, needed_target_rows_are_exact)
@@ -279,7 +279,7 @@ Test(ijepa, context_of_all_patches_is_the_whole_encoder)
         cr_assert(fabs((double)(whole[i] - kept[i])) < 2e-6);
 }
 
-/* ---- Accumulation and limits -------------------------------------------------------------------- */
+/* ---- Accumulation and limits ----------------------------------------------------------------- */
 
 /* The same micro-batch twice, each with half the weight, is one step on it. */
 Test(ijepa, accumulation_averages)
@@ -343,7 +343,7 @@ Test(ijepa, a_gradient_that_is_not_finite_changes_nothing)
     cr_expect_arr_eq(before, after, (size_t)count * sizeof(float));
 }
 
-/* ---- bfloat16 ----------------------------------------------------------------------------------- */
+/* ---- bfloat16 -------------------------------------------------------------------------------- */
 
 TestSuite(ijepa_bf16, .fini = close_model, .timeout = 60);
 

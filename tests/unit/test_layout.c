@@ -1,4 +1,5 @@
-/* Parameter layout, position tables, initial weights: names, order and values of public checkpoints. */
+/* Parameter layout, position tables, initial weights: names, order and values of public
+ * checkpoints. */
 #include <criterion/criterion.h>
 #include <math.h>
 #include <string.h>

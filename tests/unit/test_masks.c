@@ -1,6 +1,6 @@
 /*
- * The mask samplers against reference distributions (tests/golden/masks.json and published figures).
- * All draws are keyed, so a test that passes once passes always.
+ * The mask samplers against reference distributions (tests/golden/masks.json and published
+ * figures). All draws are keyed, so a test that passes once passes always.
  */
 #include <criterion/criterion.h>
 #include <jansson.h>
@@ -92,7 +92,7 @@ static double chi_square_z(const double *a, const double *b, size_t count)
     return (cbrt(chi / freedom) - (1 - w)) / sqrt(w);
 }
 
-/* ---- The published sampler ---------------------------------------------------------------------- */
+/* ---- The published sampler ------------------------------------------------------------------- */
 
 static void read_lengths(const json_t *object, double *ret_lengths)
 {
@@ -188,7 +188,8 @@ Test(masks, published_cut_lengths, .timeout = 60)
     }
 }
 
-/* The cut removes the bottom: inclusion by row at grid 16, batch 128, measured on the official one. */
+/* The cut removes the bottom: inclusion by row at grid 16, batch 128, measured on the official
+ * one. */
 Test(masks, published_cut_removes_the_bottom, .timeout = 60)
 {
     static const double rows[16] = {.775, .639, .526, .431, .335, .256, .214, .194,
@@ -213,9 +214,10 @@ Test(masks, published_never_reaches_the_last_row_and_column)
     mem_free(t);
 }
 
-/* ---- The unbiased sampler ----------------------------------------------------------------------- */
+/* ---- The unbiased sampler -------------------------------------------------------------------- */
 
-/* Mean context lengths before the cut and at batch 128, of a corrected sampler (reference values). */
+/* Mean context lengths before the cut and at batch 128, of a corrected sampler (reference
+ * values). */
 Test(masks, unbiased_lengths, .timeout = 60)
 {
     static const struct {
@@ -261,7 +263,7 @@ Test(masks, unbiased_is_symmetric, .timeout = 60)
     expect_symmetric(16, 128, 200);
 }
 
-/* ---- Both --------------------------------------------------------------------------------------- */
+/* ---- Both ------------------------------------------------------------------------------------ */
 
 /* Every context keeps more than min_keep, ascends and holds no target cell (no relaxation at this
  * size); targets are full blocks. */

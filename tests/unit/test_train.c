@@ -38,8 +38,8 @@ Test(train, resumes_exactly)
     train_expect_equal("whole", "split", 20);
 }
 
-/* In the middle of an epoch, with micro-batches, images that do not fill a step, the other sampler and
- * clipping. */
+/* In the middle of an epoch, with micro-batches, images that do not fill a step, the other sampler
+ * and clipping. */
 Test(train, resumes_exactly_with_accumulation)
 {
     struct engine_spec specs[2] = {train_spec("whole"), train_spec("split")};
@@ -73,7 +73,8 @@ Test(train, resumes_exactly_in_bfloat16)
     train_expect_equal("whole", "split", 6);
 }
 
-/* A damaged newest checkpoint is named in a warning; the one before is used and the end is the same. */
+/* A damaged newest checkpoint is named in a warning; the one before is used and the end is the
+ * same. */
 Test(train, falls_back_from_a_damaged_checkpoint)
 {
     struct engine_spec whole = train_spec("whole"), split = train_spec("split");
