@@ -80,6 +80,15 @@ static uint64_t bucket_count(const struct metric_plan_table *table, unsigned shi
     return table->any ? (table->hi >> shift) - (table->lo >> shift) + 1 : 0;
 }
 
+/* Would buckets narrower than a summary have too many steps read frame by frame? */
+static bool is_long(const struct metric_plan *plan)
+{
+    uint64_t steps = 0;
+    for (size_t i = 0; i < plan->stream_count; i++)
+        steps += plan->streams[i].hi - plan->streams[i].lo + 1;
+    return steps > METRIC_QUERY_SCAN_MAX;
+}
+
 /* The narrowest buckets of which max_points span every table's steps. */
 static unsigned choose_shift(const struct metric_plan *plan, uint64_t max_points)
 {
@@ -95,7 +104,7 @@ static unsigned choose_shift(const struct metric_plan *plan, uint64_t max_points
     unsigned shift = 0;
     while (bucket_count(&all, shift) > max_points)
         shift++;
-    return shift;
+    return shift < metric_lod_shift[0] && is_long(plan) ? metric_lod_shift[0] : shift;
 }
 
 static enum ij_status check_cells(const struct metric_plan *plan, unsigned shift,

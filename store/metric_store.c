@@ -346,5 +346,6 @@ enum ij_status metric_store_delete_run(struct store *store, int64_t run, bool *r
 {
     IJ_TRY(begin_apart(store, reterr_err));
     metric_cache_drop(store);
-    return finish_apart(store, delete_part(store, run, ret_done, reterr_err), reterr_err);
+    IJ_TRY(finish_apart(store, delete_part(store, run, ret_done, reterr_err), reterr_err));
+    return db_exec(&store->metrics, "PRAGMA incremental_vacuum(2000)", reterr_err);
 }

@@ -38,7 +38,8 @@ IJ_MUST_USE enum ij_status metric_store_supersede(struct store *store, int64_t r
 IJ_MUST_USE enum ij_status metric_store_commit(struct store *store, struct ij_err *reterr_err);
 /* Bytes put since the last commit; not 0 either while a loss waits to be told by the next one. */
 size_t metric_store_pending(const struct store *store);
-/* Removes every stream of a run, at most 10,000 frames a call; *ret_done when nothing is left. */
+/* Removes every stream of a run, at most 10,000 frames a call; *ret_done when nothing is left. The
+ * file shrinks with the next checkpoint. */
 IJ_MUST_USE enum ij_status metric_store_delete_run(struct store *store, int64_t run, bool *ret_done,
                                                    struct ij_err *reterr_err);
 

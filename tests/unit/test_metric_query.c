@@ -277,6 +277,22 @@ Test(metric_query, the_width_is_the_smallest_that_fits)
     metric_query_done(&result);
 }
 
+/* So that no query reads more frames than its time limit allows. */
+Test(metric_query, a_long_range_is_read_through_summaries)
+{
+    static const int64_t run = 1;
+    struct metric_query query = ask(&run, 1, METRIC_QUERY_POINTS_MAX);
+    struct metric_result result;
+    struct model_stream *stream = straight_run(1, METRIC_QUERY_SCAN_MAX);
+    OK(metric_query(store, &query, &result, &err));
+    cr_assert(result.width == 8 && result.tables[0].rows == METRIC_QUERY_SCAN_MAX / 8);
+    metric_query_done(&result);
+    OK(metric_store_put(store, stream->id, METRIC_QUERY_SCAN_MAX, 1, (float[]){0, 0}, 2, &err));
+    OK(metric_query(store, &query, &result, &err));
+    cr_assert(result.width == 64 && result.tables[0].rows == METRIC_QUERY_SCAN_MAX / 64 + 1);
+    metric_query_done(&result);
+}
+
 Test(metric_query, an_old_bucket_does_not_move_when_points_arrive)
 {
     static const int64_t run = 1;

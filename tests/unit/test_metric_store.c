@@ -220,11 +220,15 @@ Test(metric_store, a_run_is_deleted_in_parts_and_others_stay)
         if (step < 100)
             OK(put(keep, step, 1));
     }
+    OK(metric_store_commit(store, &err));
+    int64_t pages = fixture_value("metrics.db", "PRAGMA page_count");
     bool done = false;
     int calls = 0;
     for (; !done; calls++)
         OK(metric_store_delete_run(store, 1, &done, &err));
     cr_assert_eq(calls, 2);
+    cr_assert_lt(fixture_value("metrics.db", "PRAGMA page_count"), pages / 4);
+    cr_assert_eq(fixture_value("metrics.db", "PRAGMA freelist_count"), 0);
     cr_assert_eq(frames(), 100);
     cr_assert_eq(fixture_value("metrics.db", "SELECT count(*) FROM stream"), 1);
     cr_assert_eq(fixture_value("metrics.db", "SELECT sum(n) FROM frame_lod WHERE lvl=12"), 100);
