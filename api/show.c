@@ -174,10 +174,19 @@ json_t *show_checkpoint(const struct checkpoint_row *row)
     return object;
 }
 
+/* "train/loss"; a key that already begins with its stream's name stays as it is. */
+static json_t *show_metric_key(const char *stream, const char *key)
+{
+    size_t size = strlen(stream);
+    if (strncmp(key, stream, size) == 0 && key[size] == '/')
+        return json_string(key);
+    return json_sprintf("%s/%s", stream, key);
+}
+
 json_t *show_catalogue_entry(const struct metric_catalogue_entry *entry)
 {
     json_t *object = json_object();
-    put(&object, "key", json_sprintf("%s/%s", entry->stream, entry->key));
+    put(&object, "key", show_metric_key(entry->stream, entry->key));
     put(&object, "count", json_integer((json_int_t)entry->count));
     put(&object, "nonfinite", json_integer((json_int_t)entry->nonfinite));
     put(&object, "first_step", json_integer((json_int_t)entry->first_step));

@@ -18,6 +18,11 @@ const ASK = {
   kill: (run) => `Kill ${run.name} (${run.id})? Everything since its last checkpoint is lost.`,
 };
 
+/* As the catalogue names it: a key that already begins with its stream's name stays as it is. */
+function metricName(stream, key) {
+  return key.startsWith(stream + "/") ? key : `${stream}/${key}`;
+}
+
 function order(keys) {
   return [...keys].sort((a, b) => FIRST.includes(b) - FIRST.includes(a) || a.localeCompare(b));
 }
@@ -106,7 +111,7 @@ export class Detail {
     if (!this.run || this.run.id !== id) return;
     const found = new Map();
     for (const table of answer.tables)
-      for (const series of table.series) found.set(`${table.stream}/${series.key}`, {step: table.step, ...series});
+      for (const series of table.series) found.set(metricName(table.stream, series.key), {step: table.step, ...series});
     for (const key of keys) if (found.has(key)) this.chartOf(key).set(found.get(key));
   }
 
