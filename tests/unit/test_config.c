@@ -1,0 +1,121 @@
+/* The configuration: defaults, every key read back, and errors that name the line and the key. */
+#include <criterion/criterion.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "daemon/config.h"
+
+static void expect_refusal(const char *text, const char *field, const char *part)
+{
+    struct config config;
+    struct ij_err err = IJ_ERR_INIT;
+    cr_assert_eq(config_parse(text, "a.conf", &config, &err), IJ_INVALID, "%s", text);
+    cr_assert_str_eq(err.field, field, "%s: field \"%s\"", text, err.field);
+    cr_assert_not_null(strstr(err.text, part), "%s: \"%s\" lacks \"%s\"", text, err.text, part);
+}
+
+Test(config, defaults)
+{
+    struct config config;
+    config_defaults(&config);
+    cr_assert_str_eq(config.listen, "127.0.0.1:8765");
+    cr_assert_str_eq(config.state_dir, "/var/lib/ijepad");
+    cr_assert_str_eq(config.socket, "/var/lib/ijepad/ijepad.sock");
+    cr_assert_eq(config.slots, 1);
+    cr_assert_not(config.allow_remote);
+}
+
+Test(config, values_and_comments)
+{
+    struct config config;
+    cr_assert_eq(config_parse("# a comment\n; another\nstate_dir = /x\nslots=3\n"
+                              "hosts = gpu1.lab, gpu2.lab:443\nlisten = off\n",
+                              "a.conf", &config, NULL),
+                 IJ_OK);
+    cr_assert_str_eq(config.state_dir, "/x");
+    cr_assert_str_eq(config.socket, "/x/ijepad.sock");
+    cr_assert_str_eq(config.listen, "");
+    cr_assert_eq(config.slots, 3);
+    cr_assert_eq(config.host_count, 2);
+    cr_assert_str_eq(config.hosts[1], "gpu2.lab:443");
+}
+
+Test(config, errors_name_line_and_key)
+{
+    expect_refusal("state_dir = /x\nslotz = 2\n", "slotz", "a.conf:2: ");
+    expect_refusal("slotz = 2\n", "slotz", "did you mean \"slots\"");
+    expect_refusal("\n\nslots = two\n", "slots", "a.conf:3: ");
+    expect_refusal("slots = 1\nslots = 2\n", "slots", "twice");
+    expect_refusal("[daemon]\nslots = 1\n", "daemon", "no sections");
+    expect_refusal("slots 1\n", "", "a.conf:1: ");
+    expect_refusal("state_dir = relative\n", "state_dir", "absolute");
+    expect_refusal("log_level = loud\n", "log_level", "err, warn");
+    expect_refusal("allow_remote = maybe\n", "allow_remote", "yes or no");
+}
+
+Test(config, ranges_end_exactly)
+{
+    struct config config;
+    cr_assert_eq(config_parse("slots = 64\n", "a.conf", &config, NULL), IJ_OK);
+    expect_refusal("slots = 65\n", "slots", "from 1 to 64");
+    expect_refusal("slots = 0\n", "slots", "from 1 to 64");
+    expect_refusal("slots = -1\n", "slots", "from 1 to 64");
+}
+
+Test(config, long_lines_are_refused_not_cut)
+{
+    char text[300];
+    struct config config;
+    snprintf(text, sizeof(text), "socket = off\nstate_dir = /%0185d\n", 0);
+    cr_assert_eq(strlen(strchr(text, '\n') + 1), 199, "198 bytes and the newline");
+    cr_assert_eq(config_parse(text, "a.conf", &config, NULL), IJ_OK);
+    cr_assert_eq(strlen(config.state_dir), 186);
+    snprintf(text, sizeof(text), "state_dir = /%0186d\n", 0);
+    expect_refusal(text, "", "longer than 198");
+}
+
+Test(config, long_socket_paths_are_refused)
+{
+    char text[300];
+    struct config config;
+    snprintf(text, sizeof(text), "socket = /%0106d\n", 0); /* 107 bytes, the system's limit */
+    cr_assert_eq(config_parse(text, "a.conf", &config, NULL), IJ_OK);
+    snprintf(text, sizeof(text), "socket = /%0107d\n", 0);
+    expect_refusal(text, "socket", "longer than");
+}
+
+Test(config, what_is_printed_reads_back)
+{
+    struct config first, second;
+    struct buf text;
+    buf_init(&text, 1 << 20);
+    cr_assert_eq(config_parse("state_dir = /x\nlisten = off\nsocket = off\nslots = 7\n"
+                              "hosts = a.b c.d\nopen_metrics = yes\nretry_base_ms = 5\n",
+                              "a.conf", &first, NULL),
+                 IJ_OK);
+    config_print(&first, &text);
+    cr_assert_eq(config_parse(text.data, "b.conf", &second, NULL), IJ_OK);
+    cr_assert_eq(memcmp(&first, &second, sizeof(first)), 0);
+    buf_done(&text);
+}
+
+Test(config, a_missing_file_is_an_error_only_when_named)
+{
+    struct config config;
+    struct ij_err err = IJ_ERR_INIT;
+    cr_assert_eq(config_load("/nonexistent/ijepad.conf", false, &config, NULL), IJ_OK);
+    cr_assert_neq(config_load("/nonexistent/ijepad.conf", true, &config, &err), IJ_OK);
+    cr_assert_not_null(strstr(err.text, "/nonexistent/ijepad.conf"));
+}
+
+Test(config, reload_takes_only_reloadable_keys)
+{
+    struct config config, fresh;
+    config_defaults(&config);
+    cr_assert_eq(config_parse("state_dir = /y\nslots = 5\nhosts = a\n", "a.conf", &fresh, NULL),
+                 IJ_OK);
+    config_reload(&config, &fresh);
+    cr_assert_eq(config.slots, 5);
+    cr_assert_eq(config.host_count, 1);
+    cr_assert_str_eq(config.state_dir, "/var/lib/ijepad");
+}
