@@ -6,7 +6,9 @@
  * 76 a non-finite loss, 78 bad configuration.
  */
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "base/build.h"
 #include "base/mem.h"
@@ -51,8 +53,23 @@ static enum ij_status dispatch(int argc, char **argv, struct ij_err *reterr_err)
                   nearest ? "\"?" : "");
 }
 
+/*
+ * Threads of the OpenMP team that wait must sleep: by default they spin, and take the cores from
+ * the loader's threads and from other processes (nine times slower on a busy two-core machine). The
+ * library reads its environment before main, hence the second start; who sets either variable has
+ * the say.
+ */
+static void make_waiting_threads_sleep(char **argv)
+{
+    if (getenv("OMP_WAIT_POLICY") || getenv("GOMP_SPINCOUNT"))
+        return;
+    if (setenv("OMP_WAIT_POLICY", "passive", 1) == 0)
+        execv("/proc/self/exe", argv); /* where it fails, threads spin: slower, not wrong */
+}
+
 int main(int argc, char **argv)
 {
+    make_waiting_threads_sleep(argv);
     struct ij_err err = IJ_ERR_INIT;
     enum ij_status status = IJ_OK;
     if (argc == 2 && (strcmp(argv[1], "--help") == 0 || strcmp(argv[1], "help") == 0))
