@@ -231,7 +231,7 @@ static enum ij_status label_by_scene(struct dataset *dataset, const struct sourc
     dataset->scene = true;
     IJ_TRY(scene_labels_locate(place->path, path, reterr_err));
     IJ_TRY_GOTO(status, scene_labels_read(path, labels, &own, reterr_err), out);
-    if (place->peer[0]) {
+    if (place->peer[0] && !scene_labels_class(labels, 0)) { /* names come from both splits */
         IJ_TRY_GOTO(status, scene_labels_locate(place->peer, path, reterr_err), out);
         IJ_TRY_GOTO(status, scene_labels_read(path, labels, &peer, reterr_err), out);
     }

@@ -76,7 +76,8 @@ static void draw_view(struct scene *scene, struct rng *rng)
 /* Where the object is in the picture; see the fields of struct scene_object. */
 static void project(const struct scene_camera *camera, struct scene_object *object)
 {
-    static const float mean_area[SCENE_SHAPE_COUNT] = {1.0f, 0.977f, 1.16f}; /* sqrt(area / disc) */
+    /* Square root of the mean projected area, over that of the footprint's disc. */
+    static const float mean_area[SCENE_SHAPE_COUNT] = {1.0f, 0.977f, 1.177f};
     struct vec3 seen = vec3_sub(object->center, camera->position);
     object->depth = vec3_dot(seen, camera->forward);
     float scale = camera->focal / object->depth;
@@ -92,10 +93,11 @@ static void draw_object(struct scene_object *object, struct rng *rng)
     object->size = (enum scene_size)rng_below(rng, SCENE_SIZE_COUNT);
     object->color = (int)rng_below(rng, SCENE_COLOR_COUNT);
     object->rotation = draw(rng, 0, 360);
-    object->radius = object_radius[object->size];
-    object->half_height = object->radius * (object->shape == SCENE_SPHERE ? 1.0f
-                                            : object->shape == SCENE_CUBE ? 0.70710678f
-                                                                          : 0.85f);
+    /* Chosen so that the shapes look about equally large. */
+    static const float width[SCENE_SHAPE_COUNT] = {1.0f, 1.02f, 0.88f};
+    static const float height[SCENE_SHAPE_COUNT] = {1.0f, 0.70710678f, 0.886f};
+    object->radius = object_radius[object->size] * width[object->shape];
+    object->half_height = object->radius * height[object->shape];
 }
 
 static bool fits(const struct scene *scene, const struct scene_object *object)
