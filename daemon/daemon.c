@@ -125,6 +125,15 @@ static int on_schedule(sd_event_source *source, void *user)
     return 0;
 }
 
+/* The scheduling pass after a back-off's end; it sets the timer for the next. */
+static int on_due(sd_event_source *source, uint64_t usec, void *user)
+{
+    (void)source;
+    (void)usec;
+    queue_schedule(user);
+    return 0;
+}
+
 static int on_commit(sd_event_source *source, uint64_t usec, void *user)
 {
     (void)source;
@@ -183,8 +192,7 @@ static int on_tick(sd_event_source *source, uint64_t usec, void *user)
                 break;
     save_progress(daemon);
     maintain(daemon, now_ms);
-    if (queue_next_due_ms(daemon) <= clock_wall_ms() ||
-        now_ms / PASS_MS != (now_ms - 1000) / PASS_MS)
+    if (now_ms / PASS_MS != (now_ms - 1000) / PASS_MS)
         queue_schedule(daemon);
     end_if_drained(daemon);
     (void)sd_event_source_set_time(source, usec + TICK_US);
@@ -202,6 +210,11 @@ static enum ij_status add_sources(struct daemon *daemon, struct ij_err *reterr_e
                               on_commit, daemon);
     if (r >= 0)
         r = sd_event_source_set_enabled(daemon->commit, SD_EVENT_OFF);
+    if (r >= 0)
+        r = sd_event_add_time(daemon->event, &daemon->due, CLOCK_MONOTONIC, UINT64_MAX, 1000,
+                              on_due, daemon);
+    if (r >= 0)
+        r = sd_event_source_set_enabled(daemon->due, SD_EVENT_OFF);
     if (r >= 0)
         r = sd_event_add_time(daemon->event, &daemon->tick, CLOCK_MONOTONIC, now_us + TICK_US,
                               100000, on_tick, daemon);
@@ -277,6 +290,7 @@ void daemon_close(struct daemon *daemon)
     sd_event_source_disable_unref(daemon->schedule);
     sd_event_source_disable_unref(daemon->tick);
     sd_event_source_disable_unref(daemon->commit);
+    sd_event_source_disable_unref(daemon->due);
     store_close(daemon->store);
     event_bus_free(daemon->bus);
     sd_event_unref(daemon->event);

@@ -27,7 +27,8 @@ struct daemon {
     struct run **runs; /* every live run, and ended ones whose worker is still being buried */
     size_t run_count, run_capacity;
     sd_event_source *schedule; /* defer: a scheduling pass is due */
-    sd_event_source *tick;     /* once a second: back-off, progress rows, upkeep */
+    sd_event_source *tick;     /* once a second: progress rows, upkeep */
+    sd_event_source *due;      /* the next back-off ends */
     sd_event_source *commit;   /* group commit of metrics */
     bool draining;             /* nothing is started any more */
     bool storage_failed; /* a commit's outcome is unknown: stop, and recover by starting again */

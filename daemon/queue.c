@@ -50,15 +50,30 @@ void queue_schedule(struct daemon *daemon)
     (void)sd_event_source_set_enabled(daemon->schedule, SD_EVENT_ONESHOT);
 }
 
-int64_t queue_next_due_ms(const struct daemon *daemon)
+/* The end of a run's back-off. One further away than any back-off lasts comes from a clock that was
+ * set back since: it counts as over. */
+static int64_t due_ms(const struct daemon *daemon, const struct run_row *row, int64_t now_ms)
 {
-    int64_t due = INT64_MAX;
+    int64_t longest = (int64_t)daemon->config.retry_cap_ms + daemon->config.retry_cap_ms / 8;
+    return row->not_before_ms - now_ms > longest ? now_ms : row->not_before_ms;
+}
+
+/* Wakes the queue when the next back-off ends. */
+static void arm_due(struct daemon *daemon)
+{
+    int64_t now_ms = clock_wall_ms(), due = INT64_MAX;
     for (size_t i = 0; i < daemon->run_count; i++) {
         const struct run_row *row = &daemon->runs[i]->row;
-        if (row->state == RUN_STATE_BACKOFF && row->not_before_ms < due)
-            due = row->not_before_ms;
+        if (row->state == RUN_STATE_BACKOFF && row->not_before_ms > now_ms &&
+            due_ms(daemon, row, now_ms) < due)
+            due = due_ms(daemon, row, now_ms);
     }
-    return due;
+    (void)sd_event_source_set_enabled(daemon->due, SD_EVENT_OFF);
+    if (due == INT64_MAX)
+        return;
+    uint64_t wait_us = due > now_ms ? (uint64_t)(due - now_ms) * 1000 : 0;
+    (void)sd_event_source_set_time_relative(daemon->due, wait_us + 1000);
+    (void)sd_event_source_set_enabled(daemon->due, SD_EVENT_ONESHOT);
 }
 
 double queue_front(const struct daemon *daemon, int32_t priority)
@@ -119,6 +134,7 @@ static bool view_init(const struct daemon *daemon, struct view *view)
                           .decisions = mem_array(struct scheduler_decision, daemon->run_count)};
     if (!view->sources || !view->fresh || !view->runs || !view->active || !view->decisions)
         return false;
+    int64_t now_ms = clock_wall_ms();
     for (size_t i = 0; i < daemon->run_count; i++) {
         const struct run *run = daemon->runs[i];
         const struct run_row *row = &run->row;
@@ -134,7 +150,7 @@ static bool view_init(const struct daemon *daemon, struct view *view)
                                    .priority = row->priority,
                                    .queue_pos = row->queue_pos,
                                    .slots = row->slots,
-                                   .not_before_ms = row->not_before_ms,
+                                   .not_before_ms = due_ms(daemon, row, now_ms),
                                    .dependencies = run->dependencies,
                                    .dependency_count = run->dependency_count};
     }
@@ -205,4 +221,5 @@ void queue_pass(struct daemon *daemon)
     if (status != IJ_OK)
         daemon_storage_error(daemon, "the queue", &err);
     view_done(&view);
+    arm_due(daemon);
 }

@@ -14,8 +14,6 @@ struct run *queue_find(const struct daemon *daemon, int64_t id); /* NULL: not li
 void queue_schedule(struct daemon *daemon);
 /* Starts what may start and records why the rest waits. */
 void queue_pass(struct daemon *daemon);
-/* When the next back-off ends, wall clock; INT64_MAX: there is none. */
-int64_t queue_next_due_ms(const struct daemon *daemon);
 /* A position before every live run of this priority. */
 double queue_front(const struct daemon *daemon, int32_t priority);
 
