@@ -136,7 +136,7 @@ not_gained=()
 for label in shape color count distance; do
     for kind in linear_probe knn; do
         read -r random trained < <(api "$U/v1/runs/${job[$label-$kind]}/results" |
-            jq -r '.items[0].result | "\(.random.top1 * 100) \(.pretrained.top1 * 100)"')
+            jq -r '.items[0].result | "\(.random.top1 * 100) \(.trained.top1 * 100)"')
         printf '  %-10s %-14s %8.1f %11.1f %+8.1f\n' "$label" "$kind" "$random" "$trained" \
             "$(jq -n "$trained - $random")"
         jq -en "$trained <= $random" >/dev/null && not_gained+=("$label/$kind")

@@ -54,7 +54,7 @@ def one_seed(args, folder, seed, overrides):
     probe_lines, probe_s = run(probe, folder / "probe")
     result = next(line["result"] for line in probe_lines if line.get("event") == "result")
     print(f"seed {seed}: random {result['random']['top1']:.4f} pretrained "
-          f"{result['pretrained']['top1']:.4f} in {train_s:.0f} + {probe_s:.0f} s", flush=True)
+          f"{result['trained']['top1']:.4f} in {train_s:.0f} + {probe_s:.0f} s", flush=True)
     return {"seed": seed, "pretrain_s": train_s, "probe_s": probe_s, "probe": result,
             "spec": pretrain, "probe_spec": probe,
             "train": curve(lines, "train", ("loss", "lr", "cosine", "grad_norm")),
@@ -75,7 +75,7 @@ def main():
     overrides = {k: json.loads(v) for k, v in (s.split("=", 1) for s in args.set)}
     with tempfile.TemporaryDirectory() as folder:
         seeds = [one_seed(args, pathlib.Path(folder) / str(s), s, overrides) for s in args.seeds]
-    gains = [100 * (s["probe"]["pretrained"]["top1"] - s["probe"]["random"]["top1"]) for s in seeds]
+    gains = [100 * (s["probe"]["trained"]["top1"] - s["probe"]["random"]["top1"]) for s in seeds]
     summary = {"gain_points": gains, "gain_mean": statistics.mean(gains),
                "gain_deviation": statistics.stdev(gains) if len(gains) > 1 else None}
     args.out.write_text(json.dumps({"machine": machine(), "summary": summary, "seeds": seeds}) + "\n")
