@@ -1,0 +1,177 @@
+#!/usr/bin/python3
+"""A worker that speaks the wire protocol (daemon/wire.h) and misbehaves on request.
+
+The daemon starts it like the real one (`run --fd 3`); the run's parameter `seed` chooses what it
+does, by its place in BEHAVIOURS. It imports nothing but the standard library, so it starts fast.
+"""
+import json
+import os
+import signal
+import socket
+import struct
+import subprocess
+import sys
+import time
+
+TYPES = {name: i + 1 for i, name in enumerate(
+    ["hello", "progress", "stream", "metrics", "barrier", "checkpoint", "result", "warning",
+     "finished", "spec", "stop", "abort", "checkpoint_now", "ack"])}
+NAMES = {number: name for name, number in TYPES.items()}
+HEADER = struct.Struct("<IHHIIQ")
+MAGIC = 0x31574A49
+
+
+class Link:
+    def __init__(self):
+        self.socket = socket.socket(fileno=3)
+        self.seq = 0
+
+    def send_bytes(self, kind, payload):
+        self.seq += 1
+        self.socket.send(HEADER.pack(MAGIC, 1, TYPES[kind], len(payload), 0, self.seq) + payload)
+
+    def send(self, kind, **fields):
+        self.send_bytes(kind, json.dumps(fields).encode())
+
+    def receive(self):
+        """(type, payload) of the next frame; ends the program when the daemon is gone."""
+        data = self.socket.recv(65536)
+        if not data:
+            sys.exit(75)
+        kind = HEADER.unpack_from(data)[2]
+        return NAMES[kind], data[HEADER.size:]
+
+    def wait_for(self, kind):
+        while self.receive()[0] != kind:
+            pass
+
+    def progress(self, step, steps=10):
+        self.send("progress", phase="training", step=step, steps=steps, epoch=0.5,
+                  images_per_s=1.0, eta_s=1.0)
+
+    def finish(self, status="ok", text="", code=0):
+        self.send("finished", status=status, field="", text=text)
+        sys.exit(code)
+
+
+def forever():
+    while True:
+        signal.pause()
+
+
+def good(link, spec):
+    link.progress(10)
+    link.finish()
+
+
+def hang(link, spec):
+    link.progress(1)
+    forever()
+
+
+def mute(link, spec):
+    """Never reached: main() does not even say hello for it."""
+
+
+def garbage(link, spec):
+    link.socket.send(b"this is not a frame, though it is long enough for one")
+    forever()
+
+
+def refuses(link, spec):
+    link.finish("invalid", "min_keep: nothing would be left", 78)
+
+
+def crash(link, spec):
+    os.kill(os.getpid(), signal.SIGSEGV)
+
+
+def lies_about_success(link, spec):
+    sys.exit(0)
+
+
+def floods(link, spec):
+    for _ in range(160):
+        sys.stdout.write("x" * 65535 + "\n")
+    sys.stdout.flush()
+    link.send("stream", stream=0, name="train", keys=["loss"])
+    for step in range(1, 5001):
+        link.send_bytes("metrics", struct.pack("<IIQqf", 0, 1, step, 0, 1.0 / step))
+    link.progress(10)
+    link.finish()
+
+
+def leaves_children(link, spec):
+    """Grandchildren in the worker's own group; one of them would outlive it by ten minutes."""
+    for _ in range(20):
+        subprocess.Popen(["/bin/sleep", "600"])
+    link.progress(10)
+    link.finish()
+
+
+def ignores_stop(link, spec):
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)
+    link.progress(1)
+    forever()
+
+
+def stops_when_asked(link, spec):
+    link.progress(3)
+    link.wait_for("stop")
+    link.finish("stopped", "stopped as asked", 75)
+
+
+def foreign_checkpoint(link, spec):
+    link.send("checkpoint", path="/etc", step=1, epoch=0.1, bytes=1, hash="0" * 64)
+    forever()
+
+
+def undeclared_stream(link, spec):
+    link.send_bytes("metrics", struct.pack("<IIQqf", 5, 1, 1, 0, 0.5))
+    forever()
+
+
+def bug(link, spec):
+    link.finish("internal", "something that cannot be", 70)
+
+
+def freezes(link, spec):
+    link.progress(1)
+    os.kill(os.getpid(), signal.SIGSTOP)
+
+
+def skips_a_frame(link, spec):
+    link.seq += 1
+    link.progress(1)
+    forever()
+
+
+def fails_after_progress(link, spec):
+    """A newer checkpoint in each attempt, then a crash."""
+    folder = os.path.join(spec["directory"], "checkpoints", f"step-{spec['attempt']:012d}")
+    os.makedirs(folder)
+    link.progress(spec["attempt"])
+    link.send("checkpoint", path=folder, step=spec["attempt"], epoch=0.1, bytes=1, hash="0" * 64)
+    os.kill(os.getpid(), signal.SIGKILL)
+
+
+BEHAVIOURS = [good, hang, mute, garbage, refuses, crash, lies_about_success, floods,
+              leaves_children, ignores_stop, stops_when_asked, foreign_checkpoint,
+              undeclared_stream, bug, freezes, skips_a_frame, fails_after_progress]
+
+
+def main():
+    link = Link()
+    # The spec is in the socket before the program starts, so even a mute worker knows its part.
+    kind, payload = link.receive()
+    assert kind == "spec", kind
+    spec = json.loads(payload)
+    behaviour = BEHAVIOURS[spec["params"]["seed"]]
+    if behaviour is mute:
+        forever()
+    link.send("hello", build="fake", pid=os.getpid())
+    behaviour(link, spec)
+
+
+if __name__ == "__main__":
+    main()
