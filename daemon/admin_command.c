@@ -17,7 +17,7 @@ enum ij_status admin_command_first_token(struct store *store, const struct confi
 {
     mem_auto struct token_row *rows = NULL;
     struct token_row row;
-    char text[TOKEN_VERB_TEXT_SIZE + 1], path[CONFIG_PATH_MAX + 32];
+    char text[TOKEN_VERB_TEXT_SIZE], path[CONFIG_PATH_MAX + 32];
     size_t count = 0;
     *ret_made = false;
     IJ_TRY(token_row_list(store, 1, &rows, &count, reterr_err));
@@ -28,8 +28,9 @@ enum ij_status admin_command_first_token(struct store *store, const struct confi
     enum ij_status status = token_verb_make(store, "admin", TOKEN_ROW_ADMIN, 0,
                                             "made at first start", &row, text, reterr_err);
     if (status == IJ_OK) {
-        strcat(text, "\n");
-        status = file_write_durable(path, text, strlen(text), 0600, reterr_err);
+        size_t size = strlen(text);
+        text[size] = '\n';
+        status = file_write_durable(path, text, size + 1, 0600, reterr_err);
     }
     if (status == IJ_OK)
         status = store_commit(store, reterr_err);
@@ -40,7 +41,7 @@ enum ij_status admin_command_first_token(struct store *store, const struct confi
     return status;
 }
 
-/* ---- Commands ------------------------------------------------------------------------------------- */
+/* ---- Commands -------------------------------------------------------------------------------- */
 
 static enum ij_status open_writer(const struct config *config, struct store **ret_store,
                                   struct ij_err *reterr_err)

@@ -17,13 +17,14 @@ struct admin_command {
 };
 
 /* `places`: "token", "create" and so on. Prints its result to stdout. Creating and revoking
- * need the daemon to be stopped (IJ_BUSY says how to do it through the API); list and backup do not. */
+ * need the daemon to be stopped (IJ_BUSY says how to do it through the API); list and backup do
+ * not. */
 IJ_MUST_USE enum ij_status admin_command_run(const struct admin_command *command,
                                              const char *const *places, size_t count,
                                              struct ij_err *reterr_err);
 
-/* Where the store holds no token yet: makes one for an administrator and writes it to the token file.
- * *ret_made tells whether. */
+/* Where the store holds no token yet: makes one for an administrator and writes it to the token
+ * file. *ret_made tells whether. */
 IJ_MUST_USE enum ij_status admin_command_first_token(struct store *store,
                                                      const struct config *config, bool *ret_made,
                                                      struct ij_err *reterr_err);

@@ -101,7 +101,7 @@ static const char *key_nearest(const char *name)
     return text_nearest(name, names, COUNT_OF(keys));
 }
 
-/* ---- Values --------------------------------------------------------------------------------------- */
+/* ---- Values ---------------------------------------------------------------------------------- */
 
 static enum ij_status set_number(struct config *config, const struct key *key, const char *text,
                                  struct ij_err *reterr_err)
@@ -182,7 +182,7 @@ static enum ij_status set_value(struct config *config, const struct key *key, co
     return set_text(config, key, text, reterr_err);
 }
 
-/* ---- Files ---------------------------------------------------------------------------------------- */
+/* ---- Files ----------------------------------------------------------------------------------- */
 
 struct reader {
     struct config config;

@@ -66,7 +66,7 @@ void control_reply_done(struct control_reply *reply)
     *reply = (struct control_reply){0};
 }
 
-/* ---- Calls ---------------------------------------------------------------------------------------- */
+/* ---- Calls ----------------------------------------------------------------------------------- */
 
 static void call_free(struct call *call)
 {
@@ -113,7 +113,7 @@ static void call_release(struct control *control, struct call *call)
         call_free(call);
 }
 
-/* ---- Caller's side -------------------------------------------------------------------------------- */
+/* ---- Caller's side --------------------------------------------------------------------------- */
 
 enum ij_status control_new(struct control **ret_control, struct ij_err *reterr_err)
 {
@@ -214,7 +214,7 @@ enum ij_status control_call(struct control *control, const struct control_reques
     return ret_reply->status;
 }
 
-/* ---- Loop's side ---------------------------------------------------------------------------------- */
+/* ---- Loop's side ----------------------------------------------------------------------------- */
 
 static void answer(struct control *control, struct call *call)
 {

@@ -20,7 +20,7 @@
 #define MAINTAIN_MS      10000
 #define STORAGE_RETRY_MS 5000
 
-/* ---- Storage failures ----------------------------------------------------------------------------- */
+/* ---- Storage failures ------------------------------------------------------------------------ */
 
 void daemon_storage_error(struct daemon *daemon, const char *what, const struct ij_err *err)
 {
@@ -34,7 +34,7 @@ void daemon_storage_error(struct daemon *daemon, const char *what, const struct 
     (void)sd_event_exit(daemon->event, ij_status_exit_code(IJ_IO));
 }
 
-/* ---- What the last life left ---------------------------------------------------------------------- */
+/* ---- What the last life left ----------------------------------------------------------------- */
 
 /* How far the worker got that ended with the last life, as far as is known. */
 static enum ij_status coldplug_attempt(struct run *run, bool *ret_found, struct ij_err *reterr_err)
@@ -103,7 +103,7 @@ static enum ij_status coldplug(struct daemon *daemon, struct ij_err *reterr_err)
     return attempt_row_end_open(daemon->store, now_ms, "daemon_restart", reterr_err);
 }
 
-/* ---- The loop ------------------------------------------------------------------------------------- */
+/* ---- The loop -------------------------------------------------------------------------------- */
 
 /* The loop ends when nothing is left to wait for. */
 static void end_if_drained(struct daemon *daemon)
@@ -225,7 +225,7 @@ static enum ij_status add_sources(struct daemon *daemon, struct ij_err *reterr_e
     return IJ_OK;
 }
 
-/* ---- Life ----------------------------------------------------------------------------------------- */
+/* ---- Life ------------------------------------------------------------------------------------ */
 
 enum ij_status daemon_open(struct daemon *daemon, const struct config *config,
                            struct ij_err *reterr_err)

@@ -1,7 +1,7 @@
 /*
  * The running daemon: what the loop thread owns. Nothing here is touched by another thread but
- * `control` and `bus`, which are made for it. Made by daemon_open, run by daemon_run, both called by
- * main.c; the files run*.c, queue.c and recorder.c work on it.
+ * `control` and `bus`, which are made for it. Made by daemon_open, run by daemon_run, both called
+ * by main.c; the files run*.c, queue.c and recorder.c work on it.
  */
 #ifndef DAEMON_DAEMON_H
 #define DAEMON_DAEMON_H
@@ -36,13 +36,15 @@ struct daemon {
     int64_t maintained_ms;    /* monotonic: last store_maintain */
 };
 
-/* Opens the store, brings the rows of the last life in order and attaches the control queue. The state
- * directory must be locked by the caller. *daemon is filled; release with daemon_close in any case. */
+/* Opens the store, brings the rows of the last life in order and attaches the control queue. The
+ * state directory must be locked by the caller. *daemon is filled; release with daemon_close in any
+ * case. */
 IJ_MUST_USE enum ij_status daemon_open(struct daemon *daemon, const struct config *config,
                                        struct ij_err *reterr_err);
 /* Runs the loop until daemon_stop or a storage failure has emptied it. */
 IJ_MUST_USE enum ij_status daemon_run(struct daemon *daemon, struct ij_err *reterr_err);
-/* Starts nothing more and stops every worker: gracefully, or at once. The loop ends with the last. */
+/* Starts nothing more and stops every worker: gracefully, or at once. The loop ends with the last.
+ */
 void daemon_stop(struct daemon *daemon, bool at_once);
 void daemon_close(struct daemon *daemon);
 

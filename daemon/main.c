@@ -50,7 +50,7 @@ struct program {
     struct api *api;
 };
 
-/* ---- Command line --------------------------------------------------------------------------------- */
+/* ---- Command line ---------------------------------------------------------------------------- */
 
 static enum ij_status parse(int argc, char **argv, struct arguments *arguments, struct buf *help,
                             struct ij_err *reterr_err)
@@ -102,7 +102,7 @@ static enum ij_status load_config(const char *file, struct config *ret_config,
     return IJ_OK;
 }
 
-/* ---- Before the loop ------------------------------------------------------------------------------ */
+/* ---- Before the loop ------------------------------------------------------------------------- */
 
 /* Held for life: the descriptor is never closed. */
 static enum ij_status lock_state(const struct config *config, struct ij_err *reterr_err)
@@ -144,7 +144,7 @@ static void block_signals(void)
     signal(SIGPIPE, SIG_IGN);
 }
 
-/* ---- Signals -------------------------------------------------------------------------------------- */
+/* ---- Signals --------------------------------------------------------------------------------- */
 
 static int on_stop(sd_event_source *source, const struct signalfd_siginfo *info, void *user)
 {
@@ -190,7 +190,7 @@ static enum ij_status watch_signals(struct program *program, struct ij_err *rete
     return IJ_OK;
 }
 
-/* ---- The API -------------------------------------------------------------------------------------- */
+/* ---- The API --------------------------------------------------------------------------------- */
 
 static int64_t api_silence(const void *user)
 {
@@ -227,7 +227,7 @@ static enum ij_status start_api(struct program *program, struct ij_err *reterr_e
     return api_new(&options, &program->api, reterr_err);
 }
 
-/* ---- Life ----------------------------------------------------------------------------------------- */
+/* ---- Life ------------------------------------------------------------------------------------ */
 
 static enum ij_status open_all(struct program *program, struct ij_err *reterr_err)
 {

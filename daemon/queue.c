@@ -87,7 +87,7 @@ double queue_front(const struct daemon *daemon, int32_t priority)
     return front - 1;
 }
 
-/* ---- The pass ------------------------------------------------------------------------------------- */
+/* ---- The pass -------------------------------------------------------------------------------- */
 
 /* Why nothing may start, for people; NULL: nothing is wrong. */
 static const char *find_block(const struct daemon *daemon, char text[128], const char **ret_code)

@@ -69,7 +69,7 @@ static enum ij_status put_with_event(struct run *run,
     return status;
 }
 
-/* ---- Checkpoints ---------------------------------------------------------------------------------- */
+/* ---- Checkpoints ----------------------------------------------------------------------------- */
 
 static enum ij_status put_checkpoint(struct store *store, void *row, json_t *body,
                                      struct ij_err *reterr_err)
@@ -90,8 +90,8 @@ static bool path_is_ours(const struct run *run, const char *path)
            strlen(path) < sizeof(((struct checkpoint_row *)0)->path);
 }
 
-/* The engine keeps the newest few of a run's checkpoints; rows of those that it removed say so. What
- * cannot be written now is seen again at the next checkpoint. */
+/* The engine keeps the newest few of a run's checkpoints; rows of those that it removed say so.
+ * What cannot be written now is seen again at the next checkpoint. */
 static void mark_gone(const struct run *run)
 {
     struct store *store = run->daemon->store;
@@ -140,7 +140,7 @@ enum ij_status record_event_checkpoint(struct run *run, const json_t *message,
     return IJ_OK;
 }
 
-/* ---- Results, warnings, the end ------------------------------------------------------------------- */
+/* ---- Results, warnings, the end -------------------------------------------------------------- */
 
 static enum ij_status put_result(struct store *store, void *row, json_t *body,
                                  struct ij_err *reterr_err)

@@ -1,6 +1,6 @@
 /* The rarer messages of a worker, each with a row and an event of its own. Loop thread. The
- * messages come from another process and are checked field by field: IJ_MALFORMED. *ret_cause is set to
- * RUN_MACHINE_STORAGE before the store is used. */
+ * messages come from another process and are checked field by field: IJ_MALFORMED. *ret_cause is
+ * set to RUN_MACHINE_STORAGE before the store is used. */
 #ifndef DAEMON_RECORD_EVENT_H
 #define DAEMON_RECORD_EVENT_H
 

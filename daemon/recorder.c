@@ -14,7 +14,7 @@
 
 #define LOG_MODULE "recorder"
 
-/* ---- Commit and acknowledgement ------------------------------------------------------------------- */
+/* ---- Commit and acknowledgement -------------------------------------------------------------- */
 
 static void acknowledge(struct run *run)
 {
@@ -55,7 +55,7 @@ static void commit_soon(struct run *run)
     (void)sd_event_source_set_enabled(daemon->commit, SD_EVENT_ONESHOT);
 }
 
-/* ---- Streams and metrics -------------------------------------------------------------------------- */
+/* ---- Streams and metrics --------------------------------------------------------------------- */
 
 void recorder_forget(struct run *run)
 {
@@ -178,7 +178,7 @@ static enum ij_status on_metrics(struct run *run, const struct wire_frame *frame
     return IJ_OK;
 }
 
-/* ---- Progress ------------------------------------------------------------------------------------- */
+/* ---- Progress -------------------------------------------------------------------------------- */
 
 static double real_or_nan(const json_t *object, const char *key)
 {
@@ -242,7 +242,7 @@ enum ij_status recorder_save_progress(struct run *run, struct ij_err *reterr_err
     return IJ_OK;
 }
 
-/* ---- Messages ------------------------------------------------------------------------------------- */
+/* ---- Messages -------------------------------------------------------------------------------- */
 
 static enum ij_status on_json(struct run *run, const struct wire_frame *frame, json_t *message,
                               enum run_machine_cause *ret_cause, struct ij_err *reterr_err)

@@ -1,6 +1,7 @@
 /*
- * What a worker reports, into the store: metrics in group commits (every COMMIT_MS or COMMIT_BYTES),
- * everything else at once. A frame is acknowledged after the commit that covers it. Loop thread.
+ * What a worker reports, into the store: metrics in group commits (every COMMIT_MS or
+ * COMMIT_BYTES), everything else at once. A frame is acknowledged after the commit that covers it.
+ * Loop thread.
  */
 #ifndef DAEMON_RECORDER_H
 #define DAEMON_RECORDER_H

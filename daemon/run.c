@@ -14,7 +14,7 @@
 
 #define LOG_MODULE "run"
 
-/* ---- Making and freeing --------------------------------------------------------------------------- */
+/* ---- Making and freeing ---------------------------------------------------------------------- */
 
 static enum ij_status read_dependencies(struct run *run, struct ij_err *reterr_err)
 {
@@ -77,7 +77,7 @@ void run_directory(const struct run *run, char *ret_path, size_t size)
              (long long)run->row.id);
 }
 
-/* ---- Events --------------------------------------------------------------------------------------- */
+/* ---- Events ---------------------------------------------------------------------------------- */
 
 json_t *run_state_json(const struct run *run)
 {
@@ -107,7 +107,7 @@ enum ij_status run_append_event(struct run *run, const char *type, json_t *body,
     return status;
 }
 
-/* ---- State ---------------------------------------------------------------------------------------- */
+/* ---- State ----------------------------------------------------------------------------------- */
 
 void run_assert_state(const struct run *run)
 {

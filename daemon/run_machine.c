@@ -35,7 +35,7 @@ bool run_machine_allowed(enum run_state from, enum run_state to)
     return arrows[from] & RUN_STATE_BIT(to);
 }
 
-/* ---- Verbs ---------------------------------------------------------------------------------------- */
+/* ---- Verbs ----------------------------------------------------------------------------------- */
 
 #define HOLDS                                                                                      \
     {                                                                                              \
@@ -127,7 +127,7 @@ size_t run_machine_verbs_allowed(enum run_state state, enum run_state_desire des
     return count;
 }
 
-/* ---- Ends ----------------------------------------------------------------------------------------- */
+/* ---- Ends ------------------------------------------------------------------------------------ */
 
 int64_t run_machine_delay_ms(const struct run_machine_policy *policy, uint32_t n, uint32_t random)
 {

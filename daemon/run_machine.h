@@ -26,7 +26,7 @@
 /* Is `from` -> `to` an arrow of the diagram? (Staying is not.) */
 bool run_machine_allowed(enum run_state from, enum run_state to);
 
-/* ---- What people ask for ------------------------------------------------------------------------- */
+/* ---- What people ask for --------------------------------------------------------------------- */
 
 enum run_machine_effect {
     RUN_MACHINE_REFUSE,    /* illegal in this state: IJ_CONFLICT */
@@ -51,7 +51,7 @@ struct run_machine_answer run_machine_verb(enum control_verb verb, enum run_stat
 size_t run_machine_verbs_allowed(enum run_state state, enum run_state_desire desired,
                                  enum control_verb ret_verbs[CONTROL_VERB_COUNT]);
 
-/* ---- What a worker's end means ------------------------------------------------------------------- */
+/* ---- What a worker's end means --------------------------------------------------------------- */
 
 struct run_machine_policy {
     uint32_t failures_max;   /* failures of the same cause in a row, progress or not: failed */

@@ -37,7 +37,7 @@ static bool checkpoint_exists(void *user, int64_t id)
            row.state == CHECKPOINT_ROW_VALID;
 }
 
-/* ---- Idempotency ---------------------------------------------------------------------------------- */
+/* ---- Idempotency ----------------------------------------------------------------------------- */
 
 static void body_hash(const json_t *body, uint8_t ret_digest[HASH_SIZE])
 {
@@ -89,7 +89,7 @@ static enum ij_status write_key(struct daemon *daemon, const struct control_requ
     return idem_row_insert(daemon->store, &row, reterr_err);
 }
 
-/* ---- The row -------------------------------------------------------------------------------------- */
+/* ---- The row --------------------------------------------------------------------------------- */
 
 static char *dump(const json_t *value)
 {
@@ -161,7 +161,8 @@ static enum ij_status insert(struct daemon *daemon, const struct control_request
     return audit_request(store, request, row->id, reterr_err);
 }
 
-/* Inserts everything and takes the run into the queue. The event tells of a run that was not there. */
+/* Inserts everything and takes the run into the queue. The event tells of a run that was not there.
+ */
 static enum ij_status commit_run(struct daemon *daemon, const struct control_request *request,
                                  const struct submit_result *submission, struct run_row *row,
                                  struct run **ret_run, struct ij_err *reterr_err)

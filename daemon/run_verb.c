@@ -18,7 +18,7 @@
 
 #define LOG_MODULE "run_verb"
 
-/* ---- Steps ---------------------------------------------------------------------------------------- */
+/* ---- Steps ----------------------------------------------------------------------------------- */
 
 static enum run_state_desire desire_of(enum control_verb verb)
 {
@@ -126,7 +126,7 @@ static enum ij_status act(struct run *run, const struct control_request *request
     return IJ_CONFLICT;
 }
 
-/* ---- Refusals ------------------------------------------------------------------------------------- */
+/* ---- Refusals -------------------------------------------------------------------------------- */
 
 static enum ij_status refuse(const struct run_row *row, enum control_verb verb,
                              struct control_reply *reply)
@@ -165,7 +165,7 @@ static enum ij_status check_requeue(const struct control_request *request,
     return IJ_OK;
 }
 
-/* ---- One verb on one run -------------------------------------------------------------------------- */
+/* ---- One verb on one run --------------------------------------------------------------------- */
 
 /* The live run, or a loaded ended one in *ret_loaded, which the caller frees or queues. */
 static enum ij_status find_run(struct daemon *daemon, int64_t id, struct run **ret_run,

@@ -1,8 +1,8 @@
 /*
  * Which waiting runs start now, and why the others do not: a pure function of the queue, no clock,
- * no I/O. Higher priority first, then smaller queue position, then smaller id. A run that cannot start
- * for a reason of its own (a dependency, back-off) does not hold up those behind it; one that only
- * lacks a slot does, so that a big run is not starved by small ones.
+ * no I/O. Higher priority first, then smaller queue position, then smaller id. A run that cannot
+ * start for a reason of its own (a dependency, back-off) does not hold up those behind it; one that
+ * only lacks a slot does, so that a big run is not starved by small ones.
  */
 #ifndef DAEMON_SCHEDULER_H
 #define DAEMON_SCHEDULER_H

@@ -1,6 +1,7 @@
 /*
- * See spawn.h. The child may only make async-signal-safe calls between fork and exec. A close-on-exec
- * pipe carries its errno if something fails; end of file on it means that exec has happened.
+ * See spawn.h. The child may only make async-signal-safe calls between fork and exec. A
+ * close-on-exec pipe carries its errno if something fails; end of file on it means that exec has
+ * happened.
  */
 #include "daemon/spawn.h"
 

@@ -1,10 +1,11 @@
 /*
- * Starts a program in its own process group with one socket, and learns at once whether that worked.
+ * Starts a program in its own process group with one socket, and learns at once whether that
+ * worked.
  *
  * The child: signals reset, stdin from /dev/null, stdout and stderr to `output_fd`, `socket_fd` as
- * descriptor WIRE_FD, every other descriptor closed, killed by the kernel when the thread that called
- * spawn_start ends (PR_SET_PDEATHSIG), so call it only from a thread that lives as long as the
- * program: the loop thread.
+ * descriptor WIRE_FD, every other descriptor closed, killed by the kernel when the thread that
+ * called spawn_start ends (PR_SET_PDEATHSIG), so call it only from a thread that lives as long as
+ * the program: the loop thread.
  */
 #ifndef DAEMON_SPAWN_H
 #define DAEMON_SPAWN_H

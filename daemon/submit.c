@@ -43,7 +43,7 @@ bool submit_parse_id(const char *text, char prefix, int64_t *ret_id)
     return true;
 }
 
-/* ---- Single keys ---------------------------------------------------------------------------------- */
+/* ---- Single keys ----------------------------------------------------------------------------- */
 
 static void check_name(const json_t *body, struct submit_result *result, struct problems *problems)
 {
@@ -109,7 +109,7 @@ static void check_hold(const json_t *body, struct submit_result *result, struct 
     result->hold = json_is_true(hold);
 }
 
-/* ---- Dependencies --------------------------------------------------------------------------------- */
+/* ---- Dependencies ---------------------------------------------------------------------------- */
 
 static bool parse_after(const json_t *item, struct submit_after *ret_after)
 {
@@ -167,7 +167,6 @@ static void check_after(const json_t *body, const struct submit_lookup *lookup,
     }
 }
 
-/* "checkpoint": "r42" also means to wait for run 42. */
 static bool holds_checkpoint(const char *directory)
 {
     char path[ENGINE_PATH_MAX + 16];
@@ -176,6 +175,7 @@ static bool holds_checkpoint(const char *directory)
     return stat(path, &info) == 0 && S_ISREG(info.st_mode);
 }
 
+/* "checkpoint": "r42" also means to wait for run 42. */
 static void check_checkpoint(const struct submit_lookup *lookup, struct submit_result *result,
                              struct problems *problems)
 {
@@ -200,7 +200,7 @@ static void check_checkpoint(const struct submit_lookup *lookup, struct submit_r
     }
 }
 
-/* ---- The whole ------------------------------------------------------------------------------------ */
+/* ---- The whole ------------------------------------------------------------------------------- */
 
 static const char *const known_keys[] = {"kind",  "name", "params", "priority",
                                          "after", "tags", "notes",  "hold"};
@@ -304,8 +304,8 @@ static json_t *plan_json(const struct engine_plan *plan)
                      (json_int_t)plan->steps);
 }
 
-/* Without the dataset's index its size is unknown: memory and work do not depend on it, and steps are
- * left out unless the parameters fix them. */
+/* Without the dataset's index its size is unknown: memory and work do not depend on it, and steps
+ * are left out unless the parameters fix them. */
 static void make_plan(struct submit_result *result)
 {
     result->images =

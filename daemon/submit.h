@@ -12,8 +12,8 @@
  *   "notes"    text of at most 4096 bytes
  *   "hold"     true: stay in "held" until released
  *
- * A parameter "checkpoint" may be a directory, "c7" (checkpoint 7) or "r42": the newest valid checkpoint
- * that run 42 has when this run starts, which is not before run 42 has ended.
+ * A parameter "checkpoint" may be a directory, "c7" (checkpoint 7) or "r42": the newest valid
+ * checkpoint that run 42 has when this run starts, which is not before run 42 has ended.
  */
 #ifndef DAEMON_SUBMIT_H
 #define DAEMON_SUBMIT_H

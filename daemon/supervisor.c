@@ -46,7 +46,7 @@ pid_t supervisor_pid(const struct supervisor_worker *worker)
     return worker->pid;
 }
 
-/* ---- Sending -------------------------------------------------------------------------------------- */
+/* ---- Sending --------------------------------------------------------------------------------- */
 
 static bool send_frame(struct supervisor_worker *worker, enum wire_type type, const void *payload,
                        size_t size)
@@ -114,7 +114,7 @@ void supervisor_checkpoint(struct supervisor_worker *worker)
     flush(worker);
 }
 
-/* ---- Stopping ------------------------------------------------------------------------------------- */
+/* ---- Stopping -------------------------------------------------------------------------------- */
 
 static void arm(sd_event_source *timer, int64_t at_ms)
 {
@@ -170,7 +170,7 @@ static int on_ladder(sd_event_source *source, uint64_t usec, void *user)
     return 0;
 }
 
-/* ---- Watching ------------------------------------------------------------------------------------- */
+/* ---- Watching -------------------------------------------------------------------------------- */
 
 static int64_t hang_deadline(const struct supervisor_worker *worker)
 {
@@ -206,7 +206,7 @@ static void note_progress(struct supervisor_worker *worker)
     worker->heard = true;
 }
 
-/* ---- Receiving ------------------------------------------------------------------------------------ */
+/* ---- Receiving ------------------------------------------------------------------------------- */
 
 static void refuse(struct supervisor_worker *worker, enum run_machine_cause cause,
                    const struct ij_err *err)
@@ -286,7 +286,7 @@ static int on_exit_status(sd_event_source *source, const siginfo_t *info, void *
     return 0;
 }
 
-/* ---- Starting ------------------------------------------------------------------------------------- */
+/* ---- Starting -------------------------------------------------------------------------------- */
 
 static int add_sources(struct supervisor_worker *worker, int64_t start_timeout_ms)
 {

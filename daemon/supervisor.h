@@ -1,8 +1,8 @@
 /*
  * One worker process: started, listened to, watched, stopped, buried. Loop thread only.
  *
- * Stop ladder: a message at once, SIGTERM after three quarters of the grace time, SIGKILL to the whole
- * group when it is over. Hang watch: any frame is a sign of progress, because the worker
+ * Stop ladder: a message at once, SIGTERM after three quarters of the grace time, SIGKILL to the
+ * whole group when it is over. Hang watch: any frame is a sign of progress, because the worker
  * sends none by timer; without one for the longer of `hang_timeout_ms` and ten times the longest
  * pause seen so far it is killed. When the process has ended, what it had still sent is delivered
  * first and `ended` comes last; the owner then calls supervisor_free (inside `ended` is fine).

@@ -51,7 +51,7 @@ enum ij_status token_verb_make(struct store *store, const char *user, enum token
     return IJ_OK;
 }
 
-/* ---- Verbs ---------------------------------------------------------------------------------------- */
+/* ---- Verbs ----------------------------------------------------------------------------------- */
 
 static enum ij_status check_keys(const json_t *body, const char *const *keys, size_t count,
                                  struct ij_err *reterr_err)

@@ -5,11 +5,11 @@
  *   u32 magic "IJW1" | u16 version | u16 type | u32 payload bytes | u32 zero | u64 seq | payload
  *
  * Rare messages carry a JSON object, metrics packed float32. Each side numbers its frames from 1
- * without gaps. The daemon acknowledges a worker's frame, and all before it, with WIRE_ACK once what it
- * says is committed to the store; progress frames are acknowledged unseen. The worker lets at most
- * WIRE_WINDOW frames be unacknowledged. Nothing is ever sent twice: the socket loses nothing while both
- * live, and a worker ends with its daemon and goes on from a checkpoint, which is only made
- * once all metrics before it are acknowledged.
+ * without gaps. The daemon acknowledges a worker's frame, and all before it, with WIRE_ACK once
+ * what it says is committed to the store; progress frames are acknowledged unseen. The worker lets
+ * at most WIRE_WINDOW frames be unacknowledged. Nothing is ever sent twice: the socket loses
+ * nothing while both live, and a worker ends with its daemon and goes on from a checkpoint, which
+ * is only made once all metrics before it are acknowledged.
  *
  * Pure; any thread. The decoder takes any bytes: each fault is IJ_MALFORMED with what was expected.
  */

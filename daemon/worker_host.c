@@ -31,7 +31,7 @@ enum engine_command worker_host_signal_command(void)
     return signals_seen == 0 ? ENGINE_CONTINUE : signals_seen == 1 ? ENGINE_STOP : ENGINE_ABORT;
 }
 
-/* ---- JSON lines ----------------------------------------------------------------------------------- */
+/* ---- JSON lines ------------------------------------------------------------------------------ */
 
 static json_t *number_or_null(double value)
 {

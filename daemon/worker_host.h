@@ -1,7 +1,7 @@
 /*
  * Whom a running engine reports to: the daemon over its socket, or a person over stdout.
- * An engine_sink plus what is done before and after it. Calls come from the engine's thread and from
- * the checkpoint writer's.
+ * An engine_sink plus what is done before and after it. Calls come from the engine's thread and
+ * from the checkpoint writer's.
  */
 #ifndef DAEMON_WORKER_HOST_H
 #define DAEMON_WORKER_HOST_H

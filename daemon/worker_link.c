@@ -33,7 +33,7 @@ struct worker_link {
     uint8_t bytes[WIRE_FRAME_MAX]; /* being sent */
 };
 
-/* ---- Sending -------------------------------------------------------------------------------------- */
+/* ---- Sending --------------------------------------------------------------------------------- */
 
 static struct timespec deadline_of(int64_t at_ns)
 {
@@ -188,7 +188,7 @@ enum engine_command worker_link_command(struct worker_link *link)
     return command;
 }
 
-/* ---- Receiving ------------------------------------------------------------------------------------ */
+/* ---- Receiving ------------------------------------------------------------------------------- */
 
 /* With the lock held. False: what came makes no sense, which ends the link. */
 static bool take(struct worker_link *link, const struct wire_frame *frame)
@@ -249,7 +249,7 @@ static void *read_all(void *user)
     _exit(ij_status_exit_code(IJ_STOPPED));
 }
 
-/* ---- Life ----------------------------------------------------------------------------------------- */
+/* ---- Life ------------------------------------------------------------------------------------ */
 
 static enum ij_status greet(struct worker_link *link, json_t **ret_spec, struct ij_err *reterr_err)
 {

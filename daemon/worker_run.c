@@ -53,7 +53,7 @@ static enum ij_status run_spec(const struct engine_spec *spec, const struct engi
     return status;
 }
 
-/* ---- For the daemon ------------------------------------------------------------------------------- */
+/* ---- For the daemon -------------------------------------------------------------------------- */
 
 static enum ij_status run_linked(int fd, struct ij_err *reterr_err)
 {
@@ -83,7 +83,7 @@ static enum ij_status run_linked(int fd, struct ij_err *reterr_err)
     return status;
 }
 
-/* ---- By hand -------------------------------------------------------------------------------------- */
+/* ---- By hand --------------------------------------------------------------------------------- */
 
 struct arguments {
     const char *spec_file, *directory, *resume;

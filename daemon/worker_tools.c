@@ -24,7 +24,7 @@ static void print_help(const char *usage, const struct options_row *rows, size_t
     buf_done(&text);
 }
 
-/* ---- check-golden --------------------------------------------------------------------------------- */
+/* ---- check-golden ---------------------------------------------------------------------------- */
 
 static void print_line(void *user, const char *line)
 {
@@ -62,7 +62,7 @@ enum ij_status worker_tools_check_golden(int argc, char **argv, struct ij_err *r
     return first;
 }
 
-/* ---- bench ---------------------------------------------------------------------------------------- */
+/* ---- bench ----------------------------------------------------------------------------------- */
 
 struct bench {
     const char *model, *precision, *dataset, *preset;
@@ -164,7 +164,7 @@ enum ij_status worker_tools_bench(int argc, char **argv, struct ij_err *reterr_e
     return bench_run(&bench, places[0], reterr_err);
 }
 
-/* ---- plan ----------------------------------------------------------------------------------------- */
+/* ---- plan ------------------------------------------------------------------------------------ */
 
 static void print_plan(const struct engine_plan *plan, uint64_t images)
 {
@@ -214,7 +214,7 @@ enum ij_status worker_tools_plan(int argc, char **argv, struct ij_err *reterr_er
     return IJ_OK;
 }
 
-/* ---- scenes, parameters --------------------------------------------------------------------------- */
+/* ---- scenes, parameters ---------------------------------------------------------------------- */
 
 enum ij_status worker_tools_scenes(int argc, char **argv, struct ij_err *reterr_err)
 {

@@ -31,7 +31,7 @@ static enum run_machine_effect effect(enum control_verb verb, enum run_state sta
     return run_machine_verb(verb, state, RUN_STATE_DESIRE_RUN).effect;
 }
 
-/* ---- Verbs ---------------------------------------------------------------------------------------- */
+/* ---- Verbs ----------------------------------------------------------------------------------- */
 
 Test(run_machine, repeating_a_verb_is_satisfied)
 {
@@ -91,7 +91,7 @@ Test(run_machine, allowed_verbs_are_those_not_refused)
     cr_assert_eq(verbs[0], CONTROL_REQUEUE);
 }
 
-/* ---- Ends ----------------------------------------------------------------------------------------- */
+/* ---- Ends ------------------------------------------------------------------------------------ */
 
 Test(run_machine, exit_codes_decide)
 {
@@ -240,7 +240,7 @@ Test(run_machine, no_end_leaves_the_arrows)
                     }
 }
 
-/* ---- Waits ---------------------------------------------------------------------------------------- */
+/* ---- Waits ----------------------------------------------------------------------------------- */
 
 Test(run_machine, waits_double_up_to_the_cap_with_jitter)
 {

@@ -110,7 +110,7 @@ Test(scheduler, blocked_and_draining_start_nothing)
     cr_assert_str_eq(d.code, "draining");
 }
 
-/* ---- Random queues -------------------------------------------------------------------------------- */
+/* ---- Random queues --------------------------------------------------------------------------- */
 
 struct world {
     struct scheduler_run runs[RUNS_MAX];
