@@ -80,7 +80,6 @@ static enum ij_status keep_listener(struct api *api, struct listener *listener,
     listener->policy.body_bytes_max = api->options.body_bytes_max;
     api->listeners[api->listener_count++] = *listener;
     struct listener *kept = &api->listeners[api->listener_count - 1];
-    kept->policy.hosts = (const char *const *)kept->hosts;
     return listener_set_hosts(kept, api->options.allowed_hosts, api->options.allowed_host_count,
                               reterr_err);
 }
@@ -207,5 +206,11 @@ unsigned api_port(const struct api *api)
 
 int64_t api_silence_ms(const struct api *api)
 {
-    return clock_monotonic_ms() - atomic_load(&api->ticked_ms);
+    int64_t oldest_ms = atomic_load(&api->ticked_ms);
+    for (size_t i = 0; i < api->listener_count; i++) {
+        int64_t since_ms = atomic_load(&api->listeners[i].busy_since_ms);
+        if (since_ms && since_ms < oldest_ms)
+            oldest_ms = since_ms;
+    }
+    return clock_monotonic_ms() - oldest_ms;
 }

@@ -28,6 +28,7 @@ struct listener {
     char *unlink_path; /* Unix socket that this program made */
     char *hosts[LISTENER_HOSTS_MAX];
     struct http_check_policy policy;
+    _Atomic int64_t busy_since_ms; /* monotonic: its thread is in a handler; 0: it is not */
 };
 
 /* *ret_listener is filled on success; listener_done releases it. */

@@ -10,6 +10,7 @@
 
 #include <jansson.h>
 #include <stddef.h>
+#include <stdint.h>
 
 #include "base/status.h"
 
@@ -39,6 +40,7 @@ struct problem {
     char detail[IJ_ERR_TEXT_MAX + IJ_ERR_FIELD_MAX + 4];
     char state[32];           /* of the run a command could not act on, "" otherwise */
     unsigned retry_after_s;   /* 0: no Retry-After */
+    uint64_t file_bytes;      /* of a range that lies outside it: for Content-Range */
     json_t *errors, *allowed; /* owned arrays, NULL: absent */
 };
 

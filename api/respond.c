@@ -1,6 +1,7 @@
 /* See respond.h. */
 #include "api/respond.h"
 
+#include <inttypes.h>
 #include <stdatomic.h>
 #include <stdio.h>
 #include <string.h>
@@ -93,6 +94,8 @@ static void add_problem_headers(struct request *request, struct reply *reply)
         reply_header(reply, "WWW-Authenticate", "Bearer realm=\"ijepad\"");
     if (problem->retry_after_s)
         reply_header(reply, "Retry-After", "%u", problem->retry_after_s);
+    if (problem->http == 416)
+        reply_header(reply, "Content-Range", "bytes */%" PRIu64, problem->file_bytes);
     if (problem->http == 405) {
         char allow[128];
         router_allow(routes_table, routes_count, request->target, allow, sizeof allow);

@@ -110,6 +110,7 @@ static enum ij_status set_content(struct request *request, const char *etag, uin
     uint64_t first = 0, count = size;
     switch (byte_range_parse(range, size, &first, &count)) {
     case BYTE_RANGE_OUTSIDE:
+        request->problem.file_bytes = size;
         return request_refuse(request, PROBLEM_RANGE, "the file has %" PRIu64 " bytes", size);
     case BYTE_RANGE_PART:
         reply->status = 206;

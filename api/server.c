@@ -3,6 +3,7 @@
 
 #include <netinet/in.h>
 #include <stdarg.h>
+#include <stdatomic.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -89,8 +90,11 @@ static enum MHD_Result answer(struct request *request)
     struct reply reply;
     reply_init(&reply);
     enum ij_status status = parse_body(request, &err);
-    if (status == IJ_OK)
+    if (status == IJ_OK) {
+        atomic_store(&request->listener->busy_since_ms, clock_monotonic_ms());
         status = request->match.route->handler(request, &reply, &err);
+        atomic_store(&request->listener->busy_since_ms, 0);
+    }
     if (status == IJ_OK)
         return respond_reply(request, &reply);
     reply_done(&reply);
