@@ -1,0 +1,187 @@
+/* Submissions: every key, each refusal with its pointer, and what comes out resolved. */
+#include <criterion/criterion.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "base/file.h"
+#include "daemon/submit.h"
+
+static char images[64];
+
+/* A dataset for looks at the file system: two class folders with a file named like an image. */
+static void make_images(void)
+{
+    static const char *const parts[] = {"/a/1.jpg", "/b/1.jpg"};
+    char path[128];
+    snprintf(images, sizeof(images), "/tmp/ijepad-submit-XXXXXX");
+    cr_assert_not_null(mkdtemp(images));
+    for (size_t i = 0; i < 2; i++) {
+        snprintf(path, sizeof(path), "%s%.2s", images, parts[i]);
+        cr_assert_eq(mkdir(path, 0700), 0);
+        snprintf(path, sizeof(path), "%s%s", images, parts[i]);
+        FILE *file = fopen(path, "w");
+        cr_assert_not_null(file);
+        fclose(file);
+    }
+}
+
+static void remove_images(void)
+{
+    cr_assert_eq(file_remove_tree(images, NULL), IJ_OK);
+}
+
+TestSuite(submit, .init = make_images, .fini = remove_images);
+
+static bool run_exists(void *user, int64_t run)
+{
+    return run <= *(int64_t *)user;
+}
+
+/* `rest` goes after the kind and the parameters. */
+static enum ij_status check(const char *params, const char *rest, struct submit_result *result,
+                            json_t *errors, struct ij_err *err)
+{
+    char text[8192];
+    int64_t last = 5;
+    struct submit_lookup lookup = {.user = &last, .run_exists = run_exists};
+    snprintf(text, sizeof(text), "{\"kind\": \"pretrain\", \"params\": {\"dataset\": \"%s\"%s}%s}",
+             images, params, rest);
+    json_error_t error;
+    json_t *body = json_loads(text, 0, &error);
+    cr_assert_not_null(body, "%s: %s", text, error.text);
+    enum ij_status status = submit_check(body, &lookup, result, errors, err);
+    json_decref(body);
+    return status;
+}
+
+static void expect_refusal(const char *params, const char *rest, const char *pointer,
+                           const char *part)
+{
+    struct submit_result result;
+    struct ij_err err = IJ_ERR_INIT;
+    json_t *errors = json_array();
+    cr_assert_neq(check(params, rest, &result, errors, &err), IJ_OK, "%s%s", params, rest);
+    const json_t *first = json_array_get(errors, 0);
+    const char *at = json_string_value(json_object_get(first, "pointer"));
+    const char *detail = json_string_value(json_object_get(first, "detail"));
+    cr_assert(at && detail, "%s%s: no list of errors", params, rest);
+    cr_assert_str_eq(at, pointer, "%s%s: pointer %s", params, rest, at);
+    cr_assert_not_null(strstr(detail, part), "%s%s: \"%s\" lacks \"%s\"", params, rest, detail,
+                       part);
+    json_decref(errors);
+}
+
+Test(submit, defaults_are_filled_in)
+{
+    struct submit_result result;
+    struct ij_err err = IJ_ERR_INIT;
+    cr_assert_eq(check("", "", &result, NULL, &err), IJ_OK, "%s", err.text);
+    cr_assert_str_eq(result.name, "pretrain");
+    cr_assert_eq(result.priority, 0);
+    cr_assert_not(result.hold);
+    const json_t *params = json_object_get(result.resolved, "params");
+    cr_assert_eq(json_integer_value(json_object_get(params, "batch")), 128);
+    cr_assert_gt(json_integer_value(json_object_get(result.plan_json, "parameters_encoder")), 0);
+    submit_result_done(&result);
+}
+
+Test(submit, all_keys_are_taken)
+{
+    struct submit_result result;
+    struct ij_err err = IJ_ERR_INIT;
+    cr_assert_eq(
+        check(", \"batch\": 4",
+              ", \"name\": \"x.1\", \"priority\": -1000, \"tags\": [\"a\"], \"hold\": true,"
+              " \"notes\": \"n\", \"after\": [\"r1\", {\"run\": \"r2\", \"on\": \"any\"}]",
+              &result, NULL, &err),
+        IJ_OK, "%s", err.text);
+    cr_assert_str_eq(result.name, "x.1");
+    cr_assert_eq(result.priority, -1000);
+    cr_assert(result.hold);
+    cr_assert_eq(result.after_count, 2);
+    cr_assert_eq(result.after[0].run, 1);
+    cr_assert_not(result.after[0].any);
+    cr_assert(result.after[1].any);
+    submit_result_done(&result);
+}
+
+Test(submit, refusals_point_at_the_key)
+{
+    expect_refusal("", ", \"nmae\": \"x\"", "/nmae", "did you mean \"name\"");
+    expect_refusal("", ", \"name\": \"../x\"", "/name", "letters");
+    expect_refusal("", ", \"name\": 7", "/name", "letters");
+    expect_refusal("", ", \"priority\": 1001", "/priority", "-1000 to 1000");
+    expect_refusal("", ", \"priority\": 1.5", "/priority", "whole number");
+    expect_refusal("", ", \"tags\": [\"ok\", \"no space\"]", "/tags/1", "tag");
+    expect_refusal("", ", \"hold\": 1", "/hold", "true or false");
+    expect_refusal("", ", \"notes\": []", "/notes", "text");
+    expect_refusal("", ", \"after\": \"r1\"", "/after", "array");
+    expect_refusal("", ", \"after\": [\"1\"]", "/after/0", "expected \"r1\"");
+    expect_refusal("", ", \"after\": [\"r01\"]", "/after/0", "expected \"r1\"");
+    expect_refusal("", ", \"after\": [{\"run\": \"r1\", \"on\": \"never\"}]", "/after/0", "any");
+    expect_refusal("", ", \"after\": [\"r6\"]", "/after/0", "no run r6");
+    expect_refusal(", \"bacth\": 4", "", "/params/bacth", "did you mean \"batch\"");
+    expect_refusal(", \"dataset\": \"/nonexistent\"", "", "/params/dataset", "/nonexistent");
+}
+
+Test(submit, limits_are_exact)
+{
+    char notes[SUBMIT_NOTES_MAX + 64];
+    struct submit_result result;
+    struct ij_err err = IJ_ERR_INIT;
+    for (int extra = 0; extra <= 1; extra++) {
+        int n = snprintf(notes, sizeof(notes), ", \"notes\": \"");
+        memset(notes + n, 'x', SUBMIT_NOTES_MAX + (size_t)extra);
+        strcpy(notes + n + SUBMIT_NOTES_MAX + extra, "\"");
+        if (extra) {
+            expect_refusal("", notes, "/notes", "4096");
+        } else {
+            cr_assert_eq(check("", notes, &result, NULL, &err), IJ_OK, "%s", err.text);
+            submit_result_done(&result);
+        }
+    }
+}
+
+Test(submit, several_problems_are_told_together)
+{
+    struct submit_result result;
+    struct ij_err err = IJ_ERR_INIT;
+    json_t *errors = json_array();
+    cr_assert_neq(check(", \"batch\": 0, \"lr\": \"x\"", ", \"priority\": \"x\", \"nots\": 1",
+                        &result, errors, &err),
+                  IJ_OK);
+    cr_assert_eq(json_array_size(errors), 4);
+    json_decref(errors);
+}
+
+Test(submit, a_checkpoint_of_a_run_waits_for_it)
+{
+    char text[256];
+    struct submit_result result;
+    struct ij_err err = IJ_ERR_INIT;
+    snprintf(text, sizeof(text),
+             "{\"kind\": \"knn\", \"params\": {\"dataset\": \"%s\", \"labels\": \"folder\", "
+             "\"checkpoint\": \"r3\"}}",
+             images);
+    json_t *body = json_loads(text, 0, NULL);
+    cr_assert_eq(submit_check(body, NULL, &result, NULL, &err), IJ_OK, "%s", err.text);
+    cr_assert_eq(result.after_count, 1);
+    cr_assert_eq(result.after[0].run, 3);
+    cr_assert(result.after[0].any);
+    submit_result_done(&result);
+    json_decref(body);
+}
+
+Test(submit, ids)
+{
+    int64_t id = 0;
+    cr_assert(submit_parse_id("r42", 'r', &id));
+    cr_assert_eq(id, 42);
+    static const char *const bad[] = {"",    "r",  "r0", "r-1",
+                                      "r1x", "c1", "42", "r99999999999999999999"};
+    for (size_t i = 0; i < sizeof(bad) / sizeof(*bad); i++)
+        cr_assert_not(submit_parse_id(bad[i], 'r', &id), "%s", bad[i]);
+}
