@@ -209,15 +209,18 @@ static void on_progress(struct run *run, json_t *message)
     event_bus_publish(run->daemon->bus, 0, run->row.id, "run.progress", message);
 }
 
-/* {"train/loss": 0.3, ...} of every stream. */
+/* {"train/loss": 0.3, ...} of every stream; a key may bring its stream's name along. */
 static char *last_values(const struct run *run)
 {
     json_t *object = json_object();
     for (size_t s = 0; s < run->stream_count; s++)
         for (uint32_t i = 0; i < run->streams[s].count; i++) {
+            const char *name = json_string_value(json_array_get(run->streams[s].keys, i));
+            const char *stream = run->streams[s].name;
+            size_t n = strlen(stream);
+            bool named = strncmp(name, stream, n) == 0 && name[n] == '/';
             char key[192];
-            snprintf(key, sizeof(key), "%s/%s", run->streams[s].name,
-                     json_string_value(json_array_get(run->streams[s].keys, i)));
+            snprintf(key, sizeof(key), "%s%s%s", named ? "" : stream, named ? "" : "/", name);
             json_object_set_new(object, key, number_or_null((double)run->streams[s].last[i]));
         }
     char *text = json_dumps(object, JSON_COMPACT), *copy = text ? mem_strdup(text) : NULL;
