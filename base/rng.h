@@ -13,15 +13,15 @@
 /* What a stream is for. Values are part of every run's reproducibility: append, never renumber. */
 enum rng_purpose {
     RNG_INIT_WEIGHTS = 1,
-    RNG_ORDER = 2,        /* sample order of an epoch */
-    RNG_CROP = 3,         /* crop and flip of one sample */
-    RNG_MASK_SIZE = 4,    /* block sizes of one batch */
-    RNG_MASK_PLACE = 5,   /* block places of one sample */
+    RNG_ORDER = 2,      /* sample order of an epoch */
+    RNG_CROP = 3,       /* crop and flip of one sample */
+    RNG_MASK_SIZE = 4,  /* block sizes of one batch */
+    RNG_MASK_PLACE = 5, /* block places of one sample */
     RNG_SCENE = 6,
-    RNG_SUBSET = 7,       /* held-out subsets, evaluation splits */
-    RNG_PROBE = 8,        /* probe heads: initial weights and order */
+    RNG_SUBSET = 7, /* held-out subsets, evaluation splits */
+    RNG_PROBE = 8,  /* probe heads: initial weights and order */
     RNG_AUGMENT = 9,
-    RNG_SUBSTITUTE = 10,  /* what replaces a bad image */
+    RNG_SUBSTITUTE = 10, /* what replaces a bad image */
     RNG_TEST = 100,
 };
 
@@ -34,9 +34,9 @@ void rng_init(struct rng *rng, uint64_t seed, enum rng_purpose purpose, uint64_t
               uint64_t sample);
 uint32_t rng_u32(struct rng *rng);
 uint64_t rng_u64(struct rng *rng);
-double rng_uniform(struct rng *rng);              /* [0, 1), 53 bits */
-uint32_t rng_below(struct rng *rng, uint32_t n);  /* [0, n), unbiased; n >= 1 */
-double rng_normal(struct rng *rng);               /* N(0, 1), Box-Muller */
+double rng_uniform(struct rng *rng);             /* [0, 1), 53 bits */
+uint32_t rng_below(struct rng *rng, uint32_t n); /* [0, n), unbiased; n >= 1 */
+double rng_normal(struct rng *rng);              /* N(0, 1), Box-Muller */
 
 /* The raw block function, for the known-answer test. */
 void rng_philox(const uint32_t key[2], const uint32_t counter[4], uint32_t ret_block[4]);
