@@ -12,19 +12,21 @@
 #include "daemon/audit.h"
 
 #define ID_CHARACTERS     8
-#define SECRET_CHARACTERS 43 /* of 64 values each: 258 bits */
+#define SECRET_CHARACTERS 43 /* of 62 values each: 256 bits */
 
-static enum ij_status random_text(const char *alphabet, size_t letters, char *ret_text,
-                                  size_t count, struct ij_err *reterr_err)
+/* Letters drawn evenly: a byte beyond the largest multiple of their number is drawn again. */
+static enum ij_status random_text(const char *alphabet, char *ret_text, size_t count,
+                                  struct ij_err *reterr_err)
 {
-    uint8_t bytes[SECRET_CHARACTERS];
-    IJ_ASSERT(count <= sizeof(bytes) && 256 % letters == 0);
-    if (getrandom(bytes, count, 0) != (ssize_t)count)
-        return IJ_ERR_SYS(reterr_err, errno, "", "cannot get random bytes");
-    for (size_t i = 0; i < count; i++)
-        ret_text[i] = alphabet[bytes[i] % letters];
+    size_t letters = strlen(alphabet), limit = 256 - 256 % letters;
+    for (size_t i = 0; i < count;) {
+        uint8_t byte;
+        if (getrandom(&byte, 1, 0) != 1)
+            return IJ_ERR_SYS(reterr_err, errno, "", "cannot get random bytes");
+        if (byte < limit)
+            ret_text[i++] = alphabet[byte % letters];
+    }
     ret_text[count] = '\0';
-    explicit_bzero(bytes, sizeof(bytes));
     return IJ_OK;
 }
 
@@ -33,14 +35,14 @@ enum ij_status token_verb_make(struct store *store, const char *user, enum token
                                char ret_text[TOKEN_VERB_TEXT_SIZE], struct ij_err *reterr_err)
 {
     static const char lower[] = "abcdefghijklmnopqrstuvwxyz234567";
-    static const char url64[] = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_";
+    static const char all[] = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789";
     struct token_row row = {.role = role, .created_ms = clock_wall_ms(), .expires_ms = expires_ms};
     char secret[SECRET_CHARACTERS + 1];
     if (!text_is_name(user))
         return IJ_ERR_FIELD(reterr_err, IJ_INVALID, "/user",
                             "user must be 1 to 64 letters, digits, '.', '_' or '-'");
-    IJ_TRY(random_text(lower, 32, row.id, ID_CHARACTERS, reterr_err));
-    IJ_TRY(random_text(url64, 64, secret, SECRET_CHARACTERS, reterr_err));
+    IJ_TRY(random_text(lower, row.id, ID_CHARACTERS, reterr_err));
+    IJ_TRY(random_text(all, secret, SECRET_CHARACTERS, reterr_err));
     snprintf(ret_text, TOKEN_VERB_TEXT_SIZE, "ijp_%s_%s", row.id, secret);
     explicit_bzero(secret, sizeof(secret));
     hash_bytes(ret_text, strlen(ret_text), row.sha256);

@@ -53,7 +53,8 @@ def test_killed_runs_end_bitwise_equal(daemon, scenes):
                 finished += 1
                 Outcome(daemon, victim).assert_equals(whole)
             victim = daemon.submit("pretrain", dataset=str(scenes), **SHORT_RUN)
-        wait_until("an attempt runs", lambda: daemon.worker_pids() or None)
+        wait_until("an attempt runs or has run", lambda: daemon.worker_pids() or
+                   daemon.run(victim)["state"] == "succeeded")
         time.sleep(rng.uniform(0, longest_s))  # the random moment; nothing is assumed of it
         hits += kill_something(daemon, rng)
         kills += 1
