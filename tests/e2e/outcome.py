@@ -18,13 +18,17 @@ def seed():
     return value
 
 
-def checkpoint_hashes(daemon, run_id):
-    """SHA-256 of every file of the newest checkpoint: weights, optimiser, state."""
-    folder = daemon.state / "runs" / run_id / "checkpoints"
-    last = sorted(p for p in folder.iterdir() if ".tmp" not in p.name)[-1]
-    files = {p.name: hashlib.sha256(p.read_bytes()).hexdigest() for p in sorted(last.iterdir())}
+def file_hashes(checkpoint):
+    """SHA-256 of every file of a checkpoint: weights, optimiser, state; and its name."""
+    files = {p.name: hashlib.sha256(p.read_bytes()).hexdigest() for p in sorted(checkpoint.iterdir())}
     assert set(files) == {"model.safetensors", "optimizer.safetensors", "state.json"}, files
-    return {"step": last.name, **files}
+    return {"name": checkpoint.name, **files}
+
+
+def checkpoint_hashes(daemon, run_id):
+    """Of the newest checkpoint."""
+    folder = daemon.state / "runs" / run_id / "checkpoints"
+    return file_hashes(sorted(p for p in folder.iterdir() if ".tmp" not in p.name)[-1])
 
 
 def losses(daemon, run_id):
@@ -50,5 +54,6 @@ class Outcome:
     def assert_equals(self, other):
         assert self.step == other.step
         assert self.losses == other.losses, "a step's metrics are missing, or not the same"
-        assert self.hashes == other.hashes, "the last checkpoints differ"
+        different = {name for name in self.hashes if self.hashes[name] != other.hashes.get(name)}
+        assert not different, f"{self.run_id} and {other.run_id} differ in {different}"
         assert list(self.losses) == list(range(1, self.step + 1)), "the steps have a gap"
