@@ -140,7 +140,7 @@ char *params_markdown(void)
 {
     struct buf buf;
     buf_init(&buf, 1 << 20);
-    buf_append_text(&buf, "# Run parameters\n\nMade by `ijepad-worker params`; the table in "
+    buf_append_text(&buf, "# Run parameters\n\nMade by `ijepad-worker parameters`; the table in "
                           "`daemon/params_table.c` is the source.\n");
     const char *group = "";
     for (size_t i = 0; i < params_row_count; i++) {

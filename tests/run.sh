@@ -9,6 +9,7 @@ results=$build/test-results
 rm -rf "$results"
 mkdir -p "$results"
 passed=0 failed=0 skipped=0
+export OMP_WAIT_POLICY=passive # waiting threads sleep: tests share the cores
 
 count_tap() { # FILE
     passed=$((passed + $(grep -cE '^ok ' "$1") - $(grep -cE '^ok .*# SKIP' "$1")))
