@@ -49,11 +49,13 @@ class Daemon:
     def token(self):
         return (self.state / "admin.token").read_text().strip()
 
-    def start(self):
+    def start(self, under=()):
+        """`under`: a program with its options that runs the daemon, as strace does."""
         conf = self.folder / "ijepad.conf"
         conf.write_text("".join(f"{k} = {v}\n" for k, v in self.config.items()))
         with open(self.folder / "daemon.log", "ab") as log:
-            self.process = subprocess.Popen([BUILD / "ijepad", "--config", conf], stderr=log, stdout=log)
+            self.process = subprocess.Popen([*under, BUILD / "ijepad", "--config", conf], stderr=log,
+                                            stdout=log)
 
         def ready():
             assert self.process.poll() is None, self.log()[-2000:]

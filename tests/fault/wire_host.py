@@ -19,6 +19,7 @@ class WireHost:
         self.socket, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         theirs.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, SEND_BUFFER)
         self.seq, self.seen = 0, 0
+        self.warnings, self.checkpoints = [], []
         fd = theirs.fileno()
         command = [*(program or []), BUILD / "ijepad-worker", "run", "--fd", str(fd)]
         self.process = subprocess.Popen(command, pass_fds=[fd], stdin=subprocess.DEVNULL,
@@ -58,6 +59,10 @@ class WireHost:
         do(self). Returns the exit code and the steps whose metrics arrived."""
         steps, streams = [], {}
         for kind, fields in self.frames():
+            if kind == "warning":
+                self.warnings.append(fields["code"])
+            if kind == "checkpoint":
+                self.checkpoints.append(fields)
             if kind == "stream":
                 streams[fields["stream"]] = fields["name"]
             if kind == "metrics" and streams[fields["stream"]] == "train":
