@@ -36,7 +36,7 @@ objects    = $(patsubst %.c,$(BUILD)/obj/%.o,$(1))
 
 SRC_base   := $(call sources,base)
 SRC_store  := $(call sources,store)
-SRC_engine := $(call sources,gpu gpu/ops gpu/ops/host gpu/model gpu/train gpu/eval gpu/data gpu/checkpoint gpu/comm)
+SRC_engine := $(call sources,gpu gpu/ops gpu/ops/host gpu/model gpu/train gpu/eval gpu/data gpu/checkpoint gpu/interop gpu/comm)
 SRC_daemon := $(filter-out daemon/main.c daemon/worker.c,$(call sources,daemon))
 SRC_api    := $(call sources,api)
 LIBS       := $(foreach l,api daemon store engine base,$(BUILD)/lib$(l).a)
@@ -46,7 +46,7 @@ UNIT_TESTS := $(patsubst %.c,$(BUILD)/%,$(call sources,tests/unit tests/ops))
 BENCHES    := $(patsubst %.c,$(BUILD)/%,$(call sources,tests/bench))
 
 .DEFAULT_GOAL := all
-.PHONY: all help demo test unit-programs bench asan format clean
+.PHONY: all help demo test unit-programs bench asan format clean install
 .SECONDARY:
 
 ## all: build ijepad and ijepad-worker into build/
@@ -126,6 +126,18 @@ bench: all $(BENCHES)
 asan:
 	@$(MAKE) --no-print-directory FLAVOUR=asan unit-programs
 	@tests/run.sh build/asan $(patsubst build/%,build/asan/%,$(UNIT_TESTS))
+
+## install: programs, units and configuration under $(DESTDIR); a configuration that exists is kept
+PREFIX ?= /usr
+SYSTEMD = $(DESTDIR)$(PREFIX)/lib
+install: all
+	install -D -m 755 -t $(DESTDIR)$(PREFIX)/bin $(BUILD)/ijepad $(BUILD)/ijepad-worker
+	install -D -m 644 -t $(SYSTEMD)/systemd/system systemd/ijepad.service systemd/ijepad.socket systemd/ijepad-http.socket
+	sed -i 's|/usr/bin/ijepad|$(PREFIX)/bin/ijepad|' $(SYSTEMD)/systemd/system/ijepad.service
+	install -D -m 644 systemd/sysusers.conf $(SYSTEMD)/sysusers.d/ijepad.conf
+	install -D -m 644 systemd/tmpfiles.conf $(SYSTEMD)/tmpfiles.d/ijepad.conf
+	install -D -m 644 -t $(DESTDIR)$(PREFIX)/share/doc/ijepad systemd/README.md systemd/nccl.conf docs/api.md docs/store.md LICENSE
+	test -e $(DESTDIR)/etc/ijepad/ijepad.conf || install -D -m 640 systemd/ijepad.conf $(DESTDIR)/etc/ijepad/ijepad.conf
 
 ## format: clang-format every C file in place
 format:

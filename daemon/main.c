@@ -48,6 +48,7 @@ struct program {
     struct daemon daemon;
     struct notify notify;
     struct api *api;
+    int inherited; /* sockets that systemd passed on */
 };
 
 /* ---- Command line ---------------------------------------------------------------------------- */
@@ -224,6 +225,7 @@ static enum ij_status start_api(struct program *program, struct ij_err *reterr_e
                                   .body_bytes_max = config->body_bytes_max};
     if (count > FDS_MAX)
         return IJ_ERR(reterr_err, IJ_INVALID, "systemd passed on more than %d sockets", FDS_MAX);
+    program->inherited = count > 0 ? count : 0;
     return api_new(&options, &program->api, reterr_err);
 }
 
@@ -246,6 +248,17 @@ static enum ij_status open_all(struct program *program, struct ij_err *reterr_er
     return notify_start(&program->notify, reterr_err);
 }
 
+static void log_ready(const struct program *program)
+{
+    const struct config *config = &program->config;
+    if (program->inherited)
+        log_notice("ijepad %s is ready on %d sockets that systemd passed on", build_id(),
+                   program->inherited);
+    else
+        log_notice("ijepad %s is ready on %s%s%s", build_id(), config->listen,
+                   config->listen[0] && config->socket[0] ? " and " : "", config->socket);
+}
+
 static enum ij_status run_daemon(struct program *program, struct ij_err *reterr_err)
 {
     block_signals();
@@ -253,9 +266,7 @@ static enum ij_status run_daemon(struct program *program, struct ij_err *reterr_
     (void)setrlimit(RLIMIT_CORE, &(struct rlimit){0}); /* no core dump holds a token */
     enum ij_status status = open_all(program, reterr_err);
     if (status == IJ_OK) {
-        log_notice("ijepad %s is ready on %s%s%s", build_id(), program->config.listen,
-                   program->config.listen[0] && program->config.socket[0] ? " and " : "",
-                   program->config.socket);
+        log_ready(program);
         queue_schedule(&program->daemon);
         status = daemon_run(&program->daemon, reterr_err);
     }

@@ -4,11 +4,22 @@
 #include <systemd/sd-daemon.h>
 
 #include "base/log.h"
+#include "store/run_row.h"
 
 #define LOG_MODULE    "notify"
 #define PERIOD_US     5000000ull
 #define SILENCE_MS    10000
 #define STOP_EXTRA_US 30000000ull /* beyond the grace time, for what follows it */
+
+/* Reads one row; that there may be none is an answer too. A read that never returns is told by the
+ * watchdog's silence. */
+static bool store_answers(const struct daemon *daemon)
+{
+    struct run_row row = {0};
+    enum ij_status status = run_row_get(daemon->store, 1, &row, NULL);
+    run_row_done(&row);
+    return status == IJ_OK || status == IJ_NOT_FOUND;
+}
 
 static void report(struct notify *notify)
 {
@@ -17,6 +28,8 @@ static void report(struct notify *notify)
     (void)sd_notifyf(0, "STATUS=%s", summary);
     if (notify->silence_ms && notify->silence_ms(notify->user) > SILENCE_MS)
         log_err("the API's threads are silent; the watchdog is not fed");
+    else if (!store_answers(notify->daemon))
+        log_err("the store does not answer; the watchdog is not fed");
     else
         (void)sd_notify(0, "WATCHDOG=1");
 }

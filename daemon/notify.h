@@ -17,7 +17,8 @@ struct notify {
 };
 
 /* Says READY=1 and begins to report. `notify->daemon`, `silence_ms` and `user` are set by the
- * caller. The watchdog is fed only while the loop turns and the other threads are not silent. */
+ * caller. The watchdog is fed only while the loop turns, the store answers and
+ * the other threads are not silent. */
 IJ_MUST_USE enum ij_status notify_start(struct notify *notify, struct ij_err *reterr_err);
 void notify_stopping(struct notify *notify);
 void notify_done(struct notify *notify);
