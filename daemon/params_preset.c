@@ -70,7 +70,7 @@ const struct param_preset params_preset_rows[] = {
      " \"crop\": 64, \"patch\": 16, \"patch_init_std\": 0.036,\n"
      " \"pred_width\": 64, \"pred_depth\": 2, \"pred_heads\": 4,\n"
      " \"crop_scale\": [0.6, 1.0], \"flip\": true, \"labels\": \"shape\",\n" SMALL_RECIPE
-     " \"epochs\": 40, \"warmup_epochs\": 2, \"checkpoint_every_s\": 10}"},
+     " \"epochs\": 30, \"warmup_epochs\": 1.5, \"checkpoint_every_s\": 10}"},
     {"scenes_64_eval", ENGINE_LINEAR_PROBE, "measured: docs/results/scenes.md",
      "Linear probe of a scenes_64 run.", "{\"crop\": 64, \"labels\": \"shape\"}"},
     {"scenes_64_eval", ENGINE_KNN, "measured: docs/results/scenes.md", "k-NN of a scenes_64 run.",

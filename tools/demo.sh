@@ -11,7 +11,7 @@ root=${DEMO_DIR:-$build/demo}
 scenes=$root/scenes
 state=$root/state
 port=${DEMO_PORT:-8765}
-count=${DEMO_SCENES:-6000}
+count=${DEMO_SCENES:-8000}
 U=http://127.0.0.1:$port
 daemon=
 
@@ -80,6 +80,9 @@ if [ ! -f "$scenes/.complete-$count" ]; then
 fi
 
 say "2. The daemon"
+if (exec 3<>"/dev/tcp/127.0.0.1/$port") 2>/dev/null; then
+    fail "something listens on port $port already; choose another with DEMO_PORT"
+fi
 cat >"$root/ijepad.conf" <<EOF
 state_dir = $state
 listen = 127.0.0.1:$port
