@@ -46,7 +46,7 @@ UNIT_TESTS := $(patsubst %.c,$(BUILD)/%,$(call sources,tests/unit tests/ops))
 BENCHES    := $(patsubst %.c,$(BUILD)/%,$(call sources,tests/bench))
 
 .DEFAULT_GOAL := all
-.PHONY: all help demo test unit-programs bench asan format clean install
+.PHONY: all help demo test unit-programs bench asan fault format clean install
 .SECONDARY:
 
 ## all: build ijepad and ijepad-worker into build/
@@ -138,6 +138,12 @@ install: all
 	install -D -m 644 systemd/tmpfiles.conf $(SYSTEMD)/tmpfiles.d/ijepad.conf
 	install -D -m 644 -t $(DESTDIR)$(PREFIX)/share/doc/ijepad systemd/README.md systemd/nccl.conf docs/api.md docs/store.md LICENSE
 	test -e $(DESTDIR)/etc/ijepad/ijepad.conf || install -D -m 640 systemd/ijepad.conf $(DESTDIR)/etc/ijepad/ijepad.conf
+
+## fault: every kill, power cut, failing call and seeded bug, about half an hour; IJEPAD_SEED repeats one
+fault: all
+	@tools/install-packages.sh test
+	@IJEPAD_FAULT=all IJEPAD_KILLS=200 IJEPAD_BUILD=$(abspath $(BUILD)) /usr/bin/python3 -m pytest -q -s \
+	    -p no:cacheprovider tests/fault tests/e2e/test_kill.py
 
 ## format: clang-format every C file in place
 format:

@@ -23,7 +23,7 @@ test=(
     "python3-pytest python3-requests python3-numpy python3-pil|end-to-end tests"
     "chromium chromium-driver python3-selenium|tests of the page in a real browser"
     "universal-ctags|house rules: length of functions"
-    "procps e2fsprogs strace|tests that kill processes and fail system calls"
+    "procps e2fsprogs xfsprogs mount strace|tests that kill processes, cut power and fail system calls"
 )
 
 case "${1:-build}" in

@@ -1,6 +1,7 @@
 """Each system call of the daemon that touches files kills it, or fails: what it has answered holds,
 what it has not answered can be asked again, nothing is done twice, and the run ends with the same
 bits."""
+import contextlib
 import random
 import sqlite3
 import time
@@ -66,7 +67,7 @@ class Client:
 
 def integrity(daemon):
     for name in ("state.db", "metrics.db"):
-        with sqlite3.connect(daemon.state / name) as db:
+        with contextlib.closing(sqlite3.connect(daemon.state / name)) as db:
             assert db.execute("PRAGMA integrity_check").fetchall() == [("ok",)], name
 
 
