@@ -13,6 +13,7 @@
 #include "base/build.h"
 #include "base/mem.h"
 #include "base/text.h"
+#include "daemon/worker_interop.h"
 #include "daemon/worker_run.h"
 #include "daemon/worker_tools.h"
 
@@ -26,6 +27,8 @@ static const struct {
     {"bench", worker_tools_bench, "step|loader: images/s and more as JSON"},
     {"plan", worker_tools_plan, "--spec FILE: memory, work and steps as JSON"},
     {"scenes", worker_tools_scenes, "DIR --count N: render the built-in dataset"},
+    {"export", worker_interop_export, "a checkpoint for transformers, timm or the official code"},
+    {"import", worker_interop_import, "FILE --out DIR: official .pth.tar or a transformers folder"},
     {"parameters", worker_tools_parameters, "print the reference of run parameters"},
 };
 

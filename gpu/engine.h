@@ -24,23 +24,29 @@ enum engine_device { ENGINE_DEVICE_AUTO, ENGINE_DEVICE_HOST, ENGINE_DEVICE_CUDA 
 enum engine_precision { ENGINE_FLOAT32, ENGINE_BFLOAT16 };
 enum engine_loss { ENGINE_SMOOTH_L1, ENGINE_L2 };
 enum engine_sampler { ENGINE_MASKS_PUBLISHED, ENGINE_MASKS_UNBIASED };
-enum engine_labels { ENGINE_LABELS_NONE, ENGINE_LABELS_FOLDER, ENGINE_LABELS_COUNT,
-                     ENGINE_LABELS_DISTANCE, ENGINE_LABELS_SHAPE, ENGINE_LABELS_COLOR };
+enum engine_labels {
+    ENGINE_LABELS_NONE,
+    ENGINE_LABELS_FOLDER,
+    ENGINE_LABELS_COUNT,
+    ENGINE_LABELS_DISTANCE,
+    ENGINE_LABELS_SHAPE,
+    ENGINE_LABELS_COLOR
+};
 enum engine_encoder { ENGINE_ENCODER_TARGET, ENGINE_ENCODER_CONTEXT };
 
 /* Where images come from: a folder tree, a .tar, a folder of .tar shards, or a .txt list. */
 struct engine_data {
-    char path[ENGINE_PATH_MAX];       /* training images */
-    char eval_path[ENGINE_PATH_MAX];  /* held-out images; "" = a split of `path` */
+    char path[ENGINE_PATH_MAX];      /* training images */
+    char eval_path[ENGINE_PATH_MAX]; /* held-out images; "" = a split of `path` */
     enum engine_labels labels;
-    uint32_t limit;                   /* use at most this many images, evenly chosen; 0 = all */
+    uint32_t limit; /* use at most this many images, evenly chosen; 0 = all */
     uint32_t eval_limit;
-    uint32_t crop;                    /* pixels per side after the crop */
+    uint32_t crop; /* pixels per side after the crop */
     double crop_scale[2], crop_ratio[2];
     bool flip;
     double mean[3], std[3];
-    uint32_t loader_threads;          /* 0 = chosen from the core count */
-    double bad_image_limit;           /* share of the dataset; above it the run stops */
+    uint32_t loader_threads; /* 0 = chosen from the core count */
+    double bad_image_limit;  /* share of the dataset; above it the run stops */
 };
 
 struct engine_model {
@@ -49,32 +55,32 @@ struct engine_model {
     uint32_t pred_width, pred_depth, pred_heads; /* pred_heads 0 = heads */
     bool init_rescale;                           /* divide proj and fc2 of block i by sqrt(2 i) */
     double init_std;
-    double patch_init_std;                       /* of the patch embedding; 0 = init_std */
+    double patch_init_std; /* of the patch embedding; 0 = init_std */
 };
 
 struct engine_masks {
     enum engine_sampler sampler;
-    uint32_t targets;                /* target blocks per image, 1..ENGINE_TARGETS_MAX */
+    uint32_t targets; /* target blocks per image, 1..ENGINE_TARGETS_MAX */
     double target_scale[2], target_aspect[2], context_scale[2];
     uint32_t min_keep;
 };
 
 struct engine_optimizer {
-    uint32_t batch;                  /* images per micro-batch: masks are cut to its minimum */
-    uint32_t accumulate;             /* micro-batches per optimiser step */
+    uint32_t batch;      /* images per micro-batch: masks are cut to its minimum */
+    uint32_t accumulate; /* micro-batches per optimiser step */
     double epochs, warmup_epochs;
     double start_lr, lr, final_lr, weight_decay, final_weight_decay;
     double ema_start, ema_end, ipe_scale;
     double beta1, beta2, adam_eps;
-    double clip_grad;                /* global norm; 0 = off */
-    uint64_t max_steps;              /* stop early after this many optimiser steps; 0 = off */
+    double clip_grad;   /* global norm; 0 = off */
+    uint64_t max_steps; /* stop early after this many optimiser steps; 0 = off */
 };
 
 struct engine_monitor {
     double checkpoint_every_s, checkpoint_every_epochs; /* 0 = off; the last step always saves */
     uint64_t checkpoint_every_steps;
-    double eval_every_epochs;        /* k-NN, RankMe, target std, cosine; 0 = off */
-    uint32_t eval_images;            /* size of the held-out subset (train and test halves) */
+    double eval_every_epochs; /* k-NN, RankMe, target std, cosine; 0 = off */
+    uint32_t eval_images;     /* size of the held-out subset (train and test halves) */
     uint32_t keep_checkpoints;
 };
 
@@ -84,10 +90,10 @@ struct engine_eval {
     enum engine_encoder encoder;
     uint32_t batch, epochs;
     double learning_rate, weight_decay;
-    uint32_t neighbors;               /* k */
+    uint32_t neighbors; /* k */
     double temperature;
-    bool random_baseline;             /* also evaluate the same model at random initialisation */
-    uint32_t seeds;                   /* probe repetitions */
+    bool random_baseline; /* also evaluate the same model at random initialisation */
+    uint32_t seeds;       /* probe repetitions */
 };
 
 struct engine_spec {
@@ -96,39 +102,39 @@ struct engine_spec {
     enum engine_precision precision;
     enum engine_loss loss;
     uint64_t seed;
-    uint32_t threads;                 /* host backend; 0 = all cores */
+    uint32_t threads; /* host backend; 0 = all cores */
     struct engine_data data;
     struct engine_model model;
     struct engine_masks masks;
     struct engine_optimizer optimizer;
     struct engine_monitor monitor;
     struct engine_eval eval;
-    char directory[ENGINE_PATH_MAX];  /* run directory: checkpoints/ and results go below it */
-    char resume[ENGINE_PATH_MAX];     /* checkpoint directory to continue from; "" = the newest
+    char directory[ENGINE_PATH_MAX]; /* run directory: checkpoints/ and results go below it */
+    char resume[ENGINE_PATH_MAX];    /* checkpoint directory to continue from; "" = the newest
                                          valid one in `directory`, or from scratch */
 };
 
 /* What the host asks of a running engine; polled at every step. */
 enum engine_command {
     ENGINE_CONTINUE,
-    ENGINE_STOP,            /* save a checkpoint, then return IJ_STOPPED */
-    ENGINE_ABORT,           /* return IJ_STOPPED at once, save nothing */
-    ENGINE_CHECKPOINT_NOW,  /* save and go on; reported once */
+    ENGINE_STOP,           /* save a checkpoint, then return IJ_STOPPED */
+    ENGINE_ABORT,          /* return IJ_STOPPED at once, save nothing */
+    ENGINE_CHECKPOINT_NOW, /* save and go on; reported once */
 };
 
 struct engine_progress {
-    uint64_t step, steps;   /* optimiser steps done and planned */
+    uint64_t step, steps; /* optimiser steps done and planned */
     double epoch;
-    double images_per_s;    /* over the last few seconds */
-    double eta_s;           /* NaN when unknown */
-    const char *phase;      /* "loading", "training", "evaluating", "saving"; static */
+    double images_per_s; /* over the last few seconds */
+    double eta_s;        /* NaN when unknown */
+    const char *phase;   /* "loading", "training", "evaluating", "saving"; static */
 };
 
 struct engine_checkpoint {
-    const char *path;       /* directory, complete and durable when this is reported */
+    const char *path; /* directory, complete and durable when this is reported */
     uint64_t step, bytes;
     double epoch;
-    const char *hash;       /* hex SHA-256 over the files' hashes, in name order */
+    const char *hash; /* hex SHA-256 over the files' hashes, in name order */
 };
 
 /*
@@ -172,8 +178,8 @@ struct engine_plan {
     uint64_t parameters_encoder, parameters_predictor;
     uint64_t bytes_parameters, bytes_optimizer, bytes_activations, bytes_input, bytes_total;
     uint64_t bytes_checkpoint;
-    double flop_per_image;           /* training step; expectation over masks (ijepa.md 23) */
-    uint64_t steps;                  /* for `images` images */
+    double flop_per_image; /* training step; expectation over masks (ijepa.md 23) */
+    uint64_t steps;        /* for `images` images */
 };
 
 /* Memory, work and steps for a dataset of `images` images. */
@@ -207,6 +213,29 @@ IJ_MUST_USE enum ij_status engine_bench_step(const struct engine_spec *spec, uin
                                              struct ij_err *reterr_err);
 IJ_MUST_USE enum ij_status engine_bench_loader(const struct engine_spec *spec, double seconds,
                                                char **ret_json, struct ij_err *reterr_err);
+/* Weights to and from other programs. Nothing is overwritten, no device is used. */
+enum engine_format { ENGINE_FORMAT_HF, ENGINE_FORMAT_TIMM, ENGINE_FORMAT_OFFICIAL };
+struct engine_export {
+    const char *checkpoint; /* a checkpoint's directory, or a run's: its newest valid one */
+    const char *directory;  /* made, or empty */
+    const char *result;     /* result.json of an evaluation of this checkpoint; NULL: none */
+    enum engine_format format;
+    enum engine_encoder encoder; /* official: both are written */
+};
+/* *ret_json, what was written, is the caller's (mem_free). */
+IJ_MUST_USE enum ij_status engine_export(const struct engine_export *options, char **ret_json,
+                                         struct ij_err *reterr_err);
+struct engine_import {
+    const char *path;         /* an official .pth.tar, or a Hugging Face folder */
+    const char *directory;    /* becomes a run directory with one checkpoint, of step 0 */
+    uint32_t heads;           /* attention heads; 0: from the file, or known by the width */
+    const double *mean, *std; /* normalisation, three values each; NULL: from the file, else the
+                                 ImageNet values that public checkpoints were trained with */
+};
+/* IJ_MALFORMED, IJ_UNSUPPORTED or IJ_DATA name what was found; *ret_json as above. */
+IJ_MUST_USE enum ij_status engine_import(const struct engine_import *options, char **ret_json,
+                                         struct ij_err *reterr_err);
+
 /* Renders `count` scenes with a CLEVR-format scenes.json into `directory` (train/ and val/). */
 IJ_MUST_USE enum ij_status engine_scenes(const char *directory, uint32_t count, uint32_t size,
                                          uint64_t seed, struct ij_err *reterr_err);

@@ -285,6 +285,21 @@ checkpoint_find_newest(const char *run_directory,
     return IJ_OK;
 }
 
+enum ij_status checkpoint_open_newest(const char *path, struct checkpoint **ret_checkpoint,
+                                      struct ij_err *reterr_err)
+{
+    struct stat st;
+    mem_auto char *inside = mem_printf("%s/checkpoints", path);
+    if (!inside)
+        return IJ_ERR(reterr_err, IJ_NO_MEMORY, "no memory to open %s", path);
+    if (stat(inside, &st) < 0)
+        return checkpoint_open(path, CHECKPOINT_CHECK_ALL, ret_checkpoint, reterr_err);
+    IJ_TRY(checkpoint_find_newest(path, NULL, NULL, ret_checkpoint, reterr_err));
+    if (!*ret_checkpoint)
+        return IJ_ERR_FIELD(reterr_err, IJ_NOT_FOUND, path, "%s holds no valid checkpoint", path);
+    return IJ_OK;
+}
+
 static bool is_stale_name(const char *name)
 {
     return strncmp(name, NAME_PREFIX, strlen(NAME_PREFIX)) == 0 && strstr(name, ".tmp-") != NULL;

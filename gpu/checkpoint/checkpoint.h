@@ -122,6 +122,11 @@ IJ_MUST_USE enum ij_status
 checkpoint_find_newest(const char *run_directory,
                        void (*skipped)(void *user, const char *path, const struct ij_err *reason),
                        void *user, struct checkpoint **ret_checkpoint, struct ij_err *reterr_err);
+/* `path` is a checkpoint, or a run directory that stands for its newest valid one (IJ_NOT_FOUND:
+ * it holds none). Every byte is checked. */
+IJ_MUST_USE enum ij_status checkpoint_open_newest(const char *path,
+                                                  struct checkpoint **ret_checkpoint,
+                                                  struct ij_err *reterr_err);
 /* Removes what interrupted writers left (step-*.tmp-*). Call once at start, before any writer. */
 IJ_MUST_USE enum ij_status checkpoint_remove_stale(const char *run_directory,
                                                    struct ij_err *reterr_err);
