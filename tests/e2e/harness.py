@@ -102,6 +102,10 @@ class Daemon:
             return row if row["state"] in states else None
         return wait_until(f"{run_id} is {' or '.join(states)}", reached, deadline_s)
 
+    def wait_for_step(self, run_id, step, deadline_s=120):
+        return wait_until(f"{run_id} reaches step {step}",
+                          lambda: (self.run(run_id)["step"] or 0) >= step, deadline_s)
+
     def worker_pids(self):
         """Processes whose parent is the daemon."""
         out = subprocess.run(["pgrep", "-P", str(self.process.pid)], capture_output=True, text=True)
