@@ -7,7 +7,7 @@ AdamW state, epoch), made with PyTorch.
 
 The tensors are random and of the public names and shapes; position tables are the fixed ones.
 EXPECT holds the same tensors (and the output of PyTorch's own forward pass of the target encoder,
-"check.output", for the image "check.image") so that a reader can be compared bit by bit.
+"check.output", for the image "check.pixels", 0..255) so that a reader can be compared bit by bit.
 """
 import collections
 import json
@@ -131,9 +131,11 @@ def main():
     torch.save({**{k: module(v) for k, v in parts.items()},
                 "opt": optimizer_state(parts["encoder"], parts["predictor"]), "scaler": None,
                 "epoch": 37, "loss": 0.125, "batch_size": 128, "world_size": 16, "lr": 1e-3}, sys.argv[1])
-    image = torch.randn(1, 3, CROP, CROP)
+    pixels = torch.randint(0, 256, (CROP, CROP, 3)).float()
+    mean, std = torch.tensor([0.485, 0.456, 0.406]), torch.tensor([0.229, 0.224, 0.225])
+    image = ((pixels / 255 - mean) / std).permute(2, 0, 1)[None]
     expect = {f"{s}.{k}": v for s, state in parts.items() for k, v in state.items()}
-    expect["check.image"] = image
+    expect["check.pixels"] = pixels
     expect["check.output"] = forward(parts["target_encoder"], image)
     save_safetensors(sys.argv[2], expect)
 
