@@ -33,6 +33,9 @@
     X(serve_command_verb)                                                                          \
     X(serve_command_patch)                                                                         \
     X(serve_command_backup)                                                                        \
+    X(serve_bulk_runs)                                                                             \
+    X(serve_bulk_move)                                                                             \
+    X(serve_submit_clone)                                                                          \
     X(serve_tokens_list)                                                                           \
     X(serve_tokens_create)                                                                         \
     X(serve_tokens_revoke)                                                                         \
@@ -58,6 +61,9 @@ IJ_MUST_USE enum ij_status serve_command_call(struct request *request,
                                               struct control_request *command,
                                               struct control_reply *ret_reply,
                                               struct ij_err *reterr_err);
+/* Operators act on every run, submitters on their own: else IJ_FORBIDDEN. */
+IJ_MUST_USE enum ij_status serve_command_owner(struct request *request, int64_t run,
+                                               struct ij_err *reterr_err);
 /* Fills *reply with the run as it is now; *ret_row as show_etag needs it. */
 IJ_MUST_USE enum ij_status serve_runs_reply(struct request *request, int64_t run,
                                             struct reply *reply, struct ij_err *reterr_err);

@@ -18,7 +18,7 @@ struct member {
 struct schema {
     const char *name, *help;
     const char *required;      /* member that a request must have; NULL: none */
-    struct member members[40]; /* ends with a NULL name */
+    struct member members[44]; /* ends with a NULL name */
 };
 
 /* clang-format off */
@@ -54,6 +54,7 @@ static const struct schema schemas[] = {
       {"reason_text", "?s", "the same for people"},
       {"deadline", "?t", "when the daemon escalates"},
       {"not_before", "?t", "end of a back-off"},
+      {"pending", "?o", "why it waits: code, text, and eta where one can be told"},
       {"backend", "?s", "host or cuda"}, {"device", "?s", NULL},
       {"attempts", "i", "starts so far"}, {"failures", "i", "since the last progress"},
       {"phase", "?s", "loading, training, evaluating, saving"},
@@ -61,7 +62,8 @@ static const struct schema schemas[] = {
       {"progress", "?n", "0 to 1"}, {"epoch", "?n", NULL}, {"images_per_s", "?n", NULL},
       {"eta_s", "?n", "seconds to the end"}, {"last", "?o", "newest metrics"},
       {"health", "?o", "newest health figures"}, {"user", "s", "who submitted it"},
-      {"parent", "?s", "run it was made from"}, {"priority", "i", "higher first"},
+      {"parent", "?s", "run it was made from"},
+      {"sweep", "?s", "sweep that made it, like s3"}, {"priority", "i", "higher first"},
       {"tags", "a", NULL}, {"notes", "s", NULL}, {"dataset", "?s", "path of the images"},
       {"created", "t", NULL}, {"updated", "t", NULL}, {"started", "?t", NULL},
       {"finished", "?t", NULL}}},
@@ -73,7 +75,31 @@ static const struct schema schemas[] = {
       {"parked", "[Run]", "held or paused"}}},
     {"RunConfig", "Parameters of a run.", NULL,
      {{"id", "s", NULL}, {"kind", "s", NULL}, {"submitted", "o", "as sent"},
-      {"resolved", "o", "with every default"}, {"build", "?s", "commit that accepted it"}}},
+      {"resolved", "o", "with every default"}, {"build", "?s", "commit that accepted it"},
+      {"parent", "?s", "run it was made from"},
+      {"diff", "[ConfigDiff]", "resolved parameters that differ from the parent's; null without a "
+                               "parent of the same kind"}}},
+    {"ConfigDiff", "One parameter that differs.", NULL,
+     {{"key", "s", NULL}, {"parent", "*", "there; null: it has none"},
+      {"value", "*", "here; null: it has none"}}},
+    {"Clone", "Edits of the run to clone; what is left out stays.", NULL,
+     {{"name", "s", NULL}, {"params", "o", "merged over those submitted; null: the default"},
+      {"priority", "i", NULL}, {"after", "a", NULL}, {"tags", "a", NULL}, {"notes", "s", NULL},
+      {"hold", "b", NULL}}},
+    {"Bulk", "One command for many runs.", "action",
+     {{"action", "s", "cancel, kill, pause, resume, hold, release, requeue, checkpoint"},
+      {"ids", "a", "1 to 200 runs"}}},
+    {"BulkDone", "What came of each.", NULL,
+     {{"action", "s", NULL}, {"done", "i", NULL}, {"refused", "i", NULL},
+      {"items", "[BulkItem]", "in the order asked"}}},
+    {"BulkItem", "What came of one.", NULL,
+     {{"id", "s", NULL}, {"status", "i", "as the single command would have answered"},
+      {"state", "?s", "of the run now"}, {"code", "?s", "why it was refused, for programs"},
+      {"detail", "?s", "the same for people"}}},
+    {"Move", "Where to; one of before, after and top.", "run",
+     {{"run", "s", "which"}, {"before", "s", "this run, taking over its priority"},
+      {"after", "s", "this run, taking over its priority"},
+      {"top", "b", "true: before every run of its priority"}}},
     {"RunPatch", "What may be changed.", NULL,
      {{"name", "s", NULL}, {"notes", "s", NULL}, {"tags", "a", "names"},
       {"priority", "i", "-1000 to 1000"}}},

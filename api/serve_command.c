@@ -48,7 +48,7 @@ enum ij_status serve_command_call(struct request *request, struct control_reques
 }
 
 /* Operators act on every run, submitters on their own. */
-static enum ij_status check_owner(struct request *request, int64_t run, struct ij_err *reterr_err)
+enum ij_status serve_command_owner(struct request *request, int64_t run, struct ij_err *reterr_err)
 {
     struct run_row row;
     struct store *store;
@@ -96,7 +96,7 @@ enum ij_status serve_command_verb(struct request *request, struct reply *reply,
     IJ_TRY(verb_of(request, &command.verb, reterr_err));
     IJ_TRY(check_verb_body(request, command.verb, reterr_err));
     IJ_TRY(request_id(request, 0, 'r', &command.run, reterr_err));
-    IJ_TRY(check_owner(request, command.run, reterr_err));
+    IJ_TRY(serve_command_owner(request, command.run, reterr_err));
     IJ_TRY(serve_command_call(request, &command, &answer, reterr_err));
     reply->status = answer.pending ? 202 : 200;
     control_reply_done(&answer);
@@ -138,7 +138,7 @@ enum ij_status serve_command_patch(struct request *request, struct reply *reply,
     struct control_reply answer;
     IJ_TRY(check_patch(request, reterr_err));
     IJ_TRY(request_id(request, 0, 'r', &command.run, reterr_err));
-    IJ_TRY(check_owner(request, command.run, reterr_err));
+    IJ_TRY(serve_command_owner(request, command.run, reterr_err));
     IJ_TRY(parse_if_match(request, command.run, &command.if_version, reterr_err));
     enum ij_status status = serve_command_call(request, &command, &answer, reterr_err);
     if (status == IJ_CONFLICT && command.if_version)

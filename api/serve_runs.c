@@ -199,14 +199,16 @@ enum ij_status serve_runs_show(struct request *request, struct reply *reply,
 enum ij_status serve_runs_config(struct request *request, struct reply *reply,
                                  struct ij_err *reterr_err)
 {
-    struct run_row row;
+    struct run_row row, parent = {0};
     struct store *store;
     int64_t run;
     IJ_TRY(request_id(request, 0, 'r', &run, reterr_err));
     IJ_TRY(request_store(request, &store, reterr_err));
     IJ_TRY(run_row_get(store, run, &row, reterr_err));
-    json_t *object = show_config(&row);
+    bool known = row.parent && run_row_get(store, row.parent, &parent, NULL) == IJ_OK;
+    json_t *object = show_config(&row, known ? &parent : NULL);
     run_row_done(&row);
+    run_row_done(&parent);
     return reply_take_json(reply, object, reterr_err);
 }
 

@@ -58,6 +58,22 @@ static json_t *show_progress(const struct run_row *row)
     return json_real(done > 1 ? 1 : done);
 }
 
+/* Why a run without a worker does not go on; null while it has one or after its end. */
+static json_t *show_pending(const struct run_row *row)
+{
+    if (run_state_has_process(row->state) || run_state_is_terminal(row->state))
+        return json_null();
+    bool fresh = row->state == RUN_STATE_QUEUED && !row->reason[0];
+    const char *code =
+        row->state == RUN_STATE_QUEUED && !fresh ? row->reason : run_state_name(row->state);
+    const char *text = row->reason_text[0] ? row->reason_text
+                       : row->state == RUN_STATE_HELD
+                           ? "held: it starts after a release"
+                           : "queued; the scheduler has not looked at it yet";
+    return json_pack("{s:s, s:s, s:o}", "code", code, "text", text, "eta",
+                     show_time(row->start_eta_ms));
+}
+
 static void put_state(json_t **object, const struct run_row *row)
 {
     put(object, "state", json_string(run_state_name(row->state)));
@@ -66,6 +82,7 @@ static void put_state(json_t **object, const struct run_row *row)
     put(object, "reason_text", show_text(row->reason_text));
     put(object, "deadline", show_time(row->deadline_ms));
     put(object, "not_before", show_time(row->not_before_ms));
+    put(object, "pending", show_pending(row));
     put(object, "backend", show_text(row->backend));
     put(object, "device", show_text(row->device));
     put(object, "attempts", json_integer(row->attempts));
@@ -95,6 +112,7 @@ json_t *show_run(const struct run_row *row)
     put_figures(&object, row);
     put(&object, "user", json_string(row->user));
     put(&object, "parent", show_id('r', row->parent));
+    put(&object, "sweep", show_id('s', row->sweep));
     put(&object, "priority", json_integer(row->priority));
     put(&object, "tags", show_stored(row->tags));
     put(&object, "notes", json_string(row->notes ? row->notes : ""));
@@ -106,7 +124,38 @@ json_t *show_run(const struct run_row *row)
     return object;
 }
 
-json_t *show_config(const struct run_row *row)
+static void add_difference(json_t *diff, const char *key, const json_t *there, const json_t *here)
+{
+    if (there && here && json_equal(there, here))
+        return;
+    (void)json_array_append_new(
+        diff, json_pack("{s:s, s:O?, s:O?}", "key", key, "parent", there, "value", here));
+}
+
+/* Resolved parameters that differ; null where there is nothing to compare with. */
+static json_t *show_difference(const struct run_row *row, const struct run_row *parent)
+{
+    if (!parent || strcmp(parent->kind, row->kind) != 0)
+        return json_null();
+    json_t *here = show_stored(row->resolved), *there = show_stored(parent->resolved);
+    json_t *diff = json_array();
+    const char *key;
+    json_t *value;
+    json_object_foreach(here, key, value)
+    {
+        add_difference(diff, key, json_object_get(there, key), value);
+    }
+    json_object_foreach(there, key, value)
+    {
+        if (!json_object_get(here, key))
+            add_difference(diff, key, value, NULL);
+    }
+    json_decref(here);
+    json_decref(there);
+    return diff;
+}
+
+json_t *show_config(const struct run_row *row, const struct run_row *parent)
 {
     json_t *object = json_object();
     put(&object, "id", show_id('r', row->id));
@@ -114,6 +163,8 @@ json_t *show_config(const struct run_row *row)
     put(&object, "submitted", show_stored(row->params));
     put(&object, "resolved", show_stored(row->resolved));
     put(&object, "build", show_text(row->build));
+    put(&object, "parent", show_id('r', row->parent));
+    put(&object, "diff", show_difference(row, parent));
     return object;
 }
 

@@ -25,7 +25,7 @@ json_t *show_stored(const char *text);
 
 json_t *show_run(const struct run_row *row);
 /* {"submitted": params, "resolved": params, "build"} */
-json_t *show_config(const struct run_row *row);
+json_t *show_config(const struct run_row *row, const struct run_row *parent); /* NULL: none */
 json_t *show_attempt(const struct attempt_row *row);
 json_t *show_event(const struct event_row *row);
 json_t *show_result(const struct result_row *row);

@@ -24,7 +24,8 @@ enum ij_status audit_request(struct store *store, const struct control_request *
     if (run)
         snprintf(row.target, sizeof(row.target), "r%lld", (long long)run);
     /* Details only where they are short and tell what changed; submissions are in the run's row. */
-    if (request->body && (request->verb == CONTROL_PATCH || is_about_tokens(request->verb))) {
+    if (request->body && (request->verb == CONTROL_PATCH || request->verb == CONTROL_MOVE ||
+                          is_about_tokens(request->verb))) {
         char *text = json_dumps(request->body, JSON_COMPACT);
         snprintf(row.detail, sizeof(row.detail), "%s",
                  text && strlen(text) < sizeof(row.detail) ? text : "{}");

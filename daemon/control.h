@@ -33,6 +33,7 @@
     X(REQUEUE, "requeue")       /* ended: another attempt; body {"from": "checkpoint|scratch"}*/   \
     X(CHECKPOINT, "checkpoint") /* running: save now and go on */                                  \
     X(PATCH, "patch")           /* body: any of name, notes, tags, priority */                     \
+    X(MOVE, "move") /* waits: another place; body {"before"|"after": "r1"} or {"top": true} */     \
     X(TOKEN_CREATE, "token_create") /* body: {"user", "role", "expires_s"?} */                     \
     X(TOKEN_REVOKE, "token_revoke") /* body: {"id"} */                                             \
     X(BACKUP, "backup")             /* body: {"file"}: an absolute path that does not exist */
@@ -49,7 +50,8 @@ bool control_verb_from_name(const char *name, enum control_verb *ret_verb);
 
 struct control_request {
     enum control_verb verb;
-    int64_t run;                 /* verbs on one run: its number (42 for "r42"); else 0 */
+    int64_t run;                 /* verbs on one run: its number (42 for "r42");
+                                    SUBMIT: the run that it is a clone of; else 0 */
     int64_t if_version;          /* PATCH: the row version that If-Match names; 0 = any */
     const json_t *body;          /* object, or NULL where the verb takes none; copied */
     const char *actor;           /* who asks: recorded in the audit table and in events; copied */

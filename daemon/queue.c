@@ -3,6 +3,7 @@
 
 #include <math.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include "base/clock.h"
@@ -12,7 +13,9 @@
 #include "daemon/run_start.h"
 #include "daemon/scheduler.h"
 
-#define LOG_MODULE "queue"
+#define LOG_MODULE   "queue"
+#define ETA_SLACK_MS 5000 /* an estimate that moved less is not written anew */
+#define ETA_MAX_S    (10 * 365 * 86400.0)
 
 enum ij_status queue_add(struct daemon *daemon, struct run *run, struct ij_err *reterr_err)
 {
@@ -157,6 +160,13 @@ static bool view_init(const struct daemon *daemon, struct view *view)
     return true;
 }
 
+static int64_t eta_of(const struct scheduler_decision *decision)
+{
+    if (isnan(decision->eta_s) || decision->eta_s > ETA_MAX_S)
+        return 0;
+    return clock_wall_ms() + (int64_t)(decision->eta_s * 1000);
+}
+
 /* Reasons change rarely: one transaction for those that did. A back-off's reason is its failure. */
 static enum ij_status save_reasons(struct daemon *daemon, const struct view *view,
                                    struct ij_err *reterr_err)
@@ -165,15 +175,17 @@ static enum ij_status save_reasons(struct daemon *daemon, const struct view *vie
     for (size_t i = 0; i < view->decision_count && status == IJ_OK; i++) {
         const struct scheduler_decision *decision = &view->decisions[i];
         const struct run *run = view->sources[decision->index];
+        int64_t eta_ms = eta_of(decision);
         if (decision->start || run->row.state != RUN_STATE_QUEUED ||
             (strcmp(run->row.reason, decision->code) == 0 &&
-             strcmp(run->row.reason_text, decision->text) == 0))
+             strcmp(run->row.reason_text, decision->text) == 0 &&
+             llabs(eta_ms - run->row.start_eta_ms) < ETA_SLACK_MS))
             continue;
         if (!store_in_transaction(daemon->store))
             status = store_begin(daemon->store, reterr_err);
         if (status == IJ_OK)
-            status =
-                run_write_pending(run, decision->code, decision->text, &view->fresh[i], reterr_err);
+            status = run_write_pending(run, decision->code, decision->text, eta_ms, &view->fresh[i],
+                                       reterr_err);
     }
     if (status == IJ_OK && store_in_transaction(daemon->store))
         status = store_commit(daemon->store, reterr_err);

@@ -147,7 +147,7 @@ static void apply_change(struct run_row *row, const struct run_change *change, i
     row->state = change->to;
     row->desired = change->desired;
     row->deadline_ms = change->deadline_ms;
-    row->not_before_ms = change->not_before_ms;
+    row->not_before_ms = row->start_eta_ms = change->not_before_ms;
     row->failures = (int32_t)change->stuck;
     row->same_failures = (int32_t)change->failures;
     row->queue_pos = change->queue_pos;
@@ -229,12 +229,14 @@ enum ij_status run_set_state(struct run *run, const struct run_change *change,
 }
 
 enum ij_status run_write_pending(const struct run *run, const char *code, const char *text,
-                                 struct run_row *ret_row, struct ij_err *reterr_err)
+                                 int64_t start_eta_ms, struct run_row *ret_row,
+                                 struct ij_err *reterr_err)
 {
     IJ_ASSERT(store_in_transaction(run->daemon->store));
     struct run_row fresh = run->row;
     snprintf(fresh.reason, sizeof(fresh.reason), "%s", code);
     snprintf(fresh.reason_text, sizeof(fresh.reason_text), "%s", text);
+    fresh.start_eta_ms = start_eta_ms;
     IJ_TRY(run_row_update_state(run->daemon->store, &fresh, clock_wall_ms(), reterr_err));
     *ret_row = fresh;
     return IJ_OK;

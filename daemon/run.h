@@ -80,11 +80,11 @@ struct run_change run_change_of(const struct run *run, enum run_state to, const 
                                 const char *text);
 IJ_MUST_USE enum ij_status run_set_state(struct run *run, const struct run_change *change,
                                          struct ij_err *reterr_err);
-/* Writes only why it waits, inside a transaction of the caller's, who stores *ret_row into run->row
- * once that is committed. */
+/* Writes only why it waits and until when (0: unknown), inside a transaction of the caller's, who
+ * stores *ret_row into run->row once that is committed. */
 IJ_MUST_USE enum ij_status run_write_pending(const struct run *run, const char *code,
-                                             const char *text, struct run_row *ret_row,
-                                             struct ij_err *reterr_err);
+                                             const char *text, int64_t start_eta_ms,
+                                             struct run_row *ret_row, struct ij_err *reterr_err);
 
 /* Checks what must hold in the run's state; aborts where it does not. */
 void run_assert_state(const struct run *run);

@@ -114,7 +114,7 @@ static enum ij_status fill_row(const struct control_request *request,
     const json_t *resolved = submission->resolved;
     json_t *params = json_object_get(request->body, "params");
     struct run_row row = {
-        .parent = parent_of(submission),
+        .parent = request->run ? request->run : parent_of(submission),
         .params = params ? dump(params) : mem_strdup("{}"),
         .resolved = dump(json_object_get(resolved, "params")),
         .tags = dump(json_object_get(resolved, "tags")),

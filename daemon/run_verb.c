@@ -11,6 +11,7 @@
 #include "daemon/audit.h"
 #include "daemon/daemon.h"
 #include "daemon/queue.h"
+#include "daemon/queue_move.h"
 #include "daemon/run_end.h"
 #include "daemon/run_patch.h"
 #include "daemon/run_submit.h"
@@ -197,13 +198,16 @@ static enum ij_status on_run(struct daemon *daemon, const struct control_request
     struct run_machine_answer answer =
         run_machine_verb(request->verb, run->row.state, run->row.desired);
     enum ij_status status = IJ_OK;
+    bool plain = request->verb != CONTROL_PATCH && request->verb != CONTROL_MOVE;
     if (request->verb == CONTROL_PATCH)
         status = run_patch(run, request, reply);
+    else if (request->verb == CONTROL_MOVE)
+        status = queue_move(run, request, reply);
     else if (answer.effect == RUN_MACHINE_REFUSE)
         status = refuse(&run->row, request->verb, reply);
     else if (loaded && run_state_is_live(answer.to) && answer.effect == RUN_MACHINE_MOVE)
         status = queue_add(daemon, run, &reply->err);
-    if (status == IJ_OK && request->verb != CONTROL_PATCH)
+    if (status == IJ_OK && plain)
         status = act(run, request, answer, reply);
     if (status == IJ_OK) {
         reply->run = run->row.id;

@@ -36,8 +36,31 @@ wait_for(struct scheduler_decision *decision, const char *code, const char *form
     va_end(arguments);
 }
 
+static double active_eta(const struct scheduler_input *input, int64_t id)
+{
+    for (size_t i = 0; i < input->active_count; i++)
+        if (input->active[i].id == id)
+            return input->active[i].eta_s;
+    return NAN;
+}
+
+/* When the last run that is waited for ends, if each of them says so; else NaN. */
+static double dependency_eta(const struct scheduler_input *input, const struct scheduler_run *run)
+{
+    double eta = 0;
+    for (size_t i = 0; i < run->dependency_count; i++) {
+        if (run_state_is_terminal(run->dependencies[i].state))
+            continue;
+        double one = active_eta(input, run->dependencies[i].run);
+        if (isnan(one))
+            return NAN;
+        eta = one > eta ? one : eta;
+    }
+    return eta;
+}
+
 /* Dependencies and back-off: reasons of the run itself. True if there is one. */
-static bool waits_by_itself(const struct scheduler_run *run, int64_t now_ms,
+static bool waits_by_itself(const struct scheduler_input *input, const struct scheduler_run *run,
                             struct scheduler_decision *decision)
 {
     const struct scheduler_dependency *open = NULL;
@@ -54,12 +77,13 @@ static bool waits_by_itself(const struct scheduler_run *run, int64_t now_ms,
             open = on;
     }
     if (open) {
+        decision->eta_s = dependency_eta(input, run);
         wait_for(decision, "dependency", "waits for r%lld, which is %s", (long long)open->run,
                  run_state_name(open->state));
         return true;
     }
-    if (run->state == RUN_STATE_BACKOFF && run->not_before_ms > now_ms) {
-        decision->eta_s = (double)(run->not_before_ms - now_ms) / 1000;
+    if (run->state == RUN_STATE_BACKOFF && run->not_before_ms > input->now_ms) {
+        decision->eta_s = (double)(run->not_before_ms - input->now_ms) / 1000;
         wait_for(decision, "backoff", "starts again in %.0f s", ceil(decision->eta_s));
         return true;
     }
@@ -93,7 +117,7 @@ static void decide_one(struct plan *plan, const struct scheduler_run *run,
     const struct scheduler_input *input = plan->input;
     *decision = (struct scheduler_decision){
         .id = run->id, .index = (size_t)(run - input->runs), .eta_s = NAN};
-    if (waits_by_itself(run, input->now_ms, decision))
+    if (waits_by_itself(input, run, decision))
         return;
     if (input->draining) {
         wait_for(decision, "draining", "the daemon is stopping");

@@ -23,6 +23,8 @@ static void read_state(struct db_query *q, struct run_row *row)
     db_text(q, row->failure, sizeof row->failure);
     row->same_failures = (int32_t)db_int(q);
     row->not_before_ms = db_int(q);
+    row->start_eta_ms = db_int(q);
+    row->sweep = db_int(q);
 }
 
 static void read_progress(struct db_query *q, struct run_row *row)

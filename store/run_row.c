@@ -42,6 +42,7 @@ static void put_state(struct db_query *q, const struct run_row *row)
     db_put_text(q, row->failure);
     db_put_int(q, row->same_failures);
     db_put_int(q, row->not_before_ms);
+    db_put_int(q, row->start_eta_ms);
     db_put_int(q, row->started_ms);
     db_put_int(q, row->finished_ms);
 }
@@ -78,11 +79,12 @@ enum ij_status run_row_insert(struct store *store, struct run_row *row, struct i
     static const char sql[] =
         "INSERT INTO run(state,desired,reason,reason_text,deadline_ms,priority,queue_pos,slots,"
         "backend,device,attempts,failures,preemptions,failure,same_failures,not_before_ms,"
-        "started_ms,finished_ms,step,steps,epoch,images_per_s,eta_s,phase,health,last,"
-        "name,kind,user,parent,created_ms,updated_ms,build,tags,dataset,retention,notes,params,"
+        "start_eta_ms,started_ms,finished_ms,step,steps,epoch,images_per_s,eta_s,phase,health,last,"
+        "name,kind,user,parent,sweep,created_ms,updated_ms,build,tags,dataset,retention,notes,"
+        "params,"
         "resolved,ver)"
-        "VALUES(?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,nullif(?,0),?,?,?,?,?,?,"
-        "?,?,?,1)";
+        "VALUES(?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,"
+        "?,?,?,?,?,?,?,?,?,?,?,nullif(?,0),nullif(?,0),?,?,?,?,?,?,?,?,?,1)";
     if (row->queue_pos == 0.0)
         IJ_TRY(choose_queue_pos(store, row, reterr_err));
     db_auto struct db_query q = DB_QUERY_INIT;
@@ -93,6 +95,7 @@ enum ij_status run_row_insert(struct store *store, struct run_row *row, struct i
     db_put_text(&q, row->kind);
     db_put_text(&q, row->user);
     db_put_int(&q, row->parent);
+    db_put_int(&q, row->sweep);
     db_put_int(&q, row->created_ms);
     db_put_int(&q, row->created_ms);
     db_put_text(&q, row->build);
@@ -159,7 +162,8 @@ enum ij_status run_row_update_state(struct store *store, struct run_row *row, in
     static const char sql[] =
         "UPDATE run SET state=?,desired=?,reason=?,reason_text=?,deadline_ms=?,priority=?,"
         "queue_pos=?,slots=?,backend=?,device=?,attempts=?,failures=?,preemptions=?,failure=?,"
-        "same_failures=?,not_before_ms=?,started_ms=?,finished_ms=?,ver=ver+1,updated_ms=?"
+        "same_failures=?,not_before_ms=?,start_eta_ms=?,started_ms=?,finished_ms=?,ver=ver+1,"
+        "updated_ms=?"
         " WHERE id=? AND ver=?";
     db_auto struct db_query q = DB_QUERY_INIT;
     IJ_TRY(db_start(&store->state, sql, &q, reterr_err));

@@ -28,6 +28,7 @@ struct run_row {
     char kind[24];                   /* "pretrain", "linear_probe", "knn", ... */
     char user[RUN_ROW_USER_MAX + 1]; /* who submitted it */
     int64_t parent;                  /* run this one was cloned from or evaluates; 0: none */
+    int64_t sweep;                   /* which made it; 0: none; written by insert only */
     char *params;                    /* JSON object as submitted [{}] */
     char *resolved;                  /* JSON object with every default filled in [{}] */
     char *tags;                      /* JSON array of strings [[]] */
@@ -41,13 +42,14 @@ struct run_row {
     char reason[48]; /* machine code: "user", "hung", "no_slots", ...; "" none */
     char reason_text[RUN_ROW_REASON_MAX + 1]; /* the same for a person, one sentence */
     int64_t deadline_ms;                      /* when the daemon escalates; 0: never */
-    int32_t priority;                         /* larger first */
-    double queue_pos;                         /* smaller first within a priority */
-    int32_t slots;                            /* devices wanted, >= 1 */
-    char backend[16];                         /* "host", "cuda"; "" before the first start */
-    char device[128];                         /* where it runs or ran */
-    int32_t attempts;                         /* starts so far = number of the newest attempt */
-    int32_t failures;                         /* failures since the last progress */
+    int64_t start_eta_ms; /* waiting: when it may start, as far as one can tell; 0: unknown */
+    int32_t priority;     /* larger first */
+    double queue_pos;     /* smaller first within a priority */
+    int32_t slots;        /* devices wanted, >= 1 */
+    char backend[16];     /* "host", "cuda"; "" before the first start */
+    char device[128];     /* where it runs or ran */
+    int32_t attempts;     /* starts so far = number of the newest attempt */
+    int32_t failures;     /* failures since the last progress */
     int32_t preemptions;
     char failure[65];      /* fingerprint of the last failure; "" none */
     int32_t same_failures; /* consecutive failures with that fingerprint */

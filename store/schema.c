@@ -95,7 +95,16 @@ static const char metrics_1[] =
     " bucket INTEGER NOT NULL, n INTEGER NOT NULL, v BLOB NOT NULL,"
     " PRIMARY KEY(stream,lvl,bucket)) STRICT, WITHOUT ROWID;";
 
-static const char *const state_steps[] = {state_1};
+/* When a waiting run may start, and sweeps: runs made from one description. */
+static const char state_2[] =
+    "CREATE TABLE sweep(id INTEGER PRIMARY KEY AUTOINCREMENT, name TEXT NOT NULL,"
+    " user TEXT NOT NULL, max_parallel INTEGER NOT NULL CHECK(max_parallel>=1),"
+    " spec TEXT NOT NULL CHECK(json_type(spec)='object'), created_ms INTEGER NOT NULL) STRICT;"
+    "ALTER TABLE run ADD COLUMN start_eta_ms INTEGER NOT NULL DEFAULT 0;"
+    "ALTER TABLE run ADD COLUMN sweep INTEGER REFERENCES sweep(id);"
+    "CREATE INDEX run_sweep ON run(sweep, id) WHERE sweep IS NOT NULL;";
+
+static const char *const state_steps[] = {state_1, state_2};
 static const char *const metrics_steps[] = {metrics_1};
 
 const struct schema schema_state = {"state", 0x494A4550, COUNT_OF(state_steps), state_steps};

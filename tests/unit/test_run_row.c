@@ -27,6 +27,7 @@ static struct run_row full_row(void)
                           .preemptions = 7,
                           .same_failures = 8,
                           .not_before_ms = 9,
+                          .start_eta_ms = 123,
                           .step = 1ULL << 40,
                           .steps = 1ULL << 41,
                           .epoch = 1.25,
@@ -66,6 +67,8 @@ static void same_state(const struct run_row *a, const struct run_row *b)
     cr_assert_str_eq(a->failure, b->failure);
     cr_assert_eq(a->same_failures, b->same_failures);
     cr_assert_eq(a->not_before_ms, b->not_before_ms);
+    cr_assert_eq(a->start_eta_ms, b->start_eta_ms);
+    cr_assert_eq(a->sweep, b->sweep);
     cr_assert_eq(a->started_ms, b->started_ms);
     cr_assert_eq(a->finished_ms, b->finished_ms);
 }

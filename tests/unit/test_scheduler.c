@@ -55,6 +55,26 @@ Test(scheduler, dependencies_hold_back_only_their_run)
     cr_assert(d[2].start, "an ended run satisfies \"any\"");
 }
 
+Test(scheduler, a_dependency_tells_when_it_will_end_if_all_do)
+{
+    struct scheduler_dependency open[] = {{.run = 7, .state = RUN_STATE_RUNNING},
+                                          {.run = 8, .state = RUN_STATE_RUNNING}};
+    struct scheduler_active active[] = {{.id = 7, .slots = 1, .eta_s = 60},
+                                        {.id = 8, .slots = 1, .eta_s = 90}};
+    struct scheduler_run run = queued(9, 0, 1);
+    struct scheduler_decision d;
+    run.dependencies = open;
+    run.dependency_count = 2;
+    struct scheduler_input input = {
+        .runs = &run, .run_count = 1, .active = active, .active_count = 2, .slots = 2};
+    decide(&input, &d);
+    cr_assert_str_eq(d.code, "dependency");
+    cr_assert_float_eq(d.eta_s, 90, 1e-9);
+    active[0].eta_s = NAN;
+    decide(&input, &d);
+    cr_assert(isnan(d.eta_s));
+}
+
 Test(scheduler, backoff_ends_at_its_time)
 {
     struct scheduler_run run = queued(1, 0, 1);

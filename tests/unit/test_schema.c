@@ -88,13 +88,14 @@ Test(schema, json_columns_hold_json)
 /* The next version of the state schema, as a later release would have it. */
 static const struct schema *next_schema(const char *step)
 {
-    static const char *steps[2];
+    static const char *steps[3];
     static struct schema next;
-    cr_assert_eq(schema_state.version, 1, "add the released steps here");
+    cr_assert_eq(schema_state.version, 2, "add the released steps here");
     steps[0] = schema_state.steps[0];
-    steps[1] = step;
+    steps[1] = schema_state.steps[1];
+    steps[2] = step;
     next = schema_state;
-    next.version = 2;
+    next.version = 3;
     next.steps = steps;
     return &next;
 }
@@ -102,14 +103,14 @@ static const struct schema *next_schema(const char *step)
 Test(schema, an_older_file_is_copied_then_migrated)
 {
     const struct schema *next = next_schema("ALTER TABLE run ADD COLUMN color TEXT DEFAULT 'red'");
-    int64_t id = fixture_run("from version 1", 1);
+    int64_t id = fixture_run("from before", 1);
     store_close(store);
     store = NULL;
     OK(store_open_as(fixture_dir, next, &schema_metrics, &store, &err));
-    cr_assert_eq(fixture_value("state.db", "PRAGMA user_version"), 2);
+    cr_assert_eq(fixture_value("state.db", "PRAGMA user_version"), 3);
     cr_assert_eq(fixture_value("state.db", "SELECT id FROM run WHERE color='red'"), id);
-    cr_assert_eq(fixture_value("state.db.before-v2", "PRAGMA user_version"), 1);
-    cr_assert_eq(fixture_value("state.db.before-v2", "SELECT id FROM run"), id);
+    cr_assert_eq(fixture_value("state.db.before-v3", "PRAGMA user_version"), 2);
+    cr_assert_eq(fixture_value("state.db.before-v3", "SELECT id FROM run"), id);
     store_close(store);
     store = NULL;
     GIVES(IJ_UNSUPPORTED, store_open(fixture_dir, &store, &err));
@@ -120,12 +121,12 @@ Test(schema, a_migration_that_fails_leaves_the_old_version_working)
 {
     const struct schema *next =
         next_schema("CREATE TABLE extra(a) STRICT; INSERT INTO nowhere VALUES(1)");
-    int64_t id = fixture_run("from version 1", 1);
+    int64_t id = fixture_run("from before", 1);
     store_close(store);
     store = NULL;
     cr_assert_neq(store_open_as(fixture_dir, next, &schema_metrics, &store, &err), IJ_OK);
     cr_assert_null(store);
-    cr_assert_eq(fixture_value("state.db", "PRAGMA user_version"), 1);
+    cr_assert_eq(fixture_value("state.db", "PRAGMA user_version"), 2);
     OK(store_open(fixture_dir, &store, &err));
     struct run_row row;
     OK(run_row_get(store, id, &row, &err));
