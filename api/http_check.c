@@ -6,6 +6,7 @@
 #include <strings.h>
 
 #include "base/mem.h"
+#include "base/seed_bug.h"
 #include "base/text.h"
 
 static enum http_check_verdict refuse_shape(struct problem *problem, const char *why)
@@ -136,7 +137,7 @@ enum http_check_verdict http_check_host(const struct http_check_request *request
 {
     const char *host = http_check_header_value(request, "host", NULL);
     for (size_t i = 0; host && i < policy->host_count; i++)
-        if (strcasecmp(host, policy->hosts[i]) == 0)
+        if (SEED_BUG(HOST_UNCHECKED) || strcasecmp(host, policy->hosts[i]) == 0)
             return HTTP_CHECK_OK;
     problem_set(problem, PROBLEM_MISDIRECTED,
                 "the Host header is not one of this server's names; the administrator adds names "
@@ -203,7 +204,7 @@ enum http_check_verdict http_check_size(const struct http_check_request *request
         return HTTP_CHECK_OK;
     if (!text_to_u64(length, ret_size))
         return refuse_shape(problem, "Content-Length is not a number");
-    if (*ret_size <= policy->body_bytes_max)
+    if (*ret_size <= policy->body_bytes_max + SEED_BUG(BODY_LIMIT))
         return HTTP_CHECK_OK;
     struct ij_err err;
     (void)IJ_ERR(&err, IJ_TOO_LARGE, "a body has at most %zu bytes", policy->body_bytes_max);

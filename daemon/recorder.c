@@ -8,6 +8,7 @@
 #include "base/clock.h"
 #include "base/log.h"
 #include "base/mem.h"
+#include "base/seed_bug.h"
 #include "daemon/daemon.h"
 #include "daemon/record_event.h"
 #include "store/metric_store.h"
@@ -44,6 +45,8 @@ static void commit_soon(struct run *run)
 {
     struct daemon *daemon = run->daemon;
     int enabled = SD_EVENT_OFF;
+    if (SEED_BUG(EARLY_ACK))
+        acknowledge(run);
     if (metric_store_pending(daemon->store) >= RECORDER_COMMIT_BYTES) {
         recorder_commit(daemon);
         return;
@@ -153,7 +156,7 @@ static enum ij_status supersede(struct run *run, const struct run_stream *stream
     uint64_t from = strcmp(stream->name, "train") == 0 && step > 0 ? step - 1 : step;
     run->attempt.from_step = from;
     IJ_TRY(attempt_row_update(run->daemon->store, &run->attempt, reterr_err));
-    if (run->attempt.n > 1)
+    if (run->attempt.n > 1 && !SEED_BUG(KEEPS_SUPERSEDED))
         IJ_TRY(metric_store_supersede(run->daemon->store, run->row.id, run->attempt.n, from,
                                       reterr_err));
     run->superseded = true;

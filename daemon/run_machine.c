@@ -7,6 +7,7 @@
 #include <string.h>
 
 #include "base/mem.h"
+#include "base/seed_bug.h"
 
 #define TO(state) RUN_STATE_BIT(RUN_STATE_##state)
 
@@ -195,7 +196,7 @@ static void retry(const struct run_machine_end *end, const struct run_machine_po
     snprintf(what, sizeof(what), "%.399s", verdict->text);
     verdict->failures = same_again(end, verdict);
     verdict->stuck = end->newer_checkpoint ? 1 : end->stuck + 1;
-    if (verdict->stuck >= stuck_max) {
+    if (verdict->stuck >= stuck_max && !SEED_BUG(NEVER_QUARANTINED)) {
         decide(verdict, RUN_STATE_QUARANTINED, "no_progress",
                "%u failures without a newer checkpoint, the last one: %s", verdict->stuck, what);
         return;

@@ -11,6 +11,7 @@
 
 #include "base/file.h"
 #include "base/mem.h"
+#include "base/seed_bug.h"
 #include "store/handle.h"
 #include "store/local_disk.h"
 #include "store/metric_cache.h"
@@ -83,8 +84,10 @@ static enum ij_status prepare_writing(struct db *db, const struct schema *schema
         IJ_TRY(db_exec(db, "PRAGMA auto_vacuum=INCREMENTAL", reterr_err));
     IJ_TRY(set_wal(db, reterr_err));
     return db_exec(db,
-                   "PRAGMA synchronous=FULL; PRAGMA secure_delete=OFF;"
-                   "PRAGMA journal_size_limit=67108864",
+                   SEED_BUG(SYNCHRONOUS_NORMAL)
+                       ? "PRAGMA synchronous=NORMAL"
+                       : "PRAGMA synchronous=FULL; PRAGMA secure_delete=OFF;"
+                         "PRAGMA journal_size_limit=67108864",
                    reterr_err);
 }
 

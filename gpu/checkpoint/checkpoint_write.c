@@ -16,6 +16,7 @@
 
 #include "base/file.h"
 #include "base/mem.h"
+#include "base/seed_bug.h"
 #include "gpu/checkpoint/checkpoint.h"
 #include "gpu/checkpoint/checkpoint_file.h"
 #include "gpu/checkpoint/checkpoint_state.h"
@@ -114,7 +115,7 @@ static enum ij_status create_file(const char *path, uint64_t bytes, int *ret_fd,
 /* The only fsync of this file: an error is final, whatever it was. */
 static enum ij_status sync_and_drop(int fd, const char *path, struct ij_err *reterr_err)
 {
-    if (fsync(fd) < 0)
+    if (!SEED_BUG(NO_FSYNC) && fsync(fd) < 0)
         return IJ_ERR_SYS(reterr_err, errno, path, "cannot sync %s", path);
     (void)posix_fadvise(fd, 0, 0, POSIX_FADV_DONTNEED); /* advice: the check works without it */
     return IJ_OK;
@@ -177,7 +178,7 @@ static enum ij_status write_state(struct write_job *job, uint8_t ret_digest[HASH
 static enum ij_status publish(struct write_job *job, struct ij_err *reterr_err)
 {
     if (rename(job->temporary, job->info.path) == 0)
-        return file_fsync_dir(job->parent, reterr_err);
+        return SEED_BUG(NO_DIRECTORY_FSYNC) ? IJ_OK : file_fsync_dir(job->parent, reterr_err);
     if (errno != ENOTEMPTY && errno != EEXIST && errno != ENOTDIR)
         return IJ_ERR_SYS(reterr_err, errno, job->info.path, "cannot rename %s", job->temporary);
     if (renameat2(AT_FDCWD, job->temporary, AT_FDCWD, job->info.path, RENAME_EXCHANGE) < 0) {

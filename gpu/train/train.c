@@ -8,6 +8,7 @@
 #include "base/build.h"
 #include "base/clock.h"
 #include "base/mem.h"
+#include "base/seed_bug.h"
 #include "gpu/data/loader.h"
 #include "gpu/eval/monitor.h"
 #include "gpu/model/schedule.h"
@@ -99,7 +100,7 @@ static enum ij_status restore(struct run *r, struct ij_err *reterr_err)
                                    dataset_fingerprint(r->dataset), &r->sink, reterr_err),
                 out);
     IJ_TRY_GOTO(status, train_save_load(r->trainer, checkpoint, reterr_err), out);
-    r->step = state->step;
+    r->step = state->step + SEED_BUG(RESUME_OFF_BY_ONE);
     if (train_resume_is_own(r->spec, checkpoint))
         r->saved_step = r->step;
 out:

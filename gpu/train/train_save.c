@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "base/mem.h"
+#include "base/seed_bug.h"
 
 #define POSITION_TABLES 3 /* of encoder, target encoder and predictor */
 
@@ -161,7 +162,7 @@ enum ij_status train_save_load(struct trainer *trainer, const struct checkpoint 
                       reterr_err));
     IJ_TRY(load_arena(trainer, checkpoint, TRAINER_TARGET, CHECKPOINT_MODEL, "target_", staging,
                       reterr_err));
-    for (size_t m = 0; m < COUNT_OF(moments); m++)
+    for (size_t m = SEED_BUG(MOMENTS_LOST) ? 1 : 0; m < COUNT_OF(moments); m++)
         IJ_TRY(load_arena(trainer, checkpoint, moments[m].arena, CHECKPOINT_OPTIMIZER,
                           moments[m].prefix, staging, reterr_err));
     return IJ_OK;
