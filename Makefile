@@ -41,7 +41,8 @@ SRC_daemon := $(filter-out daemon/main.c daemon/worker.c,$(call sources,daemon))
 SRC_api    := $(call sources,api)
 LIBS       := $(foreach l,api daemon store engine base,$(BUILD)/lib$(l).a)
 
-WEBUI      := $(sort $(wildcard webui/*.html webui/*.css webui/*.js webui/*.svg))
+DYGRAPHS   := $(addprefix /usr/share/javascript/dygraphs/dygraph.min.,css js)
+WEBUI      := $(sort $(wildcard webui/*.html webui/*.css webui/*.js webui/*.svg)) $(DYGRAPHS)
 UNIT_TESTS := $(patsubst %.c,$(BUILD)/%,$(call sources,tests/unit tests/ops))
 BENCHES    := $(patsubst %.c,$(BUILD)/%,$(call sources,tests/bench))
 
@@ -79,7 +80,8 @@ $(BUILD)/ijepad: $(BUILD)/obj/daemon/main.o $(BUILD)/obj/webui.o $(LIBS)
 
 $(BUILD)/ijepad-worker: $(BUILD)/obj/daemon/worker.o $(LIBS)
 	@echo "  LINK  $@"
-	$(Q)$(CC) $(LDFLAGS) -o $@ $(BUILD)/obj/daemon/worker.o $(LIBS) $(ENGINE_LIBS)
+	$(Q)$(CC) $(LDFLAGS) -o $@ $(BUILD)/obj/daemon/worker.o $(WORKER_CUDA) $(LIBS) $(ENGINE_LIBS) \
+	  $(if $(WITH_CUDA),$(CUDA_LIBS))
 
 # The dashboard's files as a C table.
 $(BUILD)/webui.c: webui/embed.py $(WEBUI)
@@ -89,12 +91,52 @@ $(BUILD)/obj/webui.o: $(BUILD)/webui.c
 	@mkdir -p $(dir $@)
 	$(Q)$(CC) $(CPPFLAGS) $(CFLAGS) -c $< -o $@
 
+# ---- CUDA: CUDA=auto|0|1. The backend is linked into the worker only; cuBLASLt is loaded when the
+# program runs. tests/simt compiles the same kernels for the host, with or without a toolkit. --------
+CUDA       ?= 0
+NVCC       := $(firstword $(shell command -v nvcc 2>/dev/null) $(wildcard /usr/local/cuda/bin/nvcc))
+ifeq ($(CUDA),1)
+ifeq ($(NVCC),)
+$(error CUDA=1, but there is no nvcc in PATH or /usr/local/cuda/bin)
+endif
+endif
+WITH_CUDA  := $(if $(filter 0,$(CUDA)),,$(if $(NVCC),1))
+CUDA_HOME  := $(patsubst %/bin/nvcc,%,$(realpath $(NVCC)))
+CUDA_LIB   := $(firstword $(wildcard $(CUDA_HOME)/lib64 $(CUDA_HOME)/targets/x86_64-linux/lib) $(CUDA_HOME)/lib64)
+CUDA_ARCH  ?= -gencode arch=compute_80,code=sm_80 -gencode arch=compute_90,code=[sm_90,compute_90]
+CUDA_LIBS  := $(CUDA_LIB)/libcudart_static.a -ldl -lrt
+SRC_cuda   := $(sort $(wildcard gpu/ops/cuda/*.cu))
+OBJ_cuda   := $(patsubst %.cu,build/cuda/%.o,$(SRC_cuda))
+NVCCFLAGS  := -std=c++17 -O3 -lineinfo --threads 1 -Werror all-warnings -Xcudafe --display_error_number \
+              -Xcompiler -Wall,-Wextra,-Wno-unused-parameter,-Wno-missing-field-initializers \
+              -Xcompiler -fPIE,-fno-exceptions,-fno-rtti,-fno-threadsafe-statics,-O2 -MMD -MP
+build/cuda/%.o: %.cu
+	@mkdir -p $(dir $@)
+	@echo "  NVCC  $<"
+	$(Q)$(NVCC) $(CPPFLAGS) $(CUDA_ARCH) $(NVCCFLAGS) -c $< -o $@
+WORKER_CUDA := $(if $(WITH_CUDA),$(OBJ_cuda))
+$(BUILD)/ijepad-worker: $(WORKER_CUDA)
+-include $(OBJ_cuda:.o=.d)
+
+SRC_simt   := $(filter-out %/cuda_blas_load.cu,$(SRC_cuda)) $(sort $(wildcard tests/simt/*.cc))
+OBJ_simt   := $(addsuffix .o,$(addprefix build/simt/,$(SRC_simt)))
+SIMTFLAGS  := -std=gnu++17 -g -O2 -DSIMT_HOST -Itests/simt $(CPPFLAGS) -fPIE -fno-exceptions -fno-rtti \
+              -fno-threadsafe-statics -ffp-contract=off -Wall -Wextra -Wno-missing-field-initializers \
+              -Wno-unused-parameter -Wno-unknown-pragmas -Werror
+build/simt/%.o: %
+	@mkdir -p $(dir $@)
+	@echo "  SIMT  $<"
+	$(Q)$(CXX) $(SIMTFLAGS) -MMD -MP -x c++ -c $< -o $@
+-include $(OBJ_simt:.o=.d)
+# Under a sanitizer the fibres' stacks would only confuse it: there the host backend alone is tested.
+SIMT_TESTS := $(if $(filter release,$(FLAVOUR)),$(OBJ_simt))
+
 # ---- Tests: one program per file, Criterion runs each test in its own process ---------------------
 $(BUILD)/tests/unit/%: $(BUILD)/obj/tests/unit/%.o $(BUILD)/obj/webui.o $(LIBS)
 	@mkdir -p $(dir $@)
 	@echo "  LINK  $@"
 	$(Q)$(CC) $(LDFLAGS) -o $@ $^ -lcriterion $(DAEMON_LIBS) $(ENGINE_LIBS)
-$(BUILD)/tests/ops/%: $(BUILD)/obj/tests/ops/%.o $(LIBS)
+$(BUILD)/tests/ops/%: $(BUILD)/obj/tests/ops/%.o $(SIMT_TESTS) $(LIBS)
 	@mkdir -p $(dir $@)
 	@echo "  LINK  $@"
 	$(Q)$(CC) $(LDFLAGS) -o $@ $^ -lcriterion $(ENGINE_LIBS)

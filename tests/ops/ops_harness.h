@@ -16,6 +16,7 @@
 
 #include "base/mem.h"
 #include "base/rng.h"
+#include "gpu/ops/cuda_device.h"
 #include "gpu/ops/ops.h"
 
 #define OPS_GUARD        256 /* bytes on either side; a multiple of the alignment */
@@ -47,11 +48,26 @@ struct ops_case {
 
 /* ---- Backends: one more device is one more line here ----------------------------------------- */
 
+/* The CUDA backend where the program has it: on a GPU, or compiled for the host by tests/simt. Every
+ * call waits for its kernels, so that what a kernel finds wrong is the call's own error. */
+static inline int ops_backends_cuda(struct backend **ret_backend)
+{
+    struct ij_err err = IJ_ERR_INIT;
+    if (!cuda_device_built())
+        return 0;
+    enum ij_status status = backend_cuda_new(0, ret_backend, &err);
+    if (status == IJ_UNSUPPORTED)
+        return 0; /* linked with the driver's libraries, but there is no GPU */
+    cr_assert_eq(status, IJ_OK, "%s", err.text);
+    backend_cuda_check_each(*ret_backend, true);
+    return 1;
+}
+
 static inline int ops_backends(struct backend *list[OPS_BACKENDS_MAX])
 {
     struct ij_err err = IJ_ERR_INIT;
     cr_assert_eq(backend_host_new(OPS_THREADS, &list[0], &err), IJ_OK, "%s", err.text);
-    return 1;
+    return 1 + ops_backends_cuda(&list[1]);
 }
 
 static inline void ops_backends_free(struct backend *list[OPS_BACKENDS_MAX], int count)

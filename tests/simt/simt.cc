@@ -1,0 +1,194 @@
+/*
+ * The fibres behind simt.h.
+ *
+ * A fibre is started once per block with makecontext and then switched with _setjmp/_longjmp,
+ * which make no system call. The scheduler runs every ready fibre in turn, then lets those go on
+ * that wait for something complete; if nothing can go on, the kernel's control flow diverged.
+ */
+#include "tests/simt/simt.h"
+
+#include <setjmp.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <ucontext.h>
+
+enum { THREADS_MAX = 1024, STACK_BYTES = 64 << 10, WARP = 32, SHARED_MAX = 227 << 10, GUARD = 256 };
+enum state { READY, AT_BARRIER, AT_EXCHANGE, DONE };
+
+struct fibre {
+    enum state state;
+    bool started;
+    jmp_buf here;
+    ucontext_t context;
+    unsigned exchanges; /* how many this lane has begun */
+    int words;          /* of the exchange it waits in */
+    dim3 index;
+};
+
+dim3 threadIdx, blockIdx, blockDim, gridDim;
+
+static struct fibre fibres[THREADS_MAX];
+static unsigned char *stacks;
+static uint32_t slots[THREADS_MAX / WARP][2][WARP][SIMT_WORDS];
+alignas(16) static unsigned char shared_memory[SHARED_MAX + GUARD];
+static jmp_buf scheduler;
+static int current, thread_count;
+static void (*thread_body)(const void *);
+static const void *thread_user;
+
+static void fail(const char *what)
+{
+    fprintf(stderr, "simt: block (%u, %u, %u), thread %d: %s\n", blockIdx.x, blockIdx.y, blockIdx.z,
+            current, what);
+    abort();
+}
+
+unsigned char *simt_shared(void)
+{
+    return shared_memory;
+}
+
+int simt_lane(void)
+{
+    return current % WARP;
+}
+
+static void leave(enum state state)
+{
+    struct fibre *f = &fibres[current];
+    f->state = state;
+    if (_setjmp(f->here) == 0)
+        _longjmp(scheduler, 1);
+}
+
+void simt_barrier(void)
+{
+    leave(AT_BARRIER);
+}
+
+const uint32_t (*simt_exchange(unsigned mask, const uint32_t *words, int count))[SIMT_WORDS]
+{
+    struct fibre *f = &fibres[current];
+    if (mask != 0xffffffffu)
+        fail("an exchange that names only some lanes is not modelled");
+    unsigned turn = f->exchanges++ % 2;
+    int warp = current / WARP;
+    if (count > 0)
+        memcpy(slots[warp][turn][current % WARP], words, (size_t)count * 4);
+    f->words = count;
+    leave(AT_EXCHANGE);
+    return slots[warp][turn];
+}
+
+static void fibre_main(void)
+{
+    thread_body(thread_user);
+    fibres[current].state = DONE;
+    _longjmp(scheduler, 1);
+}
+
+static void run_fibre(int index)
+{
+    struct fibre *f = &fibres[index];
+    current = index;
+    threadIdx = f->index;
+    if (_setjmp(scheduler) != 0)
+        return;
+    if (f->started)
+        _longjmp(f->here, 1);
+    f->started = true;
+    getcontext(&f->context);
+    f->context.uc_stack.ss_sp = stacks + (size_t)index * STACK_BYTES;
+    f->context.uc_stack.ss_size = STACK_BYTES;
+    f->context.uc_link = nullptr;
+    makecontext(&f->context, fibre_main, 0);
+    setcontext(&f->context);
+}
+
+/* Lets the warps go on whose lanes all wait in the same exchange. */
+static bool release_warps(void)
+{
+    bool any = false;
+    for (int first = 0; first < thread_count; first += WARP) {
+        int waiting = 0;
+        for (int i = first; i < first + WARP; i++)
+            waiting += fibres[i].state == AT_EXCHANGE && fibres[i].words == fibres[first].words;
+        if (waiting < WARP)
+            continue;
+        for (int i = first; i < first + WARP; i++)
+            fibres[i].state = READY;
+        any = true;
+    }
+    return any;
+}
+
+static bool release_block(void)
+{
+    for (int i = 0; i < thread_count; i++)
+        if (fibres[i].state != AT_BARRIER)
+            return false;
+    for (int i = 0; i < thread_count; i++)
+        fibres[i].state = READY;
+    return true;
+}
+
+static bool all_done(void)
+{
+    for (int i = 0; i < thread_count; i++)
+        if (fibres[i].state != DONE)
+            return false;
+    return true;
+}
+
+static void run_block(size_t shared)
+{
+    memset(shared_memory, 0xff, shared); /* NaN in every type */
+    memset(shared_memory + shared, 0xa5, GUARD);
+    while (!all_done()) {
+        for (int i = 0; i < thread_count; i++)
+            if (fibres[i].state == READY)
+                run_fibre(i);
+        if (all_done())
+            break;
+        if (!release_warps() && !release_block())
+            fail("threads diverged: not all reach the barrier or the exchange");
+    }
+    for (int i = 0; i < GUARD; i++)
+        if (shared_memory[shared + (size_t)i] != 0xa5)
+            fail("dynamic shared memory was written beyond its end");
+}
+
+static void reset_fibres(void)
+{
+    for (int i = 0; i < thread_count; i++) {
+        fibres[i].state = READY;
+        fibres[i].started = false;
+        fibres[i].exchanges = 0;
+        unsigned n = (unsigned)i;
+        fibres[i].index =
+            dim3(n % blockDim.x, n / blockDim.x % blockDim.y, n / blockDim.x / blockDim.y);
+    }
+}
+
+void simt_run(dim3 grid, dim3 block, size_t shared, void (*thread)(const void *), const void *user)
+{
+    if (!stacks)
+        stacks = (unsigned char *)aligned_alloc(64, (size_t)THREADS_MAX * STACK_BYTES);
+    unsigned count = block.x * block.y * block.z;
+    if (!stacks || count == 0 || count > THREADS_MAX || count % WARP != 0)
+        fail("a block is 32 to 1024 threads, in whole warps");
+    if (shared > SHARED_MAX || grid.y > 65535 || grid.z > 65535 || grid.x * grid.y * grid.z == 0)
+        fail("the grid or its shared memory is beyond the limits");
+    thread_count = (int)count;
+    thread_body = thread;
+    thread_user = user;
+    gridDim = grid;
+    blockDim = block;
+    for (unsigned z = 0; z < grid.z; z++)
+        for (unsigned y = 0; y < grid.y; y++)
+            for (unsigned x = 0; x < grid.x; x++) {
+                blockIdx = dim3(x, y, z);
+                reset_fibres();
+                run_block(shared);
+            }
+}

@@ -1,0 +1,17 @@
+/* What a test can ask of the host build of the CUDA backend. NULL in programs without it. */
+#ifndef TESTS_SIMT_CONTROL_H
+#define TESTS_SIMT_CONTROL_H
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+/* The named runtime call, for example "cudaMalloc", fails the next time with this error number. */
+__attribute__((weak)) void simt_fail_next(const char *call, int error);
+/* Which algorithm the last matrix product ran with: 0 the library's first, 2 the fastest. */
+__attribute__((weak)) int simt_blas_last_algorithm(void);
+
+#ifdef __cplusplus
+}
+#endif
+#endif

@@ -1,0 +1,175 @@
+/* See cuda_runtime.h in this folder. */
+#include "tests/simt/cuda_runtime.h"
+
+#include <stdlib.h>
+
+static const char *fail_call;
+static cudaError_t fail_error, last_error;
+
+void simt_fail_next(const char *call, int error)
+{
+    fail_call = call;
+    fail_error = (cudaError_t)error;
+}
+
+static cudaError_t answer(const char *call)
+{
+    if (!fail_call || strcmp(call, fail_call) != 0)
+        return cudaSuccess;
+    fail_call = nullptr;
+    last_error = fail_error;
+    return fail_error;
+}
+
+#define ANSWER()                                                                                   \
+    do {                                                                                           \
+        cudaError_t error_ = answer(__func__);                                                     \
+        if (error_ != cudaSuccess)                                                                 \
+            return error_;                                                                         \
+    } while (0)
+
+cudaError_t cudaGetDeviceCount(int *count)
+{
+    ANSWER();
+    *count = 1;
+    return cudaSuccess;
+}
+
+cudaError_t cudaSetDevice(int device)
+{
+    ANSWER();
+    return device == 0 ? cudaSuccess : cudaErrorInvalidValue;
+}
+
+cudaError_t cudaDeviceGetAttribute(int *value, cudaDeviceAttr attribute, int)
+{
+    ANSWER();
+    *value = attribute == cudaDevAttrMultiProcessorCount      ? 2
+             : attribute == cudaDevAttrComputeCapabilityMajor ? 9
+             : attribute == cudaDevAttrComputeCapabilityMinor ? 0
+                                                              : 227 << 10;
+    return cudaSuccess;
+}
+
+cudaError_t cudaGetDeviceProperties(cudaDeviceProp *properties, int)
+{
+    ANSWER();
+    strcpy(properties->name, "host shim");
+    return cudaSuccess;
+}
+
+cudaError_t cudaRuntimeGetVersion(int *version)
+{
+    *version = 13000;
+    return cudaSuccess;
+}
+
+cudaError_t cudaStreamCreateWithFlags(cudaStream_t *stream, unsigned)
+{
+    ANSWER();
+    *stream = nullptr;
+    return cudaSuccess;
+}
+
+cudaError_t cudaStreamDestroy(cudaStream_t)
+{
+    return cudaSuccess;
+}
+
+cudaError_t cudaStreamSynchronize(cudaStream_t)
+{
+    ANSWER();
+    return cudaSuccess;
+}
+
+cudaError_t cudaMalloc(void **memory, size_t bytes)
+{
+    ANSWER();
+    bytes = (bytes + 255) / 256 * 256;
+    *memory = aligned_alloc(256, bytes);
+    if (!*memory)
+        return cudaErrorMemoryAllocation;
+    memset(*memory, 0xff, bytes);
+    return cudaSuccess;
+}
+
+cudaError_t cudaFree(void *memory)
+{
+    free(memory);
+    return cudaSuccess;
+}
+
+cudaError_t cudaHostAlloc(void **memory, size_t bytes, unsigned)
+{
+    return cudaMalloc(memory, bytes);
+}
+
+cudaError_t cudaFreeHost(void *memory)
+{
+    return cudaFree(memory);
+}
+
+cudaError_t cudaMemcpyAsync(void *to, const void *from, size_t bytes, cudaMemcpyKind, cudaStream_t)
+{
+    ANSWER();
+    memcpy(to, from, bytes);
+    return cudaSuccess;
+}
+
+cudaError_t cudaMemsetAsync(void *to, int value, size_t bytes, cudaStream_t)
+{
+    ANSWER();
+    memset(to, value, bytes);
+    return cudaSuccess;
+}
+
+cudaError_t cudaGetLastError(void)
+{
+    (void)answer(__func__);
+    cudaError_t error = last_error;
+    last_error = cudaSuccess;
+    return error;
+}
+
+const char *cudaGetErrorName(cudaError_t error)
+{
+    return error == cudaErrorMemoryAllocation ? "cudaErrorMemoryAllocation"
+           : error == cudaErrorIllegalAddress ? "cudaErrorIllegalAddress"
+           : error == cudaErrorNoDevice       ? "cudaErrorNoDevice"
+                                              : "cudaError";
+}
+
+const char *cudaGetErrorString(cudaError_t)
+{
+    return "as the test asked";
+}
+
+cudaError_t cudaEventCreate(cudaEvent_t *event)
+{
+    ANSWER();
+    *event = nullptr;
+    return cudaSuccess;
+}
+
+cudaError_t cudaEventDestroy(cudaEvent_t)
+{
+    return cudaSuccess;
+}
+
+cudaError_t cudaEventRecord(cudaEvent_t, cudaStream_t)
+{
+    return cudaSuccess;
+}
+
+cudaError_t cudaEventSynchronize(cudaEvent_t)
+{
+    return cudaSuccess;
+}
+
+/* Time runs backwards from event to event, so that the last algorithm tried wins a timed choice. */
+cudaError_t cudaEventElapsedTime(float *ms, cudaEvent_t, cudaEvent_t)
+{
+    static float time = 1e6f;
+    *ms = time -= 1;
+    return cudaSuccess;
+}
