@@ -4,6 +4,7 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "base/seed_bug.h"
 #include "base/text.h"
 
 struct scan {
@@ -48,7 +49,7 @@ static enum ij_status scan_limits(const char *text, size_t size, struct ij_err *
             scan.line++;
             scan.line_start = scan.at + 1;
         }
-        if ((c == '[' || c == '{') && ++scan.depth > JSON_IN_DEPTH_MAX)
+        if ((c == '[' || c == '{') && ++scan.depth > JSON_IN_DEPTH_MAX + SEED_BUG(DEPTH_LIMIT))
             return scan_error(&scan, "nesting is deeper than 32", reterr_err);
         if ((c == ']' || c == '}') && scan.depth > 0)
             scan.depth--;

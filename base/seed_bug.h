@@ -12,7 +12,7 @@
 #define SEED_BUG_EARLY_ACK          3 /* metrics before their commit */
 #define SEED_BUG_SYNCHRONOUS_NORMAL 4 /* of the databases */
 #define SEED_BUG_HOST_UNCHECKED     5
-#define SEED_BUG_BODY_LIMIT         6  /* off by one */
+#define SEED_BUG_DEPTH_LIMIT        6  /* of JSON, off by one */
 #define SEED_BUG_KEEPS_SUPERSEDED   7  /* metrics of steps that a resumed run does again */
 #define SEED_BUG_MOMENTS_LOST       8  /* of the optimiser, at a resume */
 #define SEED_BUG_RESUME_OFF_BY_ONE  9  /* step */

@@ -1,0 +1,109 @@
+"""The daemon's rule over its workers and itself, where tests/e2e/test_worker_faults.py does not look: many
+starts at once, workers that outlive nothing, steps that did not happen, answers while all goes wrong."""
+import os
+import pathlib
+import signal
+import subprocess
+import time
+
+import pytest
+
+from harness import BUILD, Daemon, wait_until
+
+HERE = pathlib.Path(__file__).resolve().parent
+
+
+@pytest.fixture
+def folder_of_images(tmp_path, scenes):
+    folder = tmp_path / "images"
+    folder.mkdir()
+    for i, image in enumerate(sorted(p for p in scenes.rglob("*") if p.suffix in (".jpg", ".png"))[:8]):
+        (folder / f"{i}{image.suffix}").write_bytes(image.read_bytes())
+    return folder
+
+
+def test_fifty_starts_at_once(tmp_path, thorough):
+    """One runs, the others end soon with a clear message, and the state is whole."""
+    count = 50 if thorough else 15
+    conf = tmp_path / "ijepad.conf"
+    conf.write_text(f"state_dir = {tmp_path / 'state'}\nlisten = off\n")
+    began = time.monotonic()
+    daemons = [subprocess.Popen([BUILD / "ijepad", "--config", conf], stdout=subprocess.DEVNULL,
+                                stderr=subprocess.PIPE, text=True) for _ in range(count)]
+    try:
+        wait_until("one is left", lambda: sum(d.poll() is None for d in daemons) == 1, 60)
+        took = time.monotonic() - began
+        losers = [d for d in daemons if d.poll() is not None]
+        assert {d.returncode for d in losers} == {75}
+        for d in losers:
+            assert "another ijepad is running" in d.stderr.read()
+        winner = next(d for d in daemons if d.poll() is None)
+        winner.send_signal(signal.SIGTERM)
+        assert winner.wait(20) == 0
+        print(f"{count} starts: {len(losers)} refused, all within {took:.1f} s")
+    finally:
+        for d in daemons:
+            if d.poll() is None:
+                d.kill()
+            d.wait()
+            d.stderr.close()
+
+
+def test_what_did_not_happen_is_not_shown(tmp_path, folder_of_images):
+    """Metrics after the point from which a run went on belong to no step of its history."""
+    daemon = Daemon(tmp_path, worker=HERE / "rewinding_worker.py", retry_base_ms=1, retry_cap_ms=20).start()
+    try:
+        run = daemon.submit("pretrain", dataset=str(folder_of_images), batch=1, labels="none")
+
+        def shown():
+            tables = daemon.api("GET", f"/v1/metrics?runs={run}&keys=train/loss&agg=none").json()["tables"]
+            return dict(zip(tables[0]["step"], tables[0]["series"][0]["last"])) if tables else {}
+        wait_until("the second life has reported", lambda: shown().get(7) == 14)
+        assert shown() == {**{step: step * 0.5 for step in range(1, 7)}, 7: 14}
+        daemon.api("POST", f"/v1/runs/{run}/kill")
+    finally:
+        daemon.stop()
+
+
+def test_no_worker_outlives_its_daemon(tmp_path, folder_of_images, thorough):
+    daemon = Daemon(tmp_path, worker=HERE / "acked_worker.py", slots=3, retry_base_ms=1, retry_cap_ms=20,
+                    retry_failures_max=1000, retry_stuck_max=1000, stop_grace_s=3).start()
+    try:
+        for _ in range(3):
+            daemon.submit("pretrain", dataset=str(folder_of_images), batch=1, labels="none")
+        slowest = 0
+        for _ in range(50 if thorough else 6):
+            pids = wait_until("three workers", lambda: len(daemon.worker_pids()) == 3 and daemon.worker_pids())
+            daemon.kill()
+            began = time.monotonic()
+            wait_until("they are gone", lambda: not [p for p in pids if alive(p)], 5, 0.005)
+            slowest = max(slowest, time.monotonic() - began)
+            daemon.start()
+        print(f"workers ended at most {slowest:.2f} s after their daemon")
+    finally:
+        daemon.stop()
+
+
+def alive(pid):
+    try:
+        return pathlib.Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()[0] != "Z"
+    except OSError:
+        return False
+
+
+def test_a_stopped_daemon_worker_pair_recovers(tmp_path, folder_of_images):
+    """SIGSTOP of the daemon, then SIGCONT: nobody is killed for the daemon's own absence."""
+    daemon = Daemon(tmp_path, worker=HERE / "acked_worker.py", hang_timeout_s=2, stop_grace_s=3).start()
+    try:
+        run = daemon.submit("pretrain", dataset=str(folder_of_images), batch=1, labels="none")
+        pids = wait_until("a worker", daemon.worker_pids)
+        daemon.wait_for_state(run, "running")
+        os.kill(daemon.process.pid, signal.SIGSTOP)
+        time.sleep(4)  # longer than the hang timeout
+        os.kill(daemon.process.pid, signal.SIGCONT)
+        before = (folder_of_images / "acknowledged").read_bytes()
+        wait_until("it goes on", lambda: (folder_of_images / "acknowledged").read_bytes() != before)
+        assert daemon.worker_pids() == pids and daemon.run(run)["attempts"] == 1, "a worker was taken to hang"
+        daemon.api("POST", f"/v1/runs/{run}/kill")
+    finally:
+        daemon.stop()
