@@ -33,6 +33,10 @@
     X(serve_command_verb)                                                                          \
     X(serve_command_patch)                                                                         \
     X(serve_command_backup)                                                                        \
+    X(serve_retention_pin)                                                                         \
+    X(serve_retention_checkpoint)                                                                  \
+    X(serve_retention_run)                                                                         \
+    X(serve_retention_gc)                                                                          \
     X(serve_bulk_runs)                                                                             \
     X(serve_bulk_move)                                                                             \
     X(serve_submit_clone)                                                                          \
@@ -61,6 +65,9 @@ IJ_MUST_USE enum ij_status serve_command_call(struct request *request,
                                               struct control_request *command,
                                               struct control_reply *ret_reply,
                                               struct ij_err *reterr_err);
+/* Tells what the loop, or one of its rules, refused. Returns its status. */
+enum ij_status serve_command_refusal(struct request *request, const struct control_reply *reply,
+                                     struct ij_err *reterr_err);
 /* Operators act on every run, submitters on their own: else IJ_FORBIDDEN. */
 IJ_MUST_USE enum ij_status serve_command_owner(struct request *request, int64_t run,
                                                struct ij_err *reterr_err);

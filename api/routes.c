@@ -26,6 +26,10 @@ static const struct query_spec submit_query[] = {
     {"dry_run", QUERY_FLAG, 0, 0, "1: check and resolve only, change nothing"},
     {NULL, QUERY_TEXT, 0, 0, NULL},
 };
+static const struct query_spec delete_query[] = {
+    {"dry_run", QUERY_FLAG, 0, 0, "1: say what would be freed, change nothing"},
+    {NULL, QUERY_TEXT, 0, 0, NULL},
+};
 static const struct query_spec run_events_query[] = {
     {"after", QUERY_INTEGER, 0, STEP_MAX, "events with a greater id"},
     {"limit", QUERY_INTEGER, 1, 1000, "default 200"},
@@ -110,6 +114,9 @@ const struct route routes_table[] = {
     {"POST", "/v1/runs/{id}/clone", serve_submit_clone, ROUTER_SUBMITTER, 201, "runs",
      "Submit the same again with edits; the new run's parent is this one", "Clone", "Run", NULL,
      submit_query},
+    {"DELETE", "/v1/runs/{id}", serve_retention_run, ROUTER_SUBMITTER, 200, "runs",
+     "Delete a run that has ended, with its checkpoints, logs and metrics", NULL, "Deleted", NULL,
+     delete_query},
     {"GET", "/v1/runs/{id}/config", serve_runs_config, ROUTER_VIEWER, 200, "runs",
      "Parameters as submitted and as resolved", NULL, "RunConfig", NULL, NULL},
     {"GET", "/v1/runs/{id}/attempts", serve_runs_attempts, ROUTER_VIEWER, 200, "runs",
@@ -154,6 +161,11 @@ const struct route routes_table[] = {
     {"GET", "/v1/checkpoints/{id}/content", serve_checkpoints_content, ROUTER_VIEWER, 200,
      "checkpoints", "Download a file of a checkpoint; Range is understood", NULL, NULL,
      "application/octet-stream", content_query},
+    {"PATCH", "/v1/checkpoints/{id}", serve_retention_pin, ROUTER_SUBMITTER, 200, "checkpoints",
+     "Pin a checkpoint, so that nothing deletes it, or unpin it", "Pin", "Checkpoint", NULL, NULL},
+    {"DELETE", "/v1/checkpoints/{id}", serve_retention_checkpoint, ROUTER_SUBMITTER, 200,
+     "checkpoints", "Delete a checkpoint and its files; never the newest valid one of a run", NULL,
+     "Deleted", NULL, delete_query},
     {"GET", "/v1/events", serve_events_stream, ROUTER_VIEWER, 200, "events",
      "Everything that happens, as it happens; Last-Event-ID replays", NULL, NULL,
      "text/event-stream", events_query},
@@ -162,6 +174,9 @@ const struct route routes_table[] = {
      NULL, NULL},
     {"POST", "/v1/admin/backup", serve_command_backup, ROUTER_ADMIN, 200, "server",
      "Copy the state database to a new file on the server", "Backup", "Backup", NULL, NULL},
+
+    {"POST", "/v1/admin/gc", serve_retention_gc, ROUTER_ADMIN, 200, "server",
+     "Delete old checkpoints of runs that have ended", "Gc", "GcDone", NULL, delete_query},
 
     {"GET", "/", serve_static_file, ROUTER_OPEN, 200, "dashboard",
      "The dashboard", NULL, NULL, "text/html", NULL},

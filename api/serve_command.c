@@ -10,8 +10,8 @@
 #include "store/run_row.h"
 
 /* The reply's error, with its list of errors, the run's state and what is allowed in it. */
-static enum ij_status tell_refusal(struct request *request, const struct control_reply *reply,
-                                   struct ij_err *reterr_err)
+enum ij_status serve_command_refusal(struct request *request, const struct control_reply *reply,
+                                     struct ij_err *reterr_err)
 {
     struct ij_err err = reply->err;
     if (err.code == IJ_OK)
@@ -42,7 +42,7 @@ enum ij_status serve_command_call(struct request *request, struct control_reques
     enum ij_status status = control_call(request->api->control, command, ret_reply);
     if (status == IJ_OK)
         return IJ_OK;
-    status = tell_refusal(request, ret_reply, reterr_err);
+    status = serve_command_refusal(request, ret_reply, reterr_err);
     control_reply_done(ret_reply);
     return status;
 }

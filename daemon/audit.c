@@ -19,9 +19,11 @@ enum ij_status audit_request(struct store *store, const struct control_request *
     struct audit_row row = {.ts_ms = clock_wall_ms()};
     snprintf(row.actor, sizeof(row.actor), "%s", request->actor ? request->actor : "");
     snprintf(row.address, sizeof(row.address), "%s", request->address ? request->address : "");
-    snprintf(row.action, sizeof(row.action), "%s%s", run ? "run." : "",
+    snprintf(row.action, sizeof(row.action), "%s%s", run && !request->checkpoint ? "run." : "",
              control_verb_name(request->verb));
-    if (run)
+    if (request->checkpoint)
+        snprintf(row.target, sizeof(row.target), "c%lld", (long long)request->checkpoint);
+    else if (run)
         snprintf(row.target, sizeof(row.target), "r%lld", (long long)run);
     /* Details only where they are short and tell what changed; submissions are in the run's row. */
     if (request->body && (request->verb == CONTROL_PATCH || request->verb == CONTROL_MOVE ||

@@ -33,10 +33,13 @@
     X(REQUEUE, "requeue")       /* ended: another attempt; body {"from": "checkpoint|scratch"}*/   \
     X(CHECKPOINT, "checkpoint") /* running: save now and go on */                                  \
     X(PATCH, "patch")           /* body: any of name, notes, tags, priority */                     \
-    X(MOVE, "move") /* waits: another place; body {"before"|"after": "r1"} or {"top": true} */     \
-    X(TOKEN_CREATE, "token_create") /* body: {"user", "role", "expires_s"?} */                     \
-    X(TOKEN_REVOKE, "token_revoke") /* body: {"id"} */                                             \
-    X(BACKUP, "backup")             /* body: {"file"}: an absolute path that does not exist */
+    X(MOVE, "move")     /* waits: another place; body {"before"|"after": "r1"} or {"top": true} */ \
+    X(DELETE, "delete") /* ended: the run, its files and metrics */                                \
+    X(CHECKPOINT_PIN, "checkpoint_pin")       /* `checkpoint`; body {"pinned": true|false} */      \
+    X(CHECKPOINT_DELETE, "checkpoint_delete") /* `checkpoint`: its row and its files */            \
+    X(TOKEN_CREATE, "token_create")           /* body: {"user", "role", "expires_s"?} */           \
+    X(TOKEN_REVOKE, "token_revoke")           /* body: {"id"} */                                   \
+    X(BACKUP, "backup") /* body: {"file"}: an absolute path that does not exist */
 
 enum control_verb {
 #define X(code, name) CONTROL_##code,
@@ -52,6 +55,7 @@ struct control_request {
     enum control_verb verb;
     int64_t run;                 /* verbs on one run: its number (42 for "r42");
                                     SUBMIT: the run that it is a clone of; else 0 */
+    int64_t checkpoint;          /* CHECKPOINT_PIN, CHECKPOINT_DELETE: its number */
     int64_t if_version;          /* PATCH: the row version that If-Match names; 0 = any */
     const json_t *body;          /* object, or NULL where the verb takes none; copied */
     const char *actor;           /* who asks: recorded in the audit table and in events; copied */
@@ -65,6 +69,7 @@ struct control_reply {
     struct ij_err err;
     json_t *errors;  /* array of {"pointer", "detail"}, or NULL */
     json_t *details; /* object or NULL. IJ_CONFLICT: {"state", "allowed": [verbs]}.
+                        DELETE, CHECKPOINT_DELETE: {"freed_bytes"}.
                         TOKEN_CREATE: {"id", "token", "user", "role", "expires"}: `token` is told
                         only here */
     int64_t run;     /* the run that the verb made or changed; 0 for the others */

@@ -9,6 +9,7 @@
 #include "base/mem.h"
 #include "daemon/queue.h"
 #include "daemon/recorder.h"
+#include "daemon/retention.h"
 #include "daemon/run_end.h"
 #include "daemon/run_verb.h"
 #include "store/event_row.h"
@@ -94,6 +95,7 @@ static enum ij_status coldplug(struct daemon *daemon, struct ij_err *reterr_err)
 {
     int64_t removed, now_ms = clock_wall_ms();
     IJ_TRY(idem_row_trim(daemon->store, now_ms - IDEM_ROW_KEEP_MS, true, &removed, reterr_err));
+    retention_finish(daemon);
     IJ_TRY(load_runs(daemon, reterr_err));
     for (size_t i = daemon->run_count; i > 0; i--) { /* backwards: a canceled one leaves the list */
         struct run *run = daemon->runs[i - 1];

@@ -15,6 +15,7 @@
 #include "daemon/run_end.h"
 #include "daemon/run_patch.h"
 #include "daemon/run_submit.h"
+#include "daemon/retention.h"
 #include "daemon/token_verb.h"
 
 #define LOG_MODULE "run_verb"
@@ -231,6 +232,8 @@ void run_verb_handle(void *user, const struct control_request *request,
         reply->status = IJ_ERR(&reply->err, IJ_FORBIDDEN, "nobody asks");
     else if (request->verb == CONTROL_SUBMIT)
         reply->status = run_submit(daemon, request, reply);
+    else if (request->verb >= CONTROL_DELETE && request->verb <= CONTROL_CHECKPOINT_DELETE)
+        reply->status = retention_handle(daemon, request, reply);
     else if (request->verb >= CONTROL_TOKEN_CREATE)
         reply->status = token_verb_handle(daemon, request, reply);
     else

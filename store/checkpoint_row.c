@@ -194,3 +194,43 @@ enum ij_status checkpoint_row_list(struct store *store, int64_t run, uint32_t st
     return row_array_read(&q, sizeof **ret_rows, read_row, NULL, (void **)ret_rows, ret_count,
                           reterr_err);
 }
+
+enum ij_status checkpoint_row_reader(struct store *store, const struct checkpoint_row *row,
+                                     int64_t *ret_run, struct ij_err *reterr_err)
+{
+    db_auto struct db_query q = DB_QUERY_INIT;
+    bool found;
+    char name[24];
+    *ret_run = 0;
+    IJ_TRY(db_start(&store->state,
+                    "SELECT id FROM run WHERE"
+                    " state NOT IN('succeeded','failed','canceled','quarantined')"
+                    " AND json_extract(params,'$.checkpoint')=? ORDER BY id LIMIT 1",
+                    &q, reterr_err));
+    snprintf(name, sizeof name, "c%lld", (long long)row->id);
+    db_put_text(&q, name);
+    IJ_TRY(db_next(&q, &found, reterr_err));
+    if (found)
+        *ret_run = db_int(&q);
+    return IJ_OK;
+}
+
+enum ij_status checkpoint_row_surplus(struct store *store, uint32_t keep, uint32_t limit,
+                                      struct checkpoint_row **ret_rows, size_t *ret_count,
+                                      struct ij_err *reterr_err)
+{
+    db_auto struct db_query q = DB_QUERY_INIT;
+    IJ_ASSERT(keep >= 1);
+    IJ_TRY(db_start(&store->state,
+                    "SELECT " COLUMNS " FROM (SELECT *, row_number() OVER"
+                    " (PARTITION BY run ORDER BY step DESC, id DESC) AS place FROM checkpoint"
+                    " WHERE state='valid') AS one WHERE place>?1 AND pinned=0"
+                    " AND (SELECT state FROM run WHERE run.id=one.run)"
+                    " IN('succeeded','failed','canceled','quarantined')"
+                    " ORDER BY run, step LIMIT ?2",
+                    &q, reterr_err));
+    db_put_int(&q, keep);
+    db_put_int(&q, limit);
+    return row_array_read(&q, sizeof **ret_rows, read_row, NULL, (void **)ret_rows, ret_count,
+                          reterr_err);
+}

@@ -58,6 +58,15 @@ IJ_MUST_USE enum ij_status checkpoint_row_set_pinned(struct store *store, int64_
 /* valid -> deleting. IJ_CONFLICT if it is pinned, not valid, or the newest valid one of its run. */
 IJ_MUST_USE enum ij_status checkpoint_row_retire(struct store *store, int64_t id,
                                                  struct ij_err *reterr_err);
+/* The first live run whose parameter "checkpoint" is this one ("c7"); *ret_run 0: none. */
+IJ_MUST_USE enum ij_status checkpoint_row_reader(struct store *store,
+                                                 const struct checkpoint_row *row, int64_t *ret_run,
+                                                 struct ij_err *reterr_err);
+/* What may go: valid, not pinned, of runs that have ended, beyond the `keep` (>= 1) newest of its run;
+ * by run and step. The caller frees *ret_rows with mem_free. */
+IJ_MUST_USE enum ij_status checkpoint_row_surplus(struct store *store, uint32_t keep,
+                                                  uint32_t limit, struct checkpoint_row **ret_rows,
+                                                  size_t *ret_count, struct ij_err *reterr_err);
 /* Highest step first; run 0: of all runs; states: mask of 1u << state, 0: all but gone; `before` 0
  * or the id of the last row of the page before. The caller frees *ret_rows with mem_free. */
 IJ_MUST_USE enum ij_status checkpoint_row_list(struct store *store, int64_t run, uint32_t states,

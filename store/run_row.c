@@ -223,3 +223,24 @@ enum ij_status run_row_delete(struct store *store, int64_t id, struct ij_err *re
     return IJ_ERR(reterr_err, IJ_CONFLICT, "run r%lld is %s; only a run that has ended can go",
                   (long long)id, run_state_name(state));
 }
+
+enum ij_status run_row_user(struct store *store, int64_t id, int64_t *ret_user,
+                            struct ij_err *reterr_err)
+{
+    db_auto struct db_query q = DB_QUERY_INIT;
+    bool found;
+    *ret_user = 0;
+    IJ_TRY(db_start(&store->state,
+                    "SELECT id FROM run WHERE"
+                    " state NOT IN('succeeded','failed','canceled','quarantined') AND id<>?1 AND"
+                    " (id IN(SELECT run FROM dep WHERE on_run=?1)"
+                    " OR json_extract(params,'$.checkpoint')='r'||?1"
+                    " OR json_extract(params,'$.checkpoint') IN"
+                    "(SELECT 'c'||id FROM checkpoint WHERE run=?1)) ORDER BY id LIMIT 1",
+                    &q, reterr_err));
+    db_put_int(&q, id);
+    IJ_TRY(db_next(&q, &found, reterr_err));
+    if (found)
+        *ret_user = db_int(&q);
+    return IJ_OK;
+}

@@ -87,6 +87,10 @@ IJ_MUST_USE enum ij_status run_row_update_meta(struct store *store, struct run_r
  */
 IJ_MUST_USE enum ij_status run_row_update_progress(struct store *store, const struct run_row *row,
                                                    int64_t now_ms, struct ij_err *reterr_err);
+/* The first live run that needs this one: waits for it, or reads one of its checkpoints ("r42" or
+ * "c7"); *ret_user 0: none. */
+IJ_MUST_USE enum ij_status run_row_user(struct store *store, int64_t id, int64_t *ret_user,
+                                        struct ij_err *reterr_err);
 /* Terminal runs only (IJ_CONFLICT); attempts, results and checkpoint rows go with it. */
 IJ_MUST_USE enum ij_status run_row_delete(struct store *store, int64_t id,
                                           struct ij_err *reterr_err);

@@ -325,6 +325,15 @@ enum ij_status checkpoint_remove_stale(const char *run_directory, struct ij_err 
     return status;
 }
 
+bool checkpoint_is_pinned(const char *run_directory, uint64_t step)
+{
+    char path[CHECKPOINT_PATH_MAX];
+    if (checkpoint_path(run_directory, step, path, NULL) != IJ_OK)
+        return false;
+    mem_auto char *marker = mem_printf("%s.pinned", path);
+    return !marker || access(marker, F_OK) == 0;
+}
+
 enum ij_status checkpoint_remove(const char *run_directory, uint64_t step,
                                  struct ij_err *reterr_err)
 {

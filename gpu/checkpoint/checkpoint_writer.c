@@ -174,7 +174,7 @@ static enum ij_status report(struct checkpoint_writer *writer, const struct chec
     return IJ_OK;
 }
 
-/* Removes the oldest beyond `keep` of the checkpoints up to `newest`, which stays. Later ones can
+/* Removes the oldest beyond `keep`, but for pinned ones, of the checkpoints up to `newest`, which stays. Later ones can
  * only be unreadable leftovers that a resume walked past: training replaces them. */
 static enum ij_status retain(struct checkpoint_writer *writer, uint64_t newest,
                              struct ij_err *reterr_err)
@@ -187,7 +187,8 @@ static enum ij_status retain(struct checkpoint_writer *writer, uint64_t newest,
     while (count > 0 && steps[count - 1] > newest)
         count--;
     for (size_t i = 0; i + writer->keep < count; i++)
-        IJ_TRY(checkpoint_remove(writer->run_directory, steps[i], reterr_err));
+        if (!checkpoint_is_pinned(writer->run_directory, steps[i]))
+            IJ_TRY(checkpoint_remove(writer->run_directory, steps[i], reterr_err));
     return IJ_OK;
 }
 

@@ -183,8 +183,8 @@ def training(tmp_path_factory, images):
     def first_checkpoint():
         assert daemon.run(run)["state"] in ("queued", "starting", "running"), daemon.run(run)
         items = daemon.api("GET", f"/v1/runs/{run}/checkpoints").json()["items"]
-        return [item["id"] for item in items if item["state"] == "valid"]
-    wait_until("there is a checkpoint", first_checkpoint, deadline_s=120)
+        return len([item for item in items if item["state"] == "valid"]) >= 2
+    wait_until("there are two checkpoints", first_checkpoint, deadline_s=120)
     yield daemon, run
     daemon.api("POST", f"/v1/runs/{run}/kill")
     daemon.stop()
