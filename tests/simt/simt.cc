@@ -80,6 +80,31 @@ const uint32_t (*simt_exchange(unsigned mask, const uint32_t *words, int count))
     return slots[warp][turn];
 }
 
+/* Value `high` (0, 1) of a register of two bfloat16. */
+static float half_of(uint32_t word, int high)
+{
+    return __uint_as_float(high ? word & 0xffff0000u : word << 16);
+}
+
+/* Element (row, column) of a: register 0 and 1 hold columns 0-7, 2 and 3 columns 8-15; odd ones
+ * rows 8-15. Element (row, column) of b: register 0 holds rows 0-7, 1 rows 8-15. */
+void simt_mma_16816(float *c, const unsigned *a, const unsigned *b)
+{
+    uint32_t words[6] = {a[0], a[1], a[2], a[3], b[0], b[1]};
+    const uint32_t(*all)[SIMT_WORDS] = simt_exchange(0xffffffffu, words, 6);
+    int group = simt_lane() / 4, pair = simt_lane() % 4;
+    for (int i = 0; i < 4; i++) {
+        int row = group + i / 2 * 8, column = 2 * pair + i % 2;
+        float sum = 0;
+        for (int k = 0; k < 16; k++) {
+            uint32_t left = all[row % 8 * 4 + k % 8 / 2][row / 8 + k / 8 * 2];
+            uint32_t right = all[column * 4 + k % 8 / 2][4 + k / 8];
+            sum += half_of(left, k % 2) * half_of(right, k % 2);
+        }
+        c[i] += sum;
+    }
+}
+
 static void fibre_main(void)
 {
     thread_body(thread_user);

@@ -92,6 +92,9 @@ template <typename T> static inline T __shfl_sync(unsigned mask, T value, int la
     return value;
 }
 
+/* c (16 x 8) += a (16 x 16) b (16 x 8) over a warp; the lanes' parts as in cuda_fragment.h. */
+void simt_mma_16816(float *c, const unsigned *a, const unsigned *b);
+
 /* ---- Arithmetic ------------------------------------------------------------------------------ */
 
 static inline float __uint_as_float(unsigned bits)

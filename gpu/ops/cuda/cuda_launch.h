@@ -1,6 +1,7 @@
 /*
  * What differs between a GPU and the host build of the same sources (tests/simt): how a kernel is
- * started and where its shared memory comes from. Nothing else in this folder asks which it is.
+ * started and where its shared memory comes from. Beside this file only cuda_fragment.h, with its
+ * two instructions, asks which it is.
  */
 #ifndef GPU_OPS_CUDA_LAUNCH_H
 #define GPU_OPS_CUDA_LAUNCH_H
