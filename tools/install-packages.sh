@@ -16,6 +16,7 @@ build=(
     "libspng-dev|PNG decoding"
     "libseccomp-dev|sandbox of the decoder"
     "python3|embeds the dashboard's files"
+    "libjs-dygraphs|charts of the dashboard, embedded"
     "curl jq|the demo talks to the daemon with them"
 )
 test=(

@@ -8,30 +8,44 @@ export class ApiError extends Error {
   }
 }
 
-async function problemOf(response) {
+async function checked(response) {
+  if (response.ok) return response;
+  throw new ApiError(response.status, await response.json().catch(() => ({})));
+}
+
+async function ask(path, options) {
   try {
-    return await response.json();
+    return await fetch(path, {credentials: "same-origin", ...options});
   } catch {
-    return {};
+    throw new ApiError(0, {detail: "The server does not answer."});
   }
 }
 
-export async function get(path, accept = "application/json") {
-  const response = await fetch(path, {headers: {Accept: accept}, credentials: "same-origin"});
-  if (!response.ok) throw new ApiError(response.status, await problemOf(response));
-  return accept === "application/json" ? response.json() : response;
-}
+export const getText = async (path, accept = "text/plain") =>
+  (await checked(await ask(path, {headers: {Accept: accept}}))).text();
+
+export const get = async (path) => (await checked(await ask(path, {headers: {Accept: "application/json"}}))).json();
 
 /* A change: the content type is sent without a body too, as the server asks for it. */
 export async function send(method, path, body, headers = {}) {
-  const response = await fetch(path, {
+  const response = await ask(path, {
     method,
-    credentials: "same-origin",
     headers: {"Content-Type": "application/json", ...headers},
     body: body === undefined ? undefined : JSON.stringify(body),
   });
-  if (!response.ok) throw new ApiError(response.status, await problemOf(response));
-  return response.json();
+  return (await checked(response)).json();
+}
+
+/* All items of a list by pages, at most `most`. */
+export async function getAll(path, values, most) {
+  const items = [];
+  let cursor = "";
+  do {
+    const page = await get(path + query({...values, limit: Math.min(500, most - items.length), cursor}));
+    items.push(...page.items);
+    cursor = page.next_cursor;
+  } while (cursor && items.length < most);
+  return items;
 }
 
 export const signIn = (token) => send("POST", "/v1/session", undefined, {Authorization: `Bearer ${token}`});

@@ -1,23 +1,48 @@
-/* The page: who is signed in, what is selected (in the address, as #/r42), what the stream says. */
-import {ApiError, get, signIn, signOut, whoAmI} from "./api.js";
-import {Detail} from "./detail.js";
-import {find, toast} from "./dom.js";
+/*
+ * The frame around the pages: who is signed in, which page the address names, what the stream says, keys.
+ *
+ * A page is an object: title, element, and if it needs them opened(), onEvent(type, data, id), refresh() (after
+ * the stream was down), keys (key -> function), close(). The address is #/name?parameters or #/r42/tab.
+ */
+import {ApiError, get, signOut, whoAmI} from "./api.js";
+import {comparePage} from "./compare.js";
+import {showAbout, showKeys} from "./dialog.js";
+import {find, make, toast} from "./dom.js";
+import {handleKey} from "./keys.js";
+import {LinkState} from "./link.js";
 import {Live} from "./live.js";
-import {RunTable, renderTiles} from "./runs.js";
+import {newRunPage} from "./new_run.js";
+import {overviewPage} from "./overview.js";
+import {queuePage} from "./queue.js";
+import {runPage} from "./run.js";
+import {runsPage} from "./runs.js";
+import {settingsPage} from "./settings.js";
+import {signInPage} from "./sign_in.js";
+import {nextTheme, onTheme, theme} from "./theme.js";
 
-const TILES_MS = 4000;
-let table, detail, live, reloadTimer = 0;
+const PAGES = {"": overviewPage, runs: runsPage, queue: queuePage, compare: comparePage, new: newRunPage, settings: settingsPage};
+const link = new LinkState(find("link"), find("banner"));
+const live = new Live(onEvent, (up) => {
+  const wasDown = link.set(up);
+  if (up && wasDown && page?.refresh) page.refresh();
+});
+let page = null, who = null, turn = 0;
+
+function show(next) {
+  if (page?.close) page.close();
+  page = next;
+  find("page").replaceChildren(next.element);
+  document.title = `${next.title} – ijepad`;
+  if (next.opened) next.opened();
+}
 
 function showSignIn(message = "") {
-  if (live) live.close();
-  find("app").hidden = true;
-  find("sign-out").hidden = true;
+  live.close();
+  link.clear();
+  who = null;
+  for (const id of ["nav", "sign-out"]) find(id).hidden = true;
   find("who").textContent = "";
-  find("link").textContent = "";
-  find("link").className = "link";
-  find("sign-in").hidden = false;
-  find("sign-in-error").textContent = message;
-  find("token").focus();
+  show(signInPage(message, () => start().catch(fail)));
 }
 
 /* A session that ended leads back to the form; everything else is told and goes on. */
@@ -26,81 +51,70 @@ function fail(error) {
   else toast(error.message);
 }
 
-function link(state) {
-  const text = {live: "live", waiting: "connection lost, trying again"}[state];
-  find("link").textContent = text;
-  find("link").className = `link ${state === "live" ? "live" : "stale"}`;
+export function parseAddress(hash) {
+  const [path, search] = hash.replace(/^#\/?/, "").split("?");
+  const [first, tab] = path.split("/");
+  return {name: /^r\d+$/.test(first) ? "run" : first, id: first, tab: tab || "", values: Object.fromEntries(new URLSearchParams(search || ""))};
 }
 
 async function followAddress() {
-  const id = (location.hash.match(/^#\/(r\d+)$/) || [])[1] || null;
-  table.select(id);
-  document.querySelector(".columns").classList.toggle("split", Boolean(id));
-  if (id) await detail.open(id);
-  else detail.close();
+  const address = parseAddress(location.hash), mine = ++turn;
+  if (location.hash === "#page" || !who) return;
+  if (page?.stay && page.stay(address)) return;
+  markNav(address);
+  const make_ = address.name === "run" ? runPage : PAGES[address.name] || missing;
+  const next = await make_({address, who, fail});
+  if (mine === turn) show(next);
+  else if (next.close) next.close();
 }
 
-/* Several events close together lead to one reload. */
-function reloadSoon() {
-  clearTimeout(reloadTimer);
-  reloadTimer = setTimeout(() => table.load().then(refreshTiles).catch(fail), 300);
+function missing() {
+  return {title: "Not found", element: make("div", {class: "card"}, make("h1", {}, "There is no such page"),
+    make("p", {}, make("a", {href: "#/"}, "To the overview")))};
 }
 
-async function refreshRun(id) {
-  const run = await get(`/v1/runs/${id}`);
-  table.replace(run);
-  detail.update(run);
+function markNav({name}) {
+  for (const anchor of find("nav").children) {
+    const mine = parseAddress(anchor.getAttribute("href")).name;
+    if (mine === name || (mine === "runs" && name === "run")) anchor.setAttribute("aria-current", "page");
+    else anchor.removeAttribute("aria-current");
+  }
 }
 
-function onEvent(type, data) {
-  if (type === "reset" || !data.run) return reloadSoon();
-  if (!table.patch(data.run, data)) return type === "run.progress" ? undefined : reloadSoon();
-  const run = table.runs.get(data.run);
-  if (type === "run.progress") return detail.update(run);
-  if (type === "run.checkpoint" || type === "run.result") return detail.run && detail.run.id === data.run ? detail.loadLists().catch(fail) : undefined;
-  return refreshRun(data.run).then(refreshTiles).catch(fail);
-}
-
-async function refreshTiles() {
-  renderTiles(await get("/v1/queue"));
+function onEvent(type, data, id) {
+  if (type === "reset") page?.refresh?.();
+  else page?.onEvent?.(type, data, id);
 }
 
 async function start() {
-  const who = await whoAmI();
-  find("sign-in").hidden = true;
-  find("app").hidden = false;
+  who = await whoAmI();
+  find("nav").hidden = false;
   find("sign-out").hidden = !who.by_cookie;
   find("who").textContent = `${who.user} (${who.role})`;
-  if (!table) table = new RunTable((id) => { location.hash = `#/${id}`; });
-  if (!detail) detail = new Detail(who.role);
-  detail.role = who.role;
-  if (!live) live = new Live(onEvent, link);
-  await Promise.all([table.load(), refreshTiles()]);
   live.open();
   await followAddress();
 }
 
-find("sign-in-form").addEventListener("submit", async (event) => {
-  event.preventDefault();
-  try {
-    await signIn(find("token").value.trim());
-    find("token").value = "";
-    await start();
-  } catch (error) {
-    find("sign-in-error").textContent = error.message;
-  }
-});
+function showTheme() {
+  const [signText, text] = {auto: ["◐", "as the system says"], dark: ["☾", "dark"], light: ["☀", "light"]}[theme()];
+  find("theme").textContent = signText;
+  find("theme").setAttribute("aria-label", `Theme: ${text}`);
+  find("theme").title = `Theme: ${text} (t)`;
+}
 
 find("sign-out").addEventListener("click", () => signOut().then(() => showSignIn()).catch(fail));
+find("theme").addEventListener("click", nextTheme);
+find("help").addEventListener("click", showKeys);
+find("about").addEventListener("click", () => get("/version").then(showAbout).catch(fail));
 window.addEventListener("hashchange", () => followAddress().catch(fail));
+document.addEventListener("keydown", (event) => { if (who) handleKey(event, page); });
 document.addEventListener("visibilitychange", () => {
-  if (!live || find("app").hidden) return;
-  if (document.hidden) live.close();
-  else {
-    reloadSoon();
-    live.open();
-  }
+  if (!who) return;
+  if (document.hidden) {
+    live.close();
+    link.pause();
+  } else live.open();
 });
-setInterval(() => { if (live && !document.hidden && !find("app").hidden) refreshTiles().catch(() => link("waiting")); }, TILES_MS);
-
+onTheme(showTheme);
+showTheme();
 start().catch((error) => (error.status === 401 ? showSignIn() : fail(error)));

@@ -1,188 +1,252 @@
 /*
- * A line over a min-max band on a canvas: one metric of one run.
+ * One metric, drawn by dygraphs: for each run the raw values (faint, with their min-max band when the run is
+ * alone) and the smoothed line over them. The zoom belongs to the group of charts and is kept when data come.
  *
- * Data: {step: [...], last: [...], min: [...], max: [...]} with null for what is not finite. The pointer
- * or the arrow keys move a cursor, whose values stand in the read-out below the title.
+ * Series: {id, name, x, last, min, max, smooth}; x ascending. Marks: {x, kind, text}. The canvas is an image
+ * with a sentence that says what it shows; the same values can be read as a table.
  */
-import {make, number} from "./dom.js";
+import {chartTable, saveCsv, savePng} from "./chart_export.js";
+import {resolved, runStyle} from "./colours.js";
+import {button, make} from "./dom.js";
+import {number} from "./format.js";
+import {central, helpOf, titleOf} from "./metrics.js";
 
-const LEFT = 52, RIGHT = 10, TOP = 8, BOTTOM = 22;
+const HEIGHT = 210;
+const {Dygraph} = window;
+/* Its legend sets a style attribute, which the content security policy forbids; the read-out replaces it. */
+Dygraph.PLUGINS = Dygraph.PLUGINS.filter((plugin) => plugin !== Dygraph.Plugins.Legend);
+const STORE = "ijepad.chart.";
 
-/* About `count` round values that cover low..high. */
-export function ticks(low, high, count) {
-  const raw = (high - low) / Math.max(1, count);
-  if (!(raw > 0)) return [low];
-  const power = 10 ** Math.floor(Math.log10(raw));
-  const step = [1, 2, 5, 10].map((m) => m * power).find((s) => s >= raw);
-  const list = [];
-  for (let i = Math.ceil(low / step); i * step <= high + step * 1e-9; i++) list.push(i * step);
-  return list;
+/* As many digits as tell the ticks of the range apart. */
+function axisText(value, [low, high]) {
+  const size = Math.max(Math.abs(low), Math.abs(high)), span = (high - low) / 4;
+  const digits = Math.max(3, Math.min(8, Math.ceil(Math.log10(size / span)) + 1));
+  return number(Math.abs(value) < span * 1e-6 ? 0 : value, span > 0 && isFinite(digits) ? digits : 3).replace(/\.?0+(e|$)/, (whole, e) => (whole.includes(".") ? e : whole));
 }
 
-function extent(lists) {
-  let low = Infinity, high = -Infinity;
-  for (const list of lists) {
-    for (const value of list || []) {
-      if (value === null) continue;
-      if (value < low) low = value;
-      if (value > high) high = value;
-    }
+/* One row per x: [x, raw 1, smooth 1, raw 2, ...]; with a band a value is [low, value, high]. */
+function rowsOf(series, band) {
+  if (series.length === 1) {
+    const [{x, last, min, max, smooth}] = series;
+    return x.map((at, i) => (band ? [at, [min[i], last[i], max[i]], [smooth[i], smooth[i], smooth[i]]] : [at, last[i], smooth[i]]));
   }
-  if (low > high) return [0, 1];
-  const margin = (high - low || Math.abs(high) || 1) * 0.05;
-  return [low - margin, high + margin];
+  const rows = new Map();
+  series.forEach(({x, last, smooth}, n) => x.forEach((at, i) => {
+    if (!rows.has(at)) rows.set(at, [at, ...new Array(series.length * 2).fill(null)]);
+    rows.get(at)[1 + 2 * n] = last[i];
+    rows.get(at)[2 + 2 * n] = smooth[i];
+  }));
+  return [...rows.values()].sort((a, b) => a[0] - b[0]);
 }
 
 export class Chart {
-  constructor(title) {
-    this.data = {step: []};
-    this.cursor = -1;
-    this.canvas = make("canvas", {role: "img", tabindex: "0"});
+  constructor(key, group) {
+    this.key = key;
+    this.group = group;
+    this.series = [];
+    this.marks = [];
+    this.graph = null;
+    this.visible = this.dirty = false;
+    const memory = JSON.parse(localStorage.getItem(STORE + key) || "{}");
+    this.log = Boolean(memory.log);
+    this.clip = Boolean(memory.clip);
+    this.plot = make("div", {class: "plot", role: "img", tabindex: "0", onkeydown: (event) => this.key_(event)});
     this.readout = make("div", {class: "readout"});
-    this.title = title;
-    this.element = make("div", {class: "chart"}, make("h3", {}, title), this.readout, this.canvas);
-    this.canvas.addEventListener("pointermove", (event) => this.point(event));
-    this.canvas.addEventListener("pointerleave", () => this.moveTo(-1));
-    this.canvas.addEventListener("keydown", (event) => this.key(event));
-    this.observer = new ResizeObserver(() => this.draw());
-    this.observer.observe(this.canvas);
+    this.tableBox = make("div", {class: "chart-table", hidden: true});
+    this.element = make("section", {class: "chart", "data-key": key, "aria-label": titleOf(key)},
+      make("div", {class: "chart-head"}, make("h3", {title: helpOf(key)}, titleOf(key)), this.tools()), this.readout, this.plot, this.tableBox);
+    this.observer = new IntersectionObserver(([entry]) => this.seen(entry.isIntersecting), {rootMargin: "150px"});
+    this.observer.observe(this.element);
+    this.sizes = new ResizeObserver(() => this.graph && this.graph.resize());
+    this.sizes.observe(this.plot);
+  }
+
+  tools() {
+    const toggle = (name, text, title) => make("button", {type: "button", class: "tool", "data-tool": name, title,
+      "aria-pressed": String(this[name]), onclick: (event) => this.toggle(name, event.currentTarget)}, text);
+    return make("div", {class: "tools"}, toggle("log", "log", "Logarithmic axis"), toggle("clip", "clip", "Leave out outliers"),
+      make("button", {type: "button", class: "tool", "data-tool": "table", "aria-pressed": "false", title: "View as table",
+        onclick: (event) => this.showTable(event.currentTarget)}, "table"),
+      button("PNG", () => savePng(this), "tool", {title: "Save as a picture"}),
+      button("CSV", () => saveCsv(this), "tool", {title: "Save every value"}));
+  }
+
+  toggle(name, control) {
+    this[name] = !this[name];
+    control.setAttribute("aria-pressed", String(this[name]));
+    localStorage.setItem(STORE + this.key, JSON.stringify({log: this.log, clip: this.clip}));
+    this.refresh();
+  }
+
+  showTable(control) {
+    const on = this.tableBox.hidden;
+    control.setAttribute("aria-pressed", String(on));
+    this.tableBox.hidden = !on;
+    this.plot.hidden = on;
+    this.refresh();
+  }
+
+  seen(visible) {
+    this.visible = visible;
+    if (visible && this.dirty) this.refresh();
+  }
+
+  set(series, marks) {
+    this.series = series;
+    this.marks = marks;
+    this.refresh();
+  }
+
+  /* Painted only where it can be seen. */
+  refresh() {
+    this.dirty = !this.visible;
+    if (this.dirty) return;
+    if (!this.tableBox.hidden) this.tableBox.replaceChildren(chartTable(this));
+    else this.paint();
+    this.describe();
+  }
+
+  range() {
+    if (!this.clip) return null;
+    const range = central(this.series.flatMap((one) => one.last));
+    return range && this.log && range[0] <= 0 ? null : range;
+  }
+
+  options() {
+    const band = this.series.length === 1, smoothing = this.group.weight > 0;
+    const styles = {}, colours = [], labels = ["x"];
+    for (const one of this.series) {
+      const style = runStyle(one.id), colour = resolved(style.property);
+      labels.push(`${one.id} raw`, one.id);
+      colours.push(smoothing ? colour.replace("rgb(", "rgba(").replace(")", ", .3)") : colour, colour);
+      styles[`${one.id} raw`] = {strokeWidth: smoothing ? 1 : 1.6, strokePattern: style.dash, drawPoints: one.x.length < 40, pointSize: 2.2};
+      styles[one.id] = {strokeWidth: smoothing ? 2 : 0, strokePattern: style.dash, highlightCircleSize: smoothing ? 4 : 0};
+    }
+    return {labels, colors: colours, series: styles, customBars: band, logscale: this.log, valueRange: this.range(),
+      gridLineColor: resolved("--grid"), axisLineColor: resolved("--line"), dateWindow: this.group.window};
+  }
+
+  paint() {
+    const points = this.series.some((one) => one.x.length);
+    this.plot.hidden = !points;
+    if (!points) return;
+    const options = this.options();
+    const file = rowsOf(this.series, options.customBars);
+    /* The number of series cannot change in a graph that stands. */
+    if (this.graph && this.labels !== options.labels.join()) this.destroy();
+    this.labels = options.labels.join();
+    this.painting = true;
+    if (this.graph) this.graph.updateOptions({...options, file});
+    else this.build(file, options);
+    this.painting = false;
+    this.plot.dataset.points = file.length;
+    this.plot.dataset.range = this.graph.xAxisRange().map(Math.round).join(" ");
+  }
+
+  build(file, options) {
+    this.graph = new Dygraph(this.plot, file, {
+      ...options, legend: "never", height: HEIGHT, rightGap: 8, fillAlpha: 0.16, connectSeparatedPoints: true,
+      highlightCircleSize: 3, axisLabelFontSize: 11, animatedZooms: false, xRangePad: 4, yRangePad: 6,
+      axes: {x: {axisLabelWidth: 56, pixelsPerLabel: 70, axisLabelFormatter: (value) => this.group.xText(value)},
+        y: {axisLabelWidth: 52, pixelsPerLabel: 34, axisLabelFormatter: (value, _, __, graph) => axisText(value, graph.yAxisRange())}},
+      highlightCallback: (event, x) => this.group.point(x), unhighlightCallback: () => this.group.point(null),
+      zoomCallback: (low, high) => this.group.zoomed(low, high, this.graph.isZoomed("x")),
+      drawCallback: (graph, first) => { if (!first && !this.painting && graph.isZoomed("x")) this.group.moved(graph.xAxisRange()); },
+      underlayCallback: (pen, area, graph) => this.drawMarks(pen, area, graph),
+    });
+  }
+
+  drawMarks(pen, area, graph) {
+    pen.save();
+    for (const mark of this.marks) {
+      const x = graph.toDomXCoord(mark.x);
+      if (x < area.x || x > area.x + area.w) continue;
+      pen.strokeStyle = pen.fillStyle = resolved(mark.kind === "checkpoint" ? "--quiet" : "--warn");
+      pen.globalAlpha = mark.kind === "checkpoint" ? 0.55 : 0.9;
+      pen.setLineDash(mark.kind === "checkpoint" ? [2, 4] : []);
+      pen.beginPath();
+      pen.moveTo(x, area.y + 6);
+      pen.lineTo(x, area.y + area.h);
+      pen.stroke();
+      pen.globalAlpha = 1;
+      pen.beginPath();
+      if (mark.kind === "checkpoint") pen.rect(x - 2.5, area.y, 5, 5);
+      else [[-4, 7], [4, 7], [0, 0]].forEach(([dx, dy]) => pen.lineTo(x + dx, area.y + dy));
+      pen.fill();
+    }
+    pen.restore();
+  }
+
+  /* The group's cursor; null: none. */
+  point(x) {
+    this.describe(x);
+    if (!this.graph || this.plot.hidden || !this.visible) return;
+    if (x === null) return void this.graph.clearSelection();
+    const row = this.nearest(x);
+    if (row >= 0) this.graph.setSelection(row);
+  }
+
+  nearest(x) {
+    let low = 0, high = this.graph.numRows() - 1;
+    while (low < high) {
+      const middle = (low + high) >> 1;
+      if (this.graph.getValue(middle, 0) < x) low = middle + 1;
+      else high = middle;
+    }
+    if (low > 0 && x - this.graph.getValue(low - 1, 0) < this.graph.getValue(low, 0) - x) low--;
+    return low;
+  }
+
+  window(graph = this.graph) {
+    return graph ? graph.xAxisRange() : null;
+  }
+
+  key_(event) {
+    if (event.ctrlKey || event.metaKey || event.altKey || !this.graph) return;
+    const at = this.group.cursor === null ? this.graph.xAxisRange()[1] : this.group.cursor;
+    const move = (by) => {
+      const row = Math.min(this.graph.numRows() - 1, Math.max(0, this.nearest(at) + (this.group.cursor === null ? 0 : by)));
+      this.group.point(this.graph.getValue(row, 0));
+    };
+    const actions = {ArrowLeft: () => move(-1), ArrowRight: () => move(1), "+": () => this.group.scale(this, 0.5),
+      "=": () => this.group.scale(this, 0.5), "-": () => this.group.scale(this, 2), 0: () => this.group.reset()};
+    if (!actions[event.key]) return;
+    event.preventDefault();
+    event.stopPropagation();
+    actions[event.key]();
+  }
+
+  /* The value of one series at the cursor, or the newest. */
+  valueAt(one, x) {
+    if (!one.x.length) return null;
+    let i = one.x.length - 1;
+    if (x !== null && x !== undefined) while (i > 0 && one.x[i] > x) i--;
+    return {x: one.x[i], last: one.last[i], min: one.min[i], max: one.max[i], smooth: one.smooth[i]};
+  }
+
+  describe(x = this.group.cursor) {
+    const parts = this.series.map((one) => ({one, at: this.valueAt(one, x)})).filter(({at}) => at);
+    if (!parts.length) return this.readout.replaceChildren("no values yet");
+    const band = ({min, max}) => (min !== max ? `  ${number(min, 4)} … ${number(max, 4)}` : "");
+    const single = this.series.length === 1;
+    this.readout.replaceChildren(...(single
+      ? [make("b", {}, number(parts[0].at.last, 5)), `${band(parts[0].at)}  at ${this.group.xName(parts[0].at.x)}`]
+      : parts.map(({one, at}) => make("span", {class: "readout-run"},
+        make("span", {class: `swatch series-${runStyle(one.id).index}`}), `${one.name} `, make("b", {}, number(at.last, 4))))));
+    const text = parts.map(({one, at}) => `${one.name}: ${one.x.length} points from ${this.group.xName(one.x[0])}, ` +
+      `${number(one.last[0], 4)} first, ${number(at.last, 4)} at ${this.group.xName(at.x)}`);
+    this.plot.setAttribute("aria-label", `${titleOf(this.key)}. ${text.join(". ")}. Arrow keys move the cursor.`);
+  }
+
+  destroy() {
+    if (this.graph) this.graph.destroy();
+    this.graph = null;
   }
 
   close() {
     this.observer.disconnect();
+    this.sizes.disconnect();
+    this.destroy();
     this.element.remove();
-  }
-
-  set(data) {
-    this.data = data;
-    if (this.cursor >= data.step.length) this.cursor = -1;
-    this.draw();
-  }
-
-  scales() {
-    const {step} = this.data;
-    const width = this.canvas.clientWidth, height = this.canvas.clientHeight;
-    const [low, high] = extent([this.data.last, this.data.min, this.data.max]);
-    const first = step[0] ?? 0, final = Math.max(step[step.length - 1] ?? 1, first + 1);
-    const x = (s) => LEFT + (s - first) / (final - first) * (width - LEFT - RIGHT);
-    const y = (v) => TOP + (high - v) / (high - low) * (height - TOP - BOTTOM);
-    return {width, height, low, high, first, final, x, y};
-  }
-
-  point(event) {
-    const {step} = this.data;
-    const {x} = this.scales();
-    let best = -1, distance = Infinity;
-    for (let i = 0; i < step.length; i++) {
-      const away = Math.abs(x(step[i]) - event.offsetX);
-      if (away < distance) [best, distance] = [i, away];
-    }
-    this.moveTo(best);
-  }
-
-  key(event) {
-    const moves = {ArrowLeft: -1, ArrowRight: 1};
-    if (!(event.key in moves) || !this.data.step.length) return;
-    event.preventDefault();
-    const from = this.cursor < 0 ? this.data.step.length - 1 : this.cursor;
-    this.moveTo(Math.min(this.data.step.length - 1, Math.max(0, from + moves[event.key])));
-  }
-
-  moveTo(index) {
-    this.cursor = index;
-    this.draw();
-  }
-
-  describe() {
-    const {step, last, min, max} = this.data;
-    const at = this.cursor < 0 ? step.length - 1 : this.cursor;
-    if (at < 0) return "no values yet";
-    const band = min && min[at] !== max[at] ? `  (${number(min[at], 4)} … ${number(max[at], 4)})` : "";
-    return `step ${step[at]}:  ${number(last[at], 5)}${band}`;
-  }
-
-  draw() {
-    const scales = this.scales();
-    if (!scales.width) return;
-    const ratio = window.devicePixelRatio || 1;
-    this.canvas.width = Math.round(scales.width * ratio);
-    this.canvas.height = Math.round(scales.height * ratio);
-    const pen = this.canvas.getContext("2d");
-    pen.scale(ratio, ratio);
-    const style = getComputedStyle(document.documentElement);
-    const colour = (name) => style.getPropertyValue(name).trim();
-    this.drawAxes(pen, scales, colour);
-    this.drawBand(pen, scales, colour("--band"));
-    this.drawLine(pen, scales, colour("--accent"));
-    this.drawCursor(pen, scales, colour("--quiet"));
-    this.readout.textContent = this.describe();
-    this.canvas.setAttribute("aria-label", `${this.title}: ${this.data.step.length} points, ${this.describe()}`);
-  }
-
-  drawAxes(pen, {width, height, low, high, first, final, x, y}, colour) {
-    pen.font = "11px system-ui, sans-serif";
-    pen.fillStyle = colour("--quiet");
-    pen.strokeStyle = colour("--line");
-    pen.textAlign = "right";
-    pen.textBaseline = "middle";
-    for (const value of ticks(low, high, 4)) {
-      pen.beginPath();
-      pen.moveTo(LEFT, y(value));
-      pen.lineTo(width - RIGHT, y(value));
-      pen.stroke();
-      pen.fillText(number(value), LEFT - 6, y(value));
-    }
-    pen.textAlign = "center";
-    pen.textBaseline = "top";
-    for (const step of ticks(first, final, 4)) pen.fillText(String(Math.round(step)), x(step), height - BOTTOM + 6);
-  }
-
-  drawBand(pen, {x, y}, fill) {
-    const {step, min, max} = this.data;
-    if (!min) return;
-    const known = step.map((_, i) => i).filter((i) => min[i] !== null && max[i] !== null);
-    if (known.length < 2) return;
-    pen.beginPath();
-    for (const i of known) pen.lineTo(x(step[i]), y(max[i]));
-    for (const i of known.reverse()) pen.lineTo(x(step[i]), y(min[i]));
-    pen.closePath();
-    pen.fillStyle = fill;
-    pen.fill();
-  }
-
-  drawLine(pen, {x, y}, stroke) {
-    const {step, last} = this.data;
-    pen.strokeStyle = pen.fillStyle = stroke;
-    pen.lineWidth = 1.6;
-    pen.lineJoin = "round";
-    pen.beginPath();
-    let down = false;
-    for (let i = 0; i < step.length; i++) {
-      if (last[i] === null) down = false;
-      else if (down) pen.lineTo(x(step[i]), y(last[i]));
-      else {
-        pen.moveTo(x(step[i]), y(last[i]));
-        down = true;
-      }
-    }
-    pen.stroke();
-    if (step.length > 40) return;
-    for (let i = 0; i < step.length; i++) {
-      if (last[i] === null) continue;
-      pen.beginPath();
-      pen.arc(x(step[i]), y(last[i]), 2.4, 0, 7);
-      pen.fill();
-    }
-  }
-
-  drawCursor(pen, {height, x}, stroke) {
-    const at = this.data.step[this.cursor];
-    if (at === undefined) return;
-    pen.strokeStyle = stroke;
-    pen.lineWidth = 1;
-    pen.beginPath();
-    pen.moveTo(x(at), TOP);
-    pen.lineTo(x(at), height - BOTTOM);
-    pen.stroke();
   }
 }

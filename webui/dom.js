@@ -1,68 +1,70 @@
-/* Elements and texts. Text only ever arrives through textContent: nothing from a run becomes markup. */
+/* Elements. Text only ever arrives through textContent: nothing from a run or a log becomes markup. */
 
-/* make("td", {class: "number"}, "12", child) */
-export function make(tag, attributes = {}, ...children) {
-  const element = document.createElement(tag);
+const SVG = "http://www.w3.org/2000/svg";
+
+function fill(element, attributes, children) {
   for (const [name, value] of Object.entries(attributes)) {
     if (name.startsWith("on")) element.addEventListener(name.slice(2), value);
+    else if (name === "value" && "value" in element && element.tagName !== "PROGRESS") element.value = value;
     else if (value === true) element.setAttribute(name, "");
     else if (value !== false && value !== null && value !== undefined) element.setAttribute(name, value);
   }
-  for (const child of children.flat()) if (child !== null && child !== undefined) element.append(child);
+  for (const child of children.flat(3)) if (child !== null && child !== undefined && child !== false) element.append(child);
   return element;
 }
 
+/* make("td", {class: "number", onclick: f}, "12", child) */
+export const make = (tag, attributes = {}, ...children) => fill(document.createElement(tag), attributes, children);
+export const makeSvg = (tag, attributes = {}, ...children) => fill(document.createElementNS(SVG, tag), attributes, children);
 export const find = (id) => document.getElementById(id);
 
-export function duration(seconds) {
-  if (seconds === null || seconds === undefined || !isFinite(seconds)) return "–";
-  const s = Math.max(0, Math.round(seconds));
-  if (s < 60) return `${s} s`;
-  if (s < 3600) return `${Math.floor(s / 60)} min ${String(s % 60).padStart(2, "0")} s`;
-  if (s < 86400) return `${Math.floor(s / 3600)} h ${String(Math.floor(s / 60) % 60).padStart(2, "0")} min`;
-  return `${Math.floor(s / 86400)} d ${Math.floor(s / 3600) % 24} h`;
+/* A button with a word; `sign` is decoration. */
+export function button(text, onclick, kind = "plain", attributes = {}) {
+  return make("button", {type: "button", class: kind, onclick, ...attributes}, text);
 }
 
-export function number(value, digits = 3) {
-  if (value === null || value === undefined || !isFinite(value)) return "–";
-  if (value === 0) return "0";
-  const size = Math.abs(value);
-  if (size >= 1e6 || size < 1e-3) return value.toExponential(digits - 1);
-  return size >= 1000 ? Math.round(value).toLocaleString("en") : String(Number(value.toPrecision(digits)));
+/* rows: arrays of cells; a cell is text or an element. heads: text, or [text, class]. */
+export function simpleTable(heads, rows, caption) {
+  const kinds = heads.map((head) => (Array.isArray(head) ? head[1] : ""));
+  return make("div", {class: "scroll"}, make("table", {},
+    caption ? make("caption", {class: "visually-hidden"}, caption) : null,
+    make("thead", {}, make("tr", {}, heads.map((head, i) =>
+      make("th", {scope: "col", class: kinds[i]}, Array.isArray(head) ? head[0] : head)))),
+    make("tbody", {}, rows.map((cells) => make("tr", {}, cells.map((cell, i) => make("td", {class: kinds[i]}, cell)))))));
 }
 
-export function bytes(value) {
-  const units = ["B", "KiB", "MiB", "GiB", "TiB"];
-  let i = 0;
-  while (value >= 1024 && i < units.length - 1) {
-    value /= 1024;
-    i++;
-  }
-  return `${i ? value.toFixed(1) : value} ${units[i]}`;
-}
-
-export const time = (text) => (text ? new Date(text).toLocaleString() : "–");
-
-/* state -> [colour class, sign]: never colour alone. */
-const STATES = {
-  held: ["idle", "‖"], queued: ["idle", "…"], starting: ["busy", "▸"], running: ["busy", "▶"], pausing: ["warn", "‖"],
-  paused: ["warn", "‖"], stopping: ["warn", "■"], backoff: ["warn", "↻"], succeeded: ["good", "✓"], failed: ["bad", "✗"],
-  canceled: ["idle", "■"], quarantined: ["bad", "!"],
-};
-
-export const ended = (state) => ["succeeded", "failed", "canceled", "quarantined"].includes(state);
-
-export function chip(state) {
-  const [colour, sign] = STATES[state] || ["idle", "?"];
-  return make("span", {class: `chip ${colour}`}, `${sign} ${state}`);
-}
+export const empty = (...children) => make("p", {class: "empty"}, children);
 
 let toastTimer = 0;
 
-export function toast(text) {
+export function toast(text, kind = "bad") {
   const box = find("toast");
   box.textContent = text;
+  box.className = `toast ${kind}`;
   box.hidden = false;
   clearTimeout(toastTimer);
   toastTimer = setTimeout(() => { box.hidden = true; }, 7000);
+}
+
+/* Told to screen readers, politely. */
+export function announce(text) {
+  find("announcer").textContent = text;
+}
+
+/* A function that runs once, `wait_ms` after the last call. */
+export function later(run, wait_ms) {
+  let timer = 0;
+  const start = (...values) => {
+    clearTimeout(timer);
+    timer = setTimeout(() => run(...values), wait_ms);
+  };
+  start.cancel = () => clearTimeout(timer);
+  return start;
+}
+
+/* Hands a file to the user. */
+export function download(name, content, type) {
+  const url = URL.createObjectURL(content instanceof Blob ? content : new Blob([content], {type}));
+  make("a", {href: url, download: name}).click();
+  setTimeout(() => URL.revokeObjectURL(url), 10000);
 }

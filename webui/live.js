@@ -1,32 +1,35 @@
 /*
- * The event stream: one per tab, opened while the tab can be seen. EventSource comes back by itself with
- * Last-Event-ID, so no durable event is missed; after a long gap everything is loaded anew.
+ * The event stream: one per tab, open while the tab can be seen. EventSource comes back by itself with
+ * Last-Event-ID, so no durable event is missed; a new stream after a pause asks for everything anew.
  */
-const TYPES = ["run.state", "run.changed", "run.progress", "run.checkpoint", "run.result", "run.warning", "reset"];
+const TYPES = ["run.state", "run.changed", "run.progress", "run.checkpoint", "run.result", "run.warning", "metric.frame", "reset"];
+const RETRY_MS = 3000;
 
 export class Live {
-  /* onEvent(type, data), onLink(state): "live", "waiting" */
+  /* onEvent(type, data, id), onLink(up) */
   constructor(onEvent, onLink) {
     this.onEvent = onEvent;
     this.onLink = onLink;
     this.source = null;
+    this.timer = 0;
   }
 
   open() {
     if (this.source) return;
-    this.source = new EventSource("/v1/events");
-    this.source.addEventListener("open", () => this.onLink("live"));
-    this.source.addEventListener("error", () => {
-      this.onLink("waiting");
-      if (this.source && this.source.readyState === EventSource.CLOSED) this.retry();
+    const source = this.source = new EventSource("/v1/events?topics=runs,metrics");
+    source.addEventListener("open", () => this.onLink(true));
+    source.addEventListener("error", () => {
+      this.onLink(false);
+      if (source.readyState === EventSource.CLOSED && source === this.source) this.retry();
     });
-    for (const type of TYPES) this.source.addEventListener(type, (event) => this.onEvent(type, JSON.parse(event.data)));
+    for (const type of TYPES)
+      source.addEventListener(type, (event) => this.onEvent(type, JSON.parse(event.data || "{}"), Number(event.lastEventId) || 0));
   }
 
   /* The browser gives up after an HTTP error (a restart, a limit): try again later. */
   retry() {
     this.close();
-    this.timer = setTimeout(() => this.open(), 5000);
+    this.timer = setTimeout(() => this.open(), RETRY_MS);
   }
 
   close() {

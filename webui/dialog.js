@@ -1,0 +1,66 @@
+/* Questions, help and the about box: native modal dialogs, so that focus and Escape behave. */
+import {button, make} from "./dom.js";
+
+function show(title, body, buttons) {
+  return new Promise((resolve) => {
+    const dialog = make("dialog", {"aria-labelledby": "dialog-title"});
+    const close = (value) => {
+      dialog.returnValue = value;
+      dialog.close();
+    };
+    dialog.append(make("h2", {id: "dialog-title"}, title), body,
+      make("div", {class: "row end"}, buttons.map(([text, kind, value]) => button(text, () => close(value), kind, {"data-answer": value}))));
+    dialog.addEventListener("close", () => {
+      const value = dialog.returnValue;
+      dialog.remove();
+      resolve(value);
+    });
+    document.body.append(dialog);
+    dialog.showModal();
+  });
+}
+
+/* true: do it. */
+export async function confirmThat(title, text, verb) {
+  return await show(title, make("p", {}, text), [["Go back", "plain", "no"], [verb, "danger", "yes"]]) === "yes";
+}
+
+export const tell = (title, body) => show(title, body, [["Close", "plain", "ok"]]);
+
+const KEYS = [
+  ["g o, g r, g q, g c, g n, g s", "go to overview, runs, queue, compare, new run, settings"], ["/", "search runs"],
+  ["j k, Enter", "next and previous row, open it"], ["x", "select the row"], ["c", "compare what is selected, or this run"],
+  ["p", "pause or resume the run that is shown"], ["1 … 6", "tabs of a run"], ["t", "light, dark or as the system says"],
+  ["in a chart: ← →", "move the cursor"], ["in a chart: + − 0", "zoom in, out, show everything"],
+  ["in the queue: Alt ↑ ↓", "move a run"], ["?", "this help"],
+];
+
+export const showKeys = () => tell("Keyboard", make("dl", {class: "keys"}, KEYS.map(([keys, what]) => [
+  make("dt", {}, keys.split(/(?<=,) /).map((key) => make("kbd", {}, key.replace(",", "")))), make("dd", {}, what)])));
+
+const MIT = `Permission is hereby granted, free of charge, to any person obtaining a copy of this software and associated \
+documentation files (the "Software"), to deal in the Software without restriction, including without limitation the rights to use, \
+copy, modify, merge, publish, distribute, sublicense, and/or sell copies of the Software, and to permit persons to whom the Software \
+is furnished to do so, subject to the following conditions:
+
+The above copyright notice and this permission notice shall be included in all copies or substantial portions of the Software.
+
+THE SOFTWARE IS PROVIDED "AS IS", WITHOUT WARRANTY OF ANY KIND, EXPRESS OR IMPLIED, INCLUDING BUT NOT LIMITED TO THE WARRANTIES OF \
+MERCHANTABILITY, FITNESS FOR A PARTICULAR PURPOSE AND NONINFRINGEMENT. IN NO EVENT SHALL THE AUTHORS OR COPYRIGHT HOLDERS BE LIABLE \
+FOR ANY CLAIM, DAMAGES OR OTHER LIABILITY, WHETHER IN AN ACTION OF CONTRACT, TORT OR OTHERWISE, ARISING FROM, OUT OF OR IN \
+CONNECTION WITH THE SOFTWARE OR THE USE OR OTHER DEALINGS IN THE SOFTWARE.`;
+
+export const showAbout = (version) => tell("About ijepad", make("div", {class: "about"},
+  make("p", {}, `Trains and watches joint-embedding predictive models. Build ${version.build}, API ${version.api}, ` +
+    `SQLite ${version.sqlite}, libmicrohttpd ${version.libmicrohttpd}. Under the MIT licence.`),
+  make("p", {}, `Charts are drawn by dygraphs ${window.Dygraph.VERSION}:`),
+  make("pre", {class: "log", tabindex: "0"}, `dygraphs
+Copyright (c) 2006, 2009, 2011, 2012, 2013, 2017 Dan Vanderkam <danvdk@gmail.com>
+Copyright (c) 2011 Paul Felix; (c) 2011, 2013 Robert Konigsberg; (c) 2013 David Eberlein;
+(c) 2013 Google, Inc.; (c) 2014 mirabilos; (c) 2015 Petr Shevtsov; (c) 2022, 2023 mirabilos,
+Deutsche Telekom LLCTO; and numerous contributors
+
+${MIT}
+
+The browser-pack shim in it: Copyright (c) 2013, 2014 James Halliday; (c) 2013 Roman Shtylman;
+(c) 2013 Esa-Matti Suuronen; (c) 2018 Philipp Simon Schmidt; under the same terms.`)));

@@ -1,0 +1,25 @@
+/* Events in words. */
+import {make} from "./dom.js";
+import {bytes, clock, time} from "./format.js";
+import {chip} from "./states.js";
+
+export function eventText({type, data}) {
+  if (type === "run.state") return data.reason_text || (data.from ? "" : "submitted");
+  if (type === "run.checkpoint") return `${data.checkpoint} at step ${data.step}, ${bytes(data.bytes)}`;
+  if (type === "run.result") return `${data.name || "result"}${data.step === undefined ? "" : ` at step ${data.step}`}`;
+  if (type === "run.changed") return Object.keys(data).filter((key) => !["run", "version"].includes(key)).join(", ") || "changed";
+  return data.text || data.message || JSON.stringify(data);
+}
+
+const WORDS = {"run.checkpoint": "checkpoint", "run.result": "result", "run.changed": "changed", "run.warning": "warning"};
+
+export const eventChip = (event) => (event.type === "run.state" ? chip(event.data.state)
+  : make("span", {class: `chip ${event.type === "run.warning" ? "warn" : "idle"}`}, WORDS[event.type] || event.type));
+
+/* names: Map id -> name, for events of several runs. */
+export function eventList(events, names) {
+  return make("ol", {class: "events"}, events.map((event) => make("li", {},
+    make("time", {class: "quiet", datetime: event.time, title: time(event.time)}, clock(event.time)), eventChip(event),
+    make("span", {class: "event-text"}, names ? make("a", {href: `#/${event.run}`}, names.get(event.run) || event.run) : null,
+      names ? " " : null, eventText(event)))));
+}
