@@ -18,6 +18,8 @@ static const char *const kind_names[ENGINE_KIND_COUNT] = {
     [ENGINE_PRETRAIN] = "pretrain",
     [ENGINE_LINEAR_PROBE] = "linear_probe",
     [ENGINE_KNN] = "knn",
+    [ENGINE_FEATURES] = "features",
+    [ENGINE_VISUALIZE] = "visualize",
 };
 
 static const char *const model_names[] = {"vit_tiny",  "vit_small", "vit_base",

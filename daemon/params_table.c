@@ -10,8 +10,11 @@
 #define PRE  PARAM_KIND(ENGINE_PRETRAIN)
 #define LIN  PARAM_KIND(ENGINE_LINEAR_PROBE)
 #define KNN  PARAM_KIND(ENGINE_KNN)
+#define FEA  PARAM_KIND(ENGINE_FEATURES)
+#define VIS  PARAM_KIND(ENGINE_VISUALIZE)
 #define EVAL (LIN | KNN)
-#define ALL  (PRE | EVAL)
+#define USE  (EVAL | FEA | VIS) /* of a checkpoint */
+#define ALL  (PRE | USE)
 
 #define ROW(key, group_, type_, member_, kinds_, min_, max_, unit_, default_, help_)               \
     {                                                                                              \
@@ -96,6 +99,10 @@ const struct param_row params_rows[] = {
         "1/sqrt(3 patch^2) gives both the same size."),
     ROW("init_rescale", "Model", BOOL, model.init_rescale, ALL, 0, 1, "", "false",
         "Divide the output weights of block i by sqrt(2i). Published runs, in effect, did not."),
+    TEXT(
+        "init_from", "Model", init_from, PRE, "\"\"",
+        "Begin with the weights of this checkpoint (a run r7, a checkpoint c12, a directory): both "
+        "encoders become its target encoder, the optimiser starts afresh. Empty: random."),
     /* ---- Masks ---- */
     ENUM(
         "sampler", "Masks", masks.sampler, PRE, "\"published\"",
@@ -163,12 +170,12 @@ const struct param_row params_rows[] = {
     ROW("eval_images", "Watching", UINT32, monitor.eval_images, PRE, 16, 100000, "images", "1000",
         "Size of that subset."),
     /* ---- Evaluation ---- */
-    TEXT("checkpoint", "Evaluation", eval.checkpoint, EVAL, "\"\"",
+    TEXT("checkpoint", "Evaluation", eval.checkpoint, USE, "\"\"",
          "What to evaluate: a run (r7: its newest checkpoint), a checkpoint (c12) or a directory. "
          "Empty: random initialisation only."),
-    ENUM("encoder", "Evaluation", eval.encoder, EVAL, "\"target\"",
+    ENUM("encoder", "Evaluation", eval.encoder, EVAL | FEA, "\"target\"",
          "The target encoder is what the paper evaluates.", "target", "context"),
-    ROW("eval_batch", "Evaluation", UINT32, eval.batch, EVAL, 1, 65536, "images", "256",
+    ROW("eval_batch", "Evaluation", UINT32, eval.batch, EVAL | FEA, 1, 65536, "images", "256",
         "Images per forward pass and samples per probe step."),
     ROW("probe_epochs", "Evaluation", UINT32, eval.epochs, LIN, 1, 100000, "epochs", "100",
         "Passes of the probe over the cached features."),
@@ -184,6 +191,18 @@ const struct param_row params_rows[] = {
         "Evaluate the same model at random initialisation too, and report it beside."),
     ROW("repeats", "Evaluation", UINT32, eval.seeds, EVAL, 1, 100, "", "1",
         "Repetitions with other seeds; mean and deviation are reported."),
+    ENUM("features", "Evaluation", eval.features, FEA, "\"pooled\"",
+         "pooled: mean over tokens of the final norm's output; concat4: the same of the last four "
+         "blocks side by side; patches: every token.",
+         "pooled", "concat4", "patches"),
+    ENUM("splits", "Evaluation", eval.splits, FEA, "\"both\"", "Of which images.", "both", "train",
+         "eval"),
+    ROW("images", "Visualisation", UINT32, eval.images, VIS, 1, 64, "images", "8",
+        "Held-out images shown, evenly chosen; one row of a sheet each."),
+    ROW("bank", "Visualisation", UINT32, eval.bank, VIS, 1, 4096, "images", "256",
+        "Held-out images searched for the nearest neighbours of predicted blocks."),
+    TEXT("reference", "Visualisation", eval.reference, VIS, "\"\"",
+         "grids.safetensors of another visualisation of the same images: its colours are matched."),
     /* ---- Execution ---- */
     ENUM("device", "Execution", device, ALL, "\"auto\"",
          "auto: a GPU where there is one, else the host.", "auto", "host", "cuda"),

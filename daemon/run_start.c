@@ -30,10 +30,11 @@ static void read_boot_id(char ret_text[37])
 }
 
 /* "r42" and "c7" become the directory they stand for. IJ_NOT_FOUND says what is missing. */
-static enum ij_status resolve_checkpoint(struct run *run, json_t *params, struct ij_err *reterr_err)
+static enum ij_status resolve_checkpoint(struct run *run, json_t *params, const char *key,
+                                         struct ij_err *reterr_err)
 {
     struct store *store = run->daemon->store;
-    const char *text = json_string_value(json_object_get(params, "checkpoint"));
+    const char *text = json_string_value(json_object_get(params, key));
     struct checkpoint_row row;
     struct ij_err err;
     int64_t id;
@@ -43,12 +44,12 @@ static enum ij_status resolve_checkpoint(struct run *run, json_t *params, struct
     if (submit_parse_id(text, 'r', &id)) {
         status = checkpoint_row_newest(store, id, &row, &err);
         if (status == IJ_NOT_FOUND)
-            return IJ_ERR_FIELD(reterr_err, status, "checkpoint", "r%lld left no checkpoint",
+            return IJ_ERR_FIELD(reterr_err, status, key, "r%lld left no checkpoint",
                                 (long long)id);
     } else if (submit_parse_id(text, 'c', &id)) {
         status = checkpoint_row_get(store, id, &row, &err);
         if (status == IJ_NOT_FOUND || (status == IJ_OK && row.state != CHECKPOINT_ROW_VALID))
-            return IJ_ERR_FIELD(reterr_err, IJ_NOT_FOUND, "checkpoint",
+            return IJ_ERR_FIELD(reterr_err, IJ_NOT_FOUND, key,
                                 "checkpoint c%lld is not there any more", (long long)id);
     } else {
         return IJ_OK;
@@ -58,7 +59,7 @@ static enum ij_status resolve_checkpoint(struct run *run, json_t *params, struct
             *reterr_err = err;
         return status;
     }
-    json_object_set_new(params, "checkpoint", json_string(row.path));
+    json_object_set_new(params, key, json_string(row.path));
     return IJ_OK;
 }
 
@@ -82,7 +83,9 @@ static enum ij_status make_spec(struct run *run, json_t **ret_spec, struct ij_er
     json_t *params = json_loads(run->row.resolved, 0, NULL);
     if (!params)
         return IJ_ERR(reterr_err, IJ_CORRUPT, "the stored parameters are not JSON");
-    enum ij_status status = resolve_checkpoint(run, params, reterr_err);
+    enum ij_status status = resolve_checkpoint(run, params, "checkpoint", reterr_err);
+    if (status == IJ_OK)
+        status = resolve_checkpoint(run, params, "init_from", reterr_err);
     if (status != IJ_OK) {
         json_decref(params);
         return status;

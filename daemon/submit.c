@@ -175,27 +175,26 @@ static bool holds_checkpoint(const char *directory)
     return stat(path, &info) == 0 && S_ISREG(info.st_mode);
 }
 
-/* "checkpoint": "r42" also means to wait for run 42. */
+/* "checkpoint" or "init_from": "r42" also means to wait for run 42. */
 static void check_checkpoint(const struct submit_lookup *lookup, struct submit_result *result,
-                             struct problems *problems)
+                             const char *text, const char *pointer, struct problems *problems)
 {
-    const char *text = result->spec.eval.checkpoint;
     int64_t id;
     if (submit_parse_id(text, 'r', &id)) {
         if (lookup && lookup->run_exists && !lookup->run_exists(lookup->user, id))
-            problem(problems, "/params/checkpoint", "there is no run r%lld", (long long)id);
+            problem(problems, pointer, "there is no run r%lld", (long long)id);
         else if (!add_after(result, (struct submit_after){.run = id, .any = true}))
-            problem(problems, "/params/checkpoint",
+            problem(problems, pointer,
                     "with r%lld the run waits for more than %d runs", (long long)id,
                     SUBMIT_AFTER_MAX);
     } else if (submit_parse_id(text, 'c', &id)) {
         if (lookup && lookup->checkpoint_exists && !lookup->checkpoint_exists(lookup->user, id))
-            problem(problems, "/params/checkpoint", "there is no checkpoint c%lld", (long long)id);
+            problem(problems, pointer, "there is no checkpoint c%lld", (long long)id);
     } else if (text[0] && text[0] != '/') {
-        problem(problems, "/params/checkpoint",
-                "checkpoint must be a run (\"r7\"), a checkpoint (\"c12\") or an absolute path");
+        problem(problems, pointer,
+                "must be a run (\"r7\"), a checkpoint (\"c12\") or an absolute path");
     } else if (text[0] && !holds_checkpoint(text)) {
-        problem(problems, "/params/checkpoint", "%.300s is no checkpoint: it holds no state.json",
+        problem(problems, pointer, "%.300s is no checkpoint: it holds no state.json",
                 text);
     }
 }
@@ -361,7 +360,8 @@ enum ij_status submit_check(const json_t *body, const struct submit_lookup *look
     check_after(body, lookup, result, &problems);
     if (kind_known)
         check_params(body, result, &problems);
-    check_checkpoint(lookup, result, &problems);
+    check_checkpoint(lookup, result, result->spec.eval.checkpoint, "/params/checkpoint", &problems);
+    check_checkpoint(lookup, result, result->spec.init_from, "/params/init_from", &problems);
     if (problems.status != IJ_OK)
         return problems.status;
     IJ_TRY(resolve(body, result, reterr_err));

@@ -53,8 +53,7 @@ enum ij_status worker_spec_parse(const json_t *object, struct engine_spec *ret_s
     IJ_TRY(check_keys(object, reterr_err));
     if (!name || !params_kind_from_name(name, &kind))
         return IJ_ERR_FIELD(reterr_err, IJ_INVALID, "kind",
-                            "kind must be pretrain, linear_probe or "
-                            "knn");
+                            "kind must be pretrain, linear_probe, knn, features or visualize");
     json_t *params = json_object_get(object, "params");
     json_t *empty = json_object();
     enum ij_status status =

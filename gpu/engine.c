@@ -4,9 +4,26 @@
 #include "base/file.h"
 #include "gpu/engine_device.h"
 #include "gpu/eval/evaluate.h"
+#include "gpu/eval/extract.h"
+#include "gpu/eval/visualize.h"
 #include "gpu/train/train.h"
 
 #define DIRECTORY_MODE 0750
+
+static enum ij_status run_kind(struct backend *backend, const struct engine_spec *spec,
+                               const struct engine_sink *sink, struct ij_err *reterr_err)
+{
+    switch (spec->kind) {
+    case ENGINE_PRETRAIN:
+        return train_run(backend, spec, sink, reterr_err);
+    case ENGINE_FEATURES:
+        return extract_run(backend, spec, sink, reterr_err);
+    case ENGINE_VISUALIZE:
+        return visualize_run(backend, spec, sink, reterr_err);
+    default:
+        return evaluate_run(backend, spec, sink, reterr_err);
+    }
+}
 
 enum ij_status engine_run(const struct engine_spec *spec, const struct engine_sink *sink,
                           struct ij_err *reterr_err)
@@ -17,9 +34,7 @@ enum ij_status engine_run(const struct engine_spec *spec, const struct engine_si
         return IJ_ERR_FIELD(reterr_err, IJ_INVALID, "directory", "a run needs a directory");
     IJ_TRY(file_make_dirs(spec->directory, DIRECTORY_MODE, reterr_err));
     IJ_TRY(engine_device_open(spec, &backend, reterr_err));
-    enum ij_status status = spec->kind == ENGINE_PRETRAIN
-                                ? train_run(backend, spec, sink, reterr_err)
-                                : evaluate_run(backend, spec, sink, reterr_err);
+    enum ij_status status = run_kind(backend, spec, sink, reterr_err);
     backend->ops->free(backend);
     return status;
 }

@@ -19,7 +19,14 @@
 #define ENGINE_NAME_MAX    64
 #define ENGINE_TARGETS_MAX 16 /* target blocks per image */
 
-enum engine_kind { ENGINE_PRETRAIN, ENGINE_LINEAR_PROBE, ENGINE_KNN, ENGINE_KIND_COUNT };
+enum engine_kind {
+    ENGINE_PRETRAIN,
+    ENGINE_LINEAR_PROBE,
+    ENGINE_KNN,
+    ENGINE_FEATURES,
+    ENGINE_VISUALIZE,
+    ENGINE_KIND_COUNT
+};
 enum engine_device { ENGINE_DEVICE_AUTO, ENGINE_DEVICE_HOST, ENGINE_DEVICE_CUDA };
 enum engine_precision { ENGINE_FLOAT32, ENGINE_BFLOAT16 };
 enum engine_loss { ENGINE_SMOOTH_L1, ENGINE_L2 };
@@ -32,6 +39,8 @@ enum engine_labels {
     ENGINE_LABELS_SHAPE,
     ENGINE_LABELS_COLOR
 };
+enum engine_features { ENGINE_FEATURES_POOLED, ENGINE_FEATURES_CONCAT4, ENGINE_FEATURES_PATCHES };
+enum engine_splits { ENGINE_SPLITS_BOTH, ENGINE_SPLITS_TRAIN, ENGINE_SPLITS_EVAL };
 enum engine_encoder { ENGINE_ENCODER_TARGET, ENGINE_ENCODER_CONTEXT };
 
 /* Where images come from: a folder tree, a .tar, a folder of .tar shards, or a .txt list. */
@@ -84,7 +93,7 @@ struct engine_monitor {
     uint32_t keep_checkpoints;
 };
 
-/* Evaluation of a checkpoint (linear_probe, knn). */
+/* Evaluation of a checkpoint (all kinds but pretrain). */
 struct engine_eval {
     char checkpoint[ENGINE_PATH_MAX]; /* directory; "" = random initialisation only */
     enum engine_encoder encoder;
@@ -92,8 +101,12 @@ struct engine_eval {
     double learning_rate, weight_decay;
     uint32_t neighbors; /* k */
     double temperature;
-    bool random_baseline; /* also evaluate the same model at random initialisation */
-    uint32_t seeds;       /* probe repetitions */
+    bool random_baseline;            /* also evaluate the same model at random initialisation */
+    uint32_t seeds;                  /* probe repetitions */
+    enum engine_features features;   /* kind features: what is written */
+    enum engine_splits splits;       /* kind features: of which images */
+    uint32_t images, bank;           /* kind visualize: rows of a sheet, images to search */
+    char reference[ENGINE_PATH_MAX]; /* kind visualize: grids.safetensors whose colours to match */
 };
 
 struct engine_spec {
@@ -112,6 +125,8 @@ struct engine_spec {
     char directory[ENGINE_PATH_MAX]; /* run directory: checkpoints/ and results go below it */
     char resume[ENGINE_PATH_MAX];    /* checkpoint directory to continue from; "" = the newest
                                          valid one in `directory`, or from scratch */
+    char init_from[ENGINE_PATH_MAX]; /* checkpoint whose weights a new pretraining run begins with:
+                                         both encoders become its target encoder; "" = random */
 };
 
 /* What the host asks of a running engine; polled at every step. */

@@ -143,10 +143,23 @@ static enum ij_status check_pretrain(const struct engine_spec *spec, struct ij_e
     return IJ_OK;
 }
 
+static enum ij_status check_visualize(const struct engine_spec *spec, struct ij_err *reterr_err)
+{
+    if (spec->eval.checkpoint[0] == '\0')
+        return IJ_ERR_FIELD(reterr_err, IJ_INVALID, "eval.checkpoint",
+                            "a checkpoint must be named: there is nothing else to look at");
+    IJ_TRY(range(spec->eval.images, 1, 64, "eval.images", reterr_err));
+    return range(spec->eval.bank, 1, 4096, "eval.bank", reterr_err);
+}
+
 static enum ij_status check_eval(const struct engine_spec *spec, struct ij_err *reterr_err)
 {
     const struct engine_eval *e = &spec->eval;
+    if (spec->kind == ENGINE_VISUALIZE)
+        return check_visualize(spec, reterr_err);
     IJ_TRY(range(e->batch, 1, 65536, "eval.batch", reterr_err));
+    if (spec->kind == ENGINE_FEATURES)
+        return IJ_OK;
     IJ_TRY(range(e->seeds, 1, 100, "eval.seeds", reterr_err));
     if (spec->kind == ENGINE_KNN) {
         IJ_TRY(range(e->neighbors, 1, 1e6, "eval.neighbors", reterr_err));

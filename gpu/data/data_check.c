@@ -68,9 +68,14 @@ enum ij_status engine_check_data(const struct engine_spec *spec, struct ij_err *
 {
     struct source_place place;
     const struct engine_data *data = &spec->data;
+    enum engine_labels labels = data->labels;
+    /* These kinds take labels from folders where there are some, and need none. */
+    if ((spec->kind == ENGINE_FEATURES || spec->kind == ENGINE_VISUALIZE) &&
+        labels == ENGINE_LABELS_FOLDER)
+        labels = ENGINE_LABELS_NONE;
     IJ_TRY(source_place_find(data, false, &place, reterr_err));
-    IJ_TRY(check_place(place.path, place.field, data->labels, reterr_err));
+    IJ_TRY(check_place(place.path, place.field, labels, reterr_err));
     if (place.peer[0])
-        IJ_TRY(check_place(place.peer, place.peer_field, data->labels, reterr_err));
+        IJ_TRY(check_place(place.peer, place.peer_field, labels, reterr_err));
     return IJ_OK;
 }

@@ -13,6 +13,7 @@
 #include "gpu/eval/monitor.h"
 #include "gpu/model/schedule.h"
 #include "gpu/model/spec_json.h"
+#include "gpu/train/train_init.h"
 #include "gpu/train/train_resume.h"
 #include "gpu/train/train_save.h"
 #include "gpu/train/train_sink.h"
@@ -86,6 +87,25 @@ static enum ij_status build_model(struct run *r, struct ij_err *reterr_err)
     return train_save_init(&r->save, r->trainer, reterr_err);
 }
 
+/* Initial weights, and over them those of the checkpoint that the run is to begin with. */
+static enum ij_status start(struct run *r, struct ij_err *reterr_err)
+{
+    struct checkpoint *checkpoint = NULL;
+    bool predictor = false;
+    IJ_TRY(trainer_set_random(r->trainer, r->spec->seed, reterr_err));
+    if (r->spec->init_from[0] == '\0')
+        return IJ_OK;
+    IJ_TRY(checkpoint_open_newest(r->spec->init_from, &checkpoint, reterr_err));
+    enum ij_status status =
+        train_init_weights(r->trainer, checkpoint, TRAIN_INIT_NEW_RUN, &predictor, reterr_err);
+    checkpoint_free(checkpoint);
+    if (status != IJ_OK || predictor)
+        return status;
+    return train_sink_warning(&r->sink, "no_predictor",
+                              "the checkpoint to begin with has no predictor; it starts at random",
+                              reterr_err);
+}
+
 /* Weights of the checkpoint to continue from, or initial ones. */
 static enum ij_status restore(struct run *r, struct ij_err *reterr_err)
 {
@@ -93,7 +113,7 @@ static enum ij_status restore(struct run *r, struct ij_err *reterr_err)
     enum ij_status status;
     IJ_TRY(train_resume_find(r->spec, &r->sink, &checkpoint, reterr_err));
     if (!checkpoint)
-        return trainer_set_random(r->trainer, r->spec->seed, reterr_err);
+        return start(r, reterr_err);
     const struct checkpoint_state *state = checkpoint_get_state(checkpoint);
     IJ_TRY_GOTO(status,
                 train_resume_check(r->spec, state, r->steps_per_epoch,

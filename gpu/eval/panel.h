@@ -1,0 +1,54 @@
+/*
+ * Everything that a visualisation shows, computed once: images, masks, features, predictions.
+ * Private to gpu/eval.
+ */
+#ifndef GPU_EVAL_PANEL_H
+#define GPU_EVAL_PANEL_H
+
+#include "gpu/data/dataset.h"
+#include "gpu/eval/eval_progress.h"
+#include "gpu/eval/pca.h"
+#include "gpu/model/frozen.h"
+#include "gpu/train/trainer.h"
+
+#define PANEL_NEIGHBORS 5
+#define PANEL_QUERIES   3 /* patches per image whose similarity is shown */
+
+struct panel_neighbor {
+    uint32_t image, row, column; /* place in the bank; the block's first patch */
+    float cosine;
+};
+
+/* n images of a bank of B; N patches, D wide, M target blocks of K patches. All owned. */
+struct panel {
+    const struct engine_spec *spec; /* borrowed; with the checkpoint's model */
+    struct vit_config config;
+    struct dataset *dataset;
+    struct trainer *trainer;
+    struct masks masks;
+    bool predictor;
+    uint32_t images, bank;
+    uint32_t *rows;                 /* (n) index in the bank */
+    uint64_t *samples;              /* (B) index in the dataset */
+    uint8_t *pixels;                /* (B, crop, crop, 3) */
+    float *bank_tokens;             /* (B, N, D) normalised as targets are */
+    float *target, *context;        /* (n, N, D) final norm's output of the two encoders */
+    float *scores, *context_scores; /* (n, N, 3) */
+    struct pca pca;
+    uint8_t *context_mask;            /* (n, N) */
+    uint8_t *target_masks;            /* (n, M, N) */
+    float *error;                     /* (n, N); NaN where nothing was predicted */
+    float *similarity;                /* (n, 3, N) */
+    struct panel_neighbor *neighbors; /* (n, 5) of each image's first block */
+};
+
+IJ_MUST_USE enum ij_status panel_make(struct backend *backend, const struct engine_spec *spec,
+                                      const struct checkpoint *checkpoint,
+                                      struct eval_progress *progress, struct panel *ret_panel,
+                                      struct ij_err *reterr_err);
+void panel_done(struct panel *panel); /* a zeroed struct is fine */
+
+/* The patch of query q of PANEL_QUERIES. */
+uint32_t panel_query(const struct panel *panel, int q);
+
+#endif
