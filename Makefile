@@ -19,6 +19,7 @@ FLAGS_release := -O3 -D_FORTIFY_SOURCE=2
 FLAGS_asan    := -O1 -fsanitize=address,undefined -fno-sanitize-recover=all -fno-omit-frame-pointer
 FLAGS_tsan    := -O1 -fsanitize=thread -fno-omit-frame-pointer
 FLAGS_cov     := -O0 --coverage
+FLAGS_fuzz    := -O1 -fsanitize=address,undefined,fuzzer-no-link -fno-sanitize-recover=all -fno-omit-frame-pointer
 
 CPPFLAGS := -I. -D_GNU_SOURCE
 CFLAGS   := -std=gnu17 -g $(FLAGS_$(FLAVOUR)) -fno-math-errno -fno-trapping-math -ffp-contract=fast \
@@ -43,11 +44,12 @@ LIBS       := $(foreach l,api daemon store engine base,$(BUILD)/lib$(l).a)
 
 DYGRAPHS   := $(addprefix /usr/share/javascript/dygraphs/dygraph.min.,css js)
 WEBUI      := $(sort $(wildcard webui/*.html webui/*.css webui/*.js webui/*.svg)) $(DYGRAPHS)
-UNIT_TESTS := $(patsubst %.c,$(BUILD)/%,$(call sources,tests/unit tests/ops))
+FUZZERS    := $(patsubst %.c,$(BUILD)/%,$(sort $(wildcard tests/fuzz/fuzz_*.c)))
+UNIT_TESTS := $(patsubst %.c,$(BUILD)/%,$(call sources,tests/unit tests/ops)) $(FUZZERS)
 BENCHES    := $(patsubst %.c,$(BUILD)/%,$(call sources,tests/bench))
 
 .DEFAULT_GOAL := all
-.PHONY: all help demo test unit-programs bench asan fault format clean install
+.PHONY: all help demo test unit-programs bench asan fault fuzz fuzz-programs format clean install
 .SECONDARY:
 
 ## all: build ijepad and ijepad-worker into build/
@@ -145,6 +147,13 @@ $(BUILD)/tests/bench/%: $(BUILD)/obj/tests/bench/%.o $(LIBS)
 	@echo "  LINK  $@"
 	$(Q)$(CC) $(LDFLAGS) -o $@ $^ $(DAEMON_LIBS) $(ENGINE_LIBS)
 
+# A fuzz target replays its corpus under Criterion; in the flavour "fuzz" libFuzzer makes up the input.
+FUZZ_MAIN  := $(if $(filter fuzz,$(FLAVOUR)),-fsanitize=fuzzer,$(BUILD)/obj/tests/fuzz/replay.o -lcriterion)
+$(BUILD)/tests/fuzz/%: $(BUILD)/obj/tests/fuzz/%.o $(BUILD)/obj/tests/fuzz/replay.o $(BUILD)/obj/webui.o $(LIBS)
+	@mkdir -p $(dir $@)
+	@echo "  LINK  $@"
+	$(Q)$(CC) $(LDFLAGS) -o $@ $< $(FUZZ_MAIN) $(BUILD)/obj/webui.o $(LIBS) $(DAEMON_LIBS) $(ENGINE_LIBS)
+
 unit-programs: $(UNIT_TESTS)
 
 ## test: everything that needs no GPU; installs missing packages first
@@ -186,6 +195,12 @@ fault: all
 	@tools/install-packages.sh test
 	@IJEPAD_FAULT=all IJEPAD_KILLS=200 IJEPAD_BUILD=$(abspath $(BUILD)) /usr/bin/python3 -m pytest -q -s \
 	    -p no:cacheprovider tests/fault tests/e2e/test_kill.py
+
+## fuzz: libFuzzer on each target for FUZZ_S seconds (60); what it finds goes to build/fuzz/
+fuzz:
+	@$(MAKE) --no-print-directory FLAVOUR=fuzz CC=clang fuzz-programs
+	@tests/fuzz/fuzz.sh build/fuzz $(or $(FUZZ_S),60)
+fuzz-programs: $(FUZZERS)
 
 ## format: clang-format every C file in place
 format:
