@@ -12,6 +12,8 @@
 #include <stdlib.h>
 #include <ucontext.h>
 
+#include "tests/simt/simt_memory.h"
+
 enum { THREADS_MAX = 1024, STACK_BYTES = 64 << 10, WARP = 32, SHARED_MAX = 227 << 10, GUARD = 256 };
 enum state { READY, AT_BARRIER, AT_EXCHANGE, DONE };
 
@@ -209,6 +211,7 @@ void simt_run(dim3 grid, dim3 block, size_t shared, void (*thread)(const void *)
     thread_user = user;
     gridDim = grid;
     blockDim = block;
+    simt_memory_open();
     for (unsigned z = 0; z < grid.z; z++)
         for (unsigned y = 0; y < grid.y; y++)
             for (unsigned x = 0; x < grid.x; x++) {
@@ -216,4 +219,5 @@ void simt_run(dim3 grid, dim3 block, size_t shared, void (*thread)(const void *)
                 reset_fibres();
                 run_block(shared);
             }
+    simt_memory_close();
 }

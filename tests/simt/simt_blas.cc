@@ -5,6 +5,7 @@
 
 #include "gpu/ops/cuda/cuda_blas.h"
 #include "tests/simt/cuda_bf16.h"
+#include "tests/simt/simt_memory.h"
 
 struct simt_layout {
     cudaDataType type;
@@ -299,6 +300,7 @@ cublasStatus_t cublasLtMatmul(cublasLtHandle_t, cublasLtMatmulDesc_t desc, const
     last_algorithm = (int)algo->data[1];
     float scale = *(const float *)alpha, keep = *(const float *)beta;
     int64_t k = desc->transpose_a == CUBLAS_OP_T ? al->rows : al->cols;
+    simt_memory_open();
     for (int64_t col = 0; col < dl->cols; col++)
         for (int64_t row = 0; row < dl->rows; row++) {
             double value = (double)scale * dot(desc, al, a, bl, b, row, col, k);
@@ -306,5 +308,6 @@ cublasStatus_t cublasLtMatmul(cublasLtHandle_t, cublasLtMatmulDesc_t desc, const
                 value += (double)keep * (double)element(cl, c, row, col);
             set(dl->type, d, col * dl->ld + row, finish(desc, dl, row, col, value));
         }
+    simt_memory_close();
     return CUBLAS_STATUS_SUCCESS;
 }

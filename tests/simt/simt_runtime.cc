@@ -3,6 +3,8 @@
 
 #include <stdlib.h>
 
+#include "tests/simt/simt_memory.h"
+
 static const char *fail_call;
 static cudaError_t fail_error, last_error;
 
@@ -85,41 +87,44 @@ cudaError_t cudaStreamSynchronize(cudaStream_t)
 cudaError_t cudaMalloc(void **memory, size_t bytes)
 {
     ANSWER();
-    bytes = (bytes + 255) / 256 * 256;
-    *memory = aligned_alloc(256, bytes);
-    if (!*memory)
-        return cudaErrorMemoryAllocation;
-    memset(*memory, 0xff, bytes);
-    return cudaSuccess;
+    *memory = simt_memory_take(bytes);
+    return *memory ? cudaSuccess : cudaErrorMemoryAllocation;
 }
 
 cudaError_t cudaFree(void *memory)
 {
-    free(memory);
+    simt_memory_give(memory);
     return cudaSuccess;
 }
 
 cudaError_t cudaHostAlloc(void **memory, size_t bytes, unsigned)
 {
-    return cudaMalloc(memory, bytes);
+    ANSWER();
+    *memory = calloc(1, bytes);
+    return *memory ? cudaSuccess : cudaErrorMemoryAllocation;
 }
 
 cudaError_t cudaFreeHost(void *memory)
 {
-    return cudaFree(memory);
+    free(memory);
+    return cudaSuccess;
 }
 
 cudaError_t cudaMemcpyAsync(void *to, const void *from, size_t bytes, cudaMemcpyKind, cudaStream_t)
 {
     ANSWER();
+    simt_memory_open();
     memcpy(to, from, bytes);
+    simt_memory_close();
     return cudaSuccess;
 }
 
 cudaError_t cudaMemsetAsync(void *to, int value, size_t bytes, cudaStream_t)
 {
     ANSWER();
+    simt_memory_open();
     memset(to, value, bytes);
+    simt_memory_close();
     return cudaSuccess;
 }
 
