@@ -1,8 +1,9 @@
 /*
  * Mistakes that are made on purpose, one at a time, to see that the tests would find them.
  *
- * An ordinary build has none: SEED_BUG(X) is the constant false. tests/fault/test_seeded_bugs.py builds
- * one program per mistake with -DIJ_SEED_BUG=SEED_BUG_X and expects the named test to fail.
+ * An ordinary build has none: SEED_BUG(X) is the constant false. tests/fault/test_seeded_bugs.py
+ * builds one program per mistake with -DIJ_SEED_BUG=SEED_BUG_X and expects the test meant for it to
+ * fail.
  */
 #ifndef BASE_SEED_BUG_H
 #define BASE_SEED_BUG_H

@@ -1,8 +1,8 @@
 /*
  * One fuzz target per program: bytes from anywhere, which must neither crash nor be believed.
  *
- * With clang and libFuzzer (`make fuzz`) the inputs are made up; with replay.c (in `make test`) they are
- * the files of corpus/<target>/ and a fixed number of mutations of each.
+ * With clang and libFuzzer (`make fuzz`) the inputs are made up; with replay.c (in `make test`)
+ * they are the files of corpus/<target>/ and a fixed number of mutations of each.
  */
 #ifndef TESTS_FUZZ_FUZZ_H
 #define TESTS_FUZZ_FUZZ_H

@@ -1,4 +1,4 @@
-/* The head of a request: method, target and headers, one a line. What passes has no second meaning. */
+/* The head of a request: method, target and headers, one a line. What passes has one meaning. */
 #include "tests/fuzz/fuzz.h"
 
 #include <string.h>

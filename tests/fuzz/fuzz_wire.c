@@ -1,4 +1,4 @@
-/* Frames of either side: as they are, and with a header that fits, so that payloads are reached too. */
+/* Frames of either side: as they are, and with a header that fits, so that payloads are reached. */
 #include "tests/fuzz/fuzz.h"
 
 #include <string.h>
