@@ -33,6 +33,10 @@
     X(serve_command_verb)                                                                          \
     X(serve_command_patch)                                                                         \
     X(serve_command_backup)                                                                        \
+    X(serve_sweeps_list)                                                                           \
+    X(serve_sweeps_create)                                                                         \
+    X(serve_sweeps_show)                                                                           \
+    X(serve_audit_list)                                                                            \
     X(serve_retention_pin)                                                                         \
     X(serve_retention_checkpoint)                                                                  \
     X(serve_retention_run)                                                                         \

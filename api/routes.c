@@ -30,6 +30,11 @@ static const struct query_spec delete_query[] = {
     {"dry_run", QUERY_FLAG, 0, 0, "1: say what would be freed, change nothing"},
     {NULL, QUERY_TEXT, 0, 0, NULL},
 };
+static const struct query_spec page_query[] = {
+    {"before", QUERY_INTEGER, 1, STEP_MAX, "next_before of the page before"},
+    {"limit", QUERY_INTEGER, 1, 500, "items per page, default 50"},
+    {NULL, QUERY_TEXT, 0, 0, NULL},
+};
 static const struct query_spec run_events_query[] = {
     {"after", QUERY_INTEGER, 0, STEP_MAX, "events with a greater id"},
     {"limit", QUERY_INTEGER, 1, 1000, "default 200"},
@@ -153,6 +158,13 @@ const struct route routes_table[] = {
      "Runs that have not ended, in the order in which they will start", NULL, "Queue", NULL, NULL},
     {"POST", "/v1/queue/move", serve_bulk_move, ROUTER_SUBMITTER, 200, "runs",
      "Another place in the queue for a run that waits", "Move", "Run", NULL, NULL},
+    {"GET", "/v1/sweeps", serve_sweeps_list, ROUTER_VIEWER, 200, "sweeps",
+     "Sweeps, newest first", NULL, "SweepList", NULL, page_query},
+    {"POST", "/v1/sweeps", serve_sweeps_create, ROUTER_SUBMITTER, 201, "sweeps",
+     "Submit many runs that differ in some parameters: a grid or random draws", "SweepRequest",
+     "Sweep", NULL, submit_query},
+    {"GET", "/v1/sweeps/{id}", serve_sweeps_show, ROUTER_VIEWER, 200, "sweeps",
+     "One sweep with its runs", NULL, "Sweep", NULL, NULL},
     {"GET", "/v1/metrics", serve_metrics_query, ROUTER_VIEWER, 200, "metrics",
      "Values of several runs: JSON, or text/csv or application/vnd.ijepad.f32 by Accept", NULL,
      "Metrics", NULL, metrics_query},
@@ -175,6 +187,8 @@ const struct route routes_table[] = {
     {"POST", "/v1/admin/backup", serve_command_backup, ROUTER_ADMIN, 200, "server",
      "Copy the state database to a new file on the server", "Backup", "Backup", NULL, NULL},
 
+    {"GET", "/v1/audit", serve_audit_list, ROUTER_ADMIN, 200, "server",
+     "Who did what, newest first", NULL, "AuditList", NULL, page_query},
     {"POST", "/v1/admin/gc", serve_retention_gc, ROUTER_ADMIN, 200, "server",
      "Delete old checkpoints of runs that have ended", "Gc", "GcDone", NULL, delete_query},
 

@@ -22,6 +22,7 @@ enum rng_purpose {
     RNG_PROBE = 8,  /* probe heads: initial weights and order */
     RNG_AUGMENT = 9,
     RNG_SUBSTITUTE = 10, /* what replaces a bad image */
+    RNG_SWEEP = 11,      /* values of a random sweep */
     RNG_TEST = 100,
 };
 

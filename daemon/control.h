@@ -24,6 +24,7 @@
 /* X(code, name): `name` is the last part of the route, POST /v1/runs/{id}/{name}. */
 #define CONTROL_VERB_MAP(X)                                                                        \
     X(SUBMIT, "submit")         /* body: see daemon/submit.h */                                    \
+    X(SWEEP, "sweep")           /* body: see daemon/sweep.h */                                     \
     X(CANCEL, "cancel")         /* checkpoint, then end */                                         \
     X(KILL, "kill")             /* end at once, save nothing */                                    \
     X(PAUSE, "pause")           /* checkpoint, release the slot */                                 \
@@ -72,7 +73,7 @@ struct control_reply {
                         DELETE, CHECKPOINT_DELETE: {"freed_bytes"}.
                         TOKEN_CREATE: {"id", "token", "user", "role", "expires"}: `token` is told
                         only here */
-    int64_t run;     /* the run that the verb made or changed; 0 for the others */
+    int64_t run;     /* the run that the verb made or changed; SWEEP: the sweep; 0 for the others */
     bool pending;    /* the state change is still under way (202): stopping, pausing, saving */
     bool replayed;   /* SUBMIT: the key was used before with the same body; `run` is that run */
     bool unknown;    /* IJ_TIMEOUT after the loop took the request up */

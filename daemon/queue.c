@@ -142,8 +142,8 @@ static bool view_init(const struct daemon *daemon, struct view *view)
         const struct run *run = daemon->runs[i];
         const struct run_row *row = &run->row;
         if (run_state_has_process(row->state) || run->worker) {
-            view->active[view->active_count++] =
-                (struct scheduler_active){.id = row->id, .slots = row->slots, .eta_s = row->eta_s};
+            view->active[view->active_count++] = (struct scheduler_active){
+                .id = row->id, .slots = row->slots, .eta_s = row->eta_s, .sweep = row->sweep};
             continue;
         }
         view->sources[view->run_count] = daemon->runs[i];
@@ -153,6 +153,8 @@ static bool view_init(const struct daemon *daemon, struct view *view)
                                    .priority = row->priority,
                                    .queue_pos = row->queue_pos,
                                    .slots = row->slots,
+                                   .sweep = row->sweep,
+                                   .sweep_max = run->sweep_max,
                                    .not_before_ms = due_ms(daemon, row, now_ms),
                                    .dependencies = run->dependencies,
                                    .dependency_count = run->dependency_count};

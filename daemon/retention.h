@@ -30,8 +30,8 @@ IJ_MUST_USE enum ij_status retention_check_run(struct store *store, int64_t run,
 /* Files of a run below the state directory: checkpoints, spec, logs. */
 uint64_t retention_run_bytes(const char *state_dir, int64_t run);
 
-/* At start: finishes deletions that the last life began. What fails is logged and tried again at the
- * next start. */
+/* At start: finishes deletions that the last life began. What fails is logged and tried again at
+ * the next start. */
 void retention_finish(struct daemon *daemon);
 
 #endif

@@ -11,6 +11,7 @@
 #include "daemon/daemon.h"
 #include "store/dep_row.h"
 #include "store/event_row.h"
+#include "store/sweep_row.h"
 
 #define LOG_MODULE "run"
 
@@ -35,6 +36,17 @@ static enum ij_status read_dependencies(struct run *run, struct ij_err *reterr_e
     return IJ_OK;
 }
 
+static enum ij_status read_sweep(struct run *run, struct ij_err *reterr_err)
+{
+    struct sweep_row row = {0};
+    if (!run->row.sweep)
+        return IJ_OK;
+    IJ_TRY(sweep_row_get(run->daemon->store, run->row.sweep, &row, reterr_err));
+    run->sweep_max = row.max_parallel;
+    sweep_row_done(&row);
+    return IJ_OK;
+}
+
 enum ij_status run_new(struct daemon *daemon, struct run_row *row, struct run **ret_run,
                        struct ij_err *reterr_err)
 {
@@ -45,6 +57,8 @@ enum ij_status run_new(struct daemon *daemon, struct run_row *row, struct run **
     run->finished = IJ_STATUS_COUNT;
     run->row = *row;
     enum ij_status status = read_dependencies(run, reterr_err);
+    if (status == IJ_OK)
+        status = read_sweep(run, reterr_err);
     if (status != IJ_OK) {
         mem_free(run->dependencies);
         mem_free(run);

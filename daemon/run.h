@@ -37,6 +37,7 @@ struct run {
         row; /* as committed, but for the progress block, which runs ahead of the store */
     struct scheduler_dependency *dependencies;
     size_t dependency_count;
+    int32_t sweep_max; /* runs of its sweep that may have a worker at a time; 0: no sweep */
 
     /* While it has a worker. */
     struct supervisor_worker *worker;

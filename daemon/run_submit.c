@@ -14,9 +14,11 @@
 #include "daemon/params.h"
 #include "daemon/queue.h"
 #include "daemon/submit.h"
+#include "daemon/sweep.h"
 #include "store/checkpoint_row.h"
 #include "store/dep_row.h"
 #include "store/idem_row.h"
+#include "store/sweep_row.h"
 
 #define LOG_MODULE "run_submit"
 
@@ -223,4 +225,112 @@ enum ij_status run_submit(struct daemon *daemon, const struct control_request *r
              run->row.name, run->row.user);
     queue_schedule(daemon);
     return IJ_OK;
+}
+
+/* ---- Sweeps ---------------------------------------------------------------------------------- */
+
+/* The rows of every run of a sweep; `rows` has room for all. */
+static enum ij_status make_rows(struct daemon *daemon, const struct control_request *request,
+                                const struct sweep *sweep, struct run_row *rows,
+                                struct control_reply *reply)
+{
+    struct submit_lookup lookup = {
+        .user = daemon, .run_exists = run_exists, .checkpoint_exists = checkpoint_exists};
+    mem_auto struct submit_result *submission = mem_new(struct submit_result);
+    reply->errors = json_array();
+    if (!submission || !reply->errors)
+        return IJ_ERR(&reply->err, IJ_NO_MEMORY, "no memory for the sweep");
+    for (size_t i = 0; i < json_array_size(sweep->runs); i++) {
+        struct control_request one = *request;
+        one.body = json_array_get(sweep->runs, i);
+        IJ_TRY(submit_check(one.body, &lookup, submission, reply->errors, &reply->err));
+        enum ij_status status = fill_row(&one, submission, &rows[i], &reply->err);
+        submit_result_done(submission);
+        IJ_TRY(status);
+    }
+    return IJ_OK;
+}
+
+static enum ij_status add_to_queue(struct daemon *daemon, struct run_row *row, int64_t *ret_event,
+                                   struct ij_err *reterr_err)
+{
+    struct run *run = NULL;
+    IJ_TRY(run_row_insert(daemon->store, row, reterr_err));
+    IJ_TRY(run_new(daemon, row, &run, reterr_err));
+    json_t *body = run_state_json(run);
+    enum ij_status status = run_append_event(run, "run.state", body, ret_event, reterr_err);
+    json_decref(body);
+    if (status == IJ_OK)
+        status = queue_add(daemon, run, reterr_err);
+    if (status != IJ_OK)
+        run_free(run);
+    return status;
+}
+
+/* Everything in one transaction. On failure the runs that were queued meanwhile are taken back. */
+static enum ij_status commit_sweep(struct daemon *daemon, const struct control_request *request,
+                                   struct sweep_row *sweep, struct run_row *rows, size_t count,
+                                   int64_t *events, struct ij_err *reterr_err)
+{
+    size_t before = daemon->run_count;
+    IJ_TRY(store_begin(daemon->store, reterr_err));
+    enum ij_status status = sweep_row_insert(daemon->store, sweep, reterr_err);
+    for (size_t i = 0; i < count && status == IJ_OK; i++) {
+        rows[i].sweep = sweep->id;
+        status = add_to_queue(daemon, &rows[i], &events[i], reterr_err);
+    }
+    if (status == IJ_OK)
+        status = audit_request(daemon->store, request, 0, reterr_err);
+    if (status == IJ_OK)
+        status = store_commit(daemon->store, reterr_err);
+    if (status == IJ_OK)
+        return IJ_OK;
+    store_rollback(daemon->store);
+    while (daemon->run_count > before)
+        run_free(daemon->runs[--daemon->run_count]);
+    return status;
+}
+
+static enum ij_status submit_rows(struct daemon *daemon, const struct control_request *request,
+                                  const struct sweep *sweep, struct run_row *rows,
+                                  struct control_reply *reply)
+{
+    const char *name = json_string_value(json_object_get(request->body, "name"));
+    size_t count = json_array_size(sweep->runs), before = daemon->run_count;
+    struct sweep_row row = {.max_parallel = sweep->max_parallel, .created_ms = clock_wall_ms()};
+    mem_auto int64_t *events = mem_array(int64_t, count);
+    mem_auto char *spec = dump(request->body);
+    if (!events || !spec)
+        return IJ_ERR(&reply->err, IJ_NO_MEMORY, "no memory for the sweep");
+    snprintf(row.name, sizeof(row.name), "%s", name ? name : "sweep");
+    snprintf(row.user, sizeof(row.user), "%s", request->actor);
+    row.spec = spec;
+    IJ_TRY(make_rows(daemon, request, sweep, rows, reply));
+    IJ_TRY(commit_sweep(daemon, request, &row, rows, count, events, &reply->err));
+    for (size_t i = 0; i < count; i++) {
+        struct run *run = daemon->runs[before + i];
+        json_t *body = run_state_json(run);
+        event_bus_publish(daemon->bus, events[i], run->row.id, "run.state", body);
+        json_decref(body);
+    }
+    reply->run = row.id;
+    log_notice("sweep s%lld \"%s\" of %zu runs submitted by %s", (long long)row.id, row.name, count,
+               row.user);
+    queue_schedule(daemon);
+    return IJ_OK;
+}
+
+enum ij_status run_submit_sweep(struct daemon *daemon, const struct control_request *request,
+                                struct control_reply *reply)
+{
+    struct sweep sweep = {0};
+    IJ_TRY(sweep_expand(request->body, &sweep, &reply->err));
+    size_t count = json_array_size(sweep.runs);
+    mem_auto struct run_row *rows = mem_array(struct run_row, count);
+    enum ij_status status = rows ? submit_rows(daemon, request, &sweep, rows, reply)
+                                 : IJ_ERR(&reply->err, IJ_NO_MEMORY, "no memory for the sweep");
+    for (size_t i = 0; rows && i < count; i++)
+        run_row_done(&rows[i]);
+    sweep_done(&sweep);
+    return status;
 }

@@ -232,6 +232,8 @@ void run_verb_handle(void *user, const struct control_request *request,
         reply->status = IJ_ERR(&reply->err, IJ_FORBIDDEN, "nobody asks");
     else if (request->verb == CONTROL_SUBMIT)
         reply->status = run_submit(daemon, request, reply);
+    else if (request->verb == CONTROL_SWEEP)
+        reply->status = run_submit_sweep(daemon, request, reply);
     else if (request->verb >= CONTROL_DELETE && request->verb <= CONTROL_CHECKPOINT_DELETE)
         reply->status = retention_handle(daemon, request, reply);
     else if (request->verb >= CONTROL_TOKEN_CREATE)

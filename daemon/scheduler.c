@@ -12,6 +12,8 @@
 struct plan {
     const struct scheduler_input *input;
     int32_t free_slots;
+    int64_t *started; /* sweeps of the runs that start in this pass */
+    size_t started_count;
     const struct scheduler_run *first_waiting; /* lacks only slots; everyone behind it waits too */
 };
 
@@ -111,6 +113,19 @@ static double slots_eta(const struct scheduler_input *input, int32_t free_slots,
     return eta;
 }
 
+/* Has its sweep as many workers as it may have? */
+static bool sweep_is_full(const struct plan *plan, const struct scheduler_run *run)
+{
+    int32_t count = 0;
+    if (!run->sweep)
+        return false;
+    for (size_t i = 0; i < plan->input->active_count; i++)
+        count += plan->input->active[i].sweep == run->sweep;
+    for (size_t i = 0; i < plan->started_count; i++)
+        count += plan->started[i] == run->sweep;
+    return count >= run->sweep_max;
+}
+
 static void decide_one(struct plan *plan, const struct scheduler_run *run,
                        struct scheduler_decision *decision)
 {
@@ -119,6 +134,11 @@ static void decide_one(struct plan *plan, const struct scheduler_run *run,
         .id = run->id, .index = (size_t)(run - input->runs), .eta_s = NAN};
     if (waits_by_itself(input, run, decision))
         return;
+    if (sweep_is_full(plan, run)) {
+        wait_for(decision, "sweep", "its sweep s%lld runs %d at a time", (long long)run->sweep,
+                 run->sweep_max);
+        return;
+    }
     if (input->draining) {
         wait_for(decision, "draining", "the daemon is stopping");
     } else if (input->blocked) {
@@ -135,6 +155,7 @@ static void decide_one(struct plan *plan, const struct scheduler_run *run,
                  input->slots, plan->free_slots > 0 ? plan->free_slots : 0);
     } else {
         plan->free_slots -= run->slots;
+        plan->started[plan->started_count++] = run->sweep;
         decision->start = true;
         decision->eta_s = 0;
     }
@@ -149,7 +170,8 @@ enum ij_status scheduler_decide(const struct scheduler_input *input,
         return IJ_OK;
     mem_auto const struct scheduler_run **order =
         mem_array(const struct scheduler_run *, input->run_count);
-    if (!order)
+    mem_auto int64_t *started = mem_array(int64_t, input->run_count);
+    if (!order || !started)
         return IJ_ERR(reterr_err, IJ_NO_MEMORY, "no memory to schedule %zu runs", input->run_count);
     size_t count = 0;
     for (size_t i = 0; i < input->run_count; i++) {
@@ -159,7 +181,7 @@ enum ij_status scheduler_decide(const struct scheduler_input *input,
     }
     qsort(order, count, sizeof(*order), by_rank);
 
-    struct plan plan = {.input = input, .free_slots = input->slots};
+    struct plan plan = {.input = input, .free_slots = input->slots, .started = started};
     for (size_t i = 0; i < input->active_count; i++)
         plan.free_slots -= input->active[i].slots;
     for (size_t i = 0; i < count; i++)

@@ -1,8 +1,8 @@
 /*
  * Which waiting runs start now, and why the others do not: a pure function of the queue, no clock,
  * no I/O. Higher priority first, then smaller queue position, then smaller id. A run that cannot
- * start for a reason of its own (a dependency, back-off) does not hold up those behind it; one that
- * only lacks a slot does, so that a big run is not starved by small ones.
+ * start for a reason of its own (a dependency, back-off, its sweep's limit) does not hold up those
+ * behind it; one that only lacks a slot does, so that a big run is not starved by small ones.
  */
 #ifndef DAEMON_SCHEDULER_H
 #define DAEMON_SCHEDULER_H
@@ -25,6 +25,8 @@ struct scheduler_run {
     int32_t priority;
     double queue_pos;
     int32_t slots;
+    int64_t sweep;                                   /* 0: none */
+    int32_t sweep_max;                               /* runs of it at a time */
     int64_t not_before_ms;                           /* backoff: wall clock */
     const struct scheduler_dependency *dependencies; /* borrowed */
     size_t dependency_count;
@@ -35,6 +37,7 @@ struct scheduler_active {
     int64_t id;
     int32_t slots;
     double eta_s; /* NaN: unknown */
+    int64_t sweep;
 };
 
 struct scheduler_input {
@@ -53,7 +56,8 @@ struct scheduler_decision {
     int64_t id;
     size_t index; /* into input->runs */
     bool start;
-    char code[48]; /* why it waits: "backoff", "dependency", "dependency_failed", "no_slots",
+    char code
+        [48]; /* why it waits: "backoff", "dependency", "dependency_failed", "sweep", "no_slots",
                       "too_big", "draining" or blocked_code; "" when it starts */
     char text[256];
     double eta_s; /* until it may start; NaN: unknown */

@@ -62,8 +62,8 @@ IJ_MUST_USE enum ij_status checkpoint_row_retire(struct store *store, int64_t id
 IJ_MUST_USE enum ij_status checkpoint_row_reader(struct store *store,
                                                  const struct checkpoint_row *row, int64_t *ret_run,
                                                  struct ij_err *reterr_err);
-/* What may go: valid, not pinned, of runs that have ended, beyond the `keep` (>= 1) newest of its run;
- * by run and step. The caller frees *ret_rows with mem_free. */
+/* What may go: valid, not pinned, of runs that have ended, beyond the `keep` (>= 1) newest of its
+ * run; by run and step. The caller frees *ret_rows with mem_free. */
 IJ_MUST_USE enum ij_status checkpoint_row_surplus(struct store *store, uint32_t keep,
                                                   uint32_t limit, struct checkpoint_row **ret_rows,
                                                   size_t *ret_count, struct ij_err *reterr_err);

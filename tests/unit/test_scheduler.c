@@ -113,6 +113,26 @@ Test(scheduler, a_big_run_is_not_overtaken_by_small_ones)
     cr_assert(d[1].start, "what can never start does not block");
 }
 
+Test(scheduler, a_sweep_has_its_limit_and_holds_up_nobody)
+{
+    struct scheduler_run runs[] = {queued(1, 5, 1), queued(2, 5, 2), queued(3, 5, 3),
+                                   queued(4, 0, 4)};
+    struct scheduler_active active = {.id = 9, .slots = 1, .eta_s = NAN, .sweep = 7};
+    struct scheduler_decision d[4];
+    for (int i = 0; i < 3; i++) {
+        runs[i].sweep = 7;
+        runs[i].sweep_max = 2;
+    }
+    decide(
+        &(struct scheduler_input){
+            .runs = runs, .run_count = 4, .active = &active, .active_count = 1, .slots = 8},
+        d);
+    cr_assert(d[0].start, "one of two has a worker");
+    cr_assert_str_eq(d[1].code, "sweep");
+    cr_assert_str_eq(d[2].code, "sweep");
+    cr_assert(d[3].start, "another run does not wait for a sweep's limit");
+}
+
 Test(scheduler, blocked_and_draining_start_nothing)
 {
     struct scheduler_run run = queued(1, 0, 1);
