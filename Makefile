@@ -19,7 +19,7 @@ FLAGS_release := -O3 -D_FORTIFY_SOURCE=2
 FLAGS_asan    := -O1 -fsanitize=address,undefined -fno-sanitize-recover=all -fno-omit-frame-pointer
 FLAGS_tsan    := -O1 -fsanitize=thread -fno-omit-frame-pointer
 FLAGS_cov     := -O0 --coverage
-FLAGS_fuzz    := -O1 -fsanitize=address,undefined,fuzzer-no-link -fno-sanitize-recover=all -fno-omit-frame-pointer
+FLAGS_fuzz    := -O1 -w -fsanitize=address,undefined,fuzzer-no-link -fno-sanitize-recover=all -fno-omit-frame-pointer
 
 CPPFLAGS := -I. -D_GNU_SOURCE
 CFLAGS   := -std=gnu17 -g $(FLAGS_$(FLAVOUR)) -fno-math-errno -fno-trapping-math -ffp-contract=fast \
@@ -95,7 +95,7 @@ $(BUILD)/obj/webui.o: $(BUILD)/webui.c
 
 # ---- CUDA: CUDA=auto|0|1. The backend is linked into the worker only; cuBLASLt is loaded when the
 # program runs. tests/simt compiles the same kernels for the host, with or without a toolkit. --------
-CUDA       ?= 0
+CUDA       ?= auto
 NVCC       := $(firstword $(shell command -v nvcc 2>/dev/null) $(wildcard /usr/local/cuda/bin/nvcc))
 ifeq ($(CUDA),1)
 ifeq ($(NVCC),)
@@ -130,6 +130,10 @@ build/simt/%.o: %
 	@echo "  SIMT  $<"
 	$(Q)$(CXX) $(SIMTFLAGS) -MMD -MP -x c++ -c $< -o $@
 -include $(OBJ_simt:.o=.d)
+$(BUILD)/gpu/%: $(BUILD)/obj/tests/ops/%.o $(OBJ_cuda) $(LIBS)
+	@mkdir -p $(dir $@)
+	@echo "  LINK  $@"
+	$(Q)$(CC) $(LDFLAGS) -o $@ $^ -lcriterion $(ENGINE_LIBS) $(CUDA_LIBS)
 # Under a sanitizer the fibres' stacks would only confuse it: there the host backend alone is tested.
 SIMT_TESTS := $(if $(filter release,$(FLAVOUR)),$(OBJ_simt))
 
@@ -161,6 +165,10 @@ test:
 	@tools/install-packages.sh test
 	@$(MAKE) --no-print-directory all unit-programs
 	@tests/run.sh $(BUILD) $(UNIT_TESTS)
+
+## gpu-test: the operation suite and the reference files on this machine's GPU; needs CUDA
+gpu-test: $(patsubst tests/ops/%.c,$(BUILD)/gpu/%,$(call sources,tests/ops))
+	@for t in $^; do echo "  GPU   $$t"; $$t --jobs 1 --timeout 300 || exit 1; done
 
 ## demo: install what is missing, build, render scenes, pretrain, evaluate and show
 demo:
