@@ -21,6 +21,7 @@ build=(
 )
 test=(
     "libcriterion-dev|unit tests"
+    "g++|compiles the CUDA kernels for the host, to test them"
     "python3-pytest python3-requests python3-numpy python3-pil|end-to-end tests"
     "chromium chromium-driver python3-selenium|tests of the page in a real browser"
     "universal-ctags|house rules: length of functions"
