@@ -14,6 +14,7 @@
 #include "base/text.h"
 #include "gpu/checkpoint/safetensors.h"
 #include "gpu/engine.h"
+#include "gpu/engine_device.h"
 #include "gpu/train/trainer.h"
 
 #define LIMIT_FORWARD  1e-5
@@ -417,10 +418,11 @@ enum ij_status engine_check_golden(const char *path, void (*report)(void *user, 
     struct safetensors *file = NULL;
     struct backend *backend = NULL;
     struct replay r = {.report = report, .user = user};
+    struct engine_spec spec = {.device = ENGINE_DEVICE_AUTO};
     enum ij_status status;
     IJ_TRY_GOTO(status, safetensors_open(path, &file, reterr_err), out);
     r.file = file;
-    IJ_TRY_GOTO(status, backend_host_new(0, &backend, reterr_err), out);
+    IJ_TRY_GOTO(status, engine_device_open(&spec, &backend, reterr_err), out);
     IJ_TRY_GOTO(status, prepare(&r, backend, reterr_err), out);
     IJ_TRY_GOTO(status, replay_all(&r, reterr_err), out);
     if (r.failed)
