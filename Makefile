@@ -38,6 +38,9 @@ objects    = $(patsubst %.c,$(BUILD)/obj/%.o,$(1))
 SRC_base   := $(call sources,base)
 SRC_store  := $(call sources,store)
 SRC_engine := $(call sources,gpu gpu/ops gpu/ops/host gpu/model gpu/train gpu/eval gpu/data gpu/checkpoint gpu/interop gpu/comm)
+ifeq ($(FLAVOUR),fuzz) # parsers only: clang does not take the operations' attributes
+SRC_engine := $(filter-out gpu/ops/host/%,$(SRC_engine))
+endif
 SRC_daemon := $(filter-out daemon/main.c daemon/worker.c,$(call sources,daemon))
 SRC_api    := $(call sources,api)
 LIBS       := $(foreach l,api daemon store engine base,$(BUILD)/lib$(l).a)
