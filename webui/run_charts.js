@@ -47,7 +47,11 @@ export async function chartsOf({run, fail}, wanted, onData = () => {}) {
     group.setMarks(run.id, await marksOf(run.id));
   }
   const reload = later(() => load().catch(fail), 400);
-  await load();
+  /* A busy server may refuse: the page opens all the same, and asks again. */
+  await load().catch((error) => {
+    none.replaceChildren(empty(`The figures could not be read: ${error.message}. Trying again.`));
+    setTimeout(reload, 2000);
+  });
 
   return {element: group.element, group,
     onEvent(type, data) {
