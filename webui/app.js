@@ -25,7 +25,10 @@ const link = new LinkState(find("link"), find("banner"));
 const live = new Live(onEvent, (up) => {
   const wasDown = link.set(up);
   if (up && wasDown && page?.refresh) page.refresh();
-});
+}, () => whoAmI().catch((error) => {
+  if (error.status === 401) fail(error);
+  throw error;
+}));
 let page = null, who = null, turn = 0;
 
 function show(next) {

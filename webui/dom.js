@@ -51,12 +51,15 @@ export function announce(text) {
   find("announcer").textContent = text;
 }
 
-/* A function that runs once, `wait_ms` after the last call. */
+/* A function that runs once, `wait_ms` after the first of the calls that came meanwhile: a stream of them cannot hold it up. */
 export function later(run, wait_ms) {
   let timer = 0;
   const start = (...values) => {
-    clearTimeout(timer);
-    timer = setTimeout(() => run(...values), wait_ms);
+    if (timer) return;
+    timer = setTimeout(() => {
+      timer = 0;
+      run(...values);
+    }, wait_ms);
   };
   start.cancel = () => clearTimeout(timer);
   return start;

@@ -6,8 +6,9 @@ const TYPES = ["run.state", "run.changed", "run.progress", "run.checkpoint", "ru
 const RETRY_MS = 3000;
 
 export class Live {
-  /* onEvent(type, data, id), onLink(up) */
-  constructor(onEvent, onLink) {
+  /* onEvent(type, data, id), onLink(up); check(): a promise that fails where a new stream would be refused */
+  constructor(onEvent, onLink, check) {
+    this.check = check;
     this.onEvent = onEvent;
     this.onLink = onLink;
     this.source = null;
@@ -29,7 +30,7 @@ export class Live {
   /* The browser gives up after an HTTP error (a restart, a limit): try again later. */
   retry() {
     this.close();
-    this.timer = setTimeout(() => this.open(), RETRY_MS);
+    this.timer = setTimeout(() => this.check().then(() => this.open(), (error) => { if (error.status !== 401) this.retry(); }), RETRY_MS);
   }
 
   close() {

@@ -26,8 +26,8 @@ def test_masks_follow_the_parameters(page):
     page.wait_text(".new-side", "Sample 0: the encoder sees")
     assert page.count(".masks .patch") == 14 * 14 and page.count(".masks .target") == 4
     page.set("#p-targets", "2")
-    page.set("#p-patch", "32")
-    wait_until("new masks", lambda: page.count(".masks .patch") == 7 * 7 and page.count(".masks .target") == 2)
+    page.set("#p-patch", "14")
+    wait_until("new masks", lambda: page.count(".masks .patch") == 16 * 16 and page.count(".masks .target") == 2)
     first = page.js("return document.querySelector('.masks').innerHTML")
     page.click("[aria-label='next sample']")
     page.wait_text(".new-side", "Sample 1:")
@@ -114,9 +114,12 @@ def test_a_lost_stream_is_told_and_recovers(page, daemon, scenes):
     page.wait_text("#banner", "No connection to the server for")
     wait_until("its age", lambda: "for 3 s" in page.text("#banner"))
     daemon.start()
-    wait_until("the banner goes", lambda: page.js("return document.querySelector('#banner').hidden"), 30)
+    page.wait_text("#sign-in-error", "The session has ended")
+    assert page.js("return document.querySelector('#banner').hidden")
+    page.sign_in()
     daemon.api("POST", f"/v1/runs/{run}/cancel")
     page.wait_text(".events", "canceled")
+    page.end(run)
 
 
 PAGES = ["#/", "#/runs", "#/queue", "#/new", "#/settings", "#/compare", "#/{run}", "#/{run}/config", "#/{run}/checkpoints", "#/{run}/events"]
@@ -156,9 +159,10 @@ def test_every_page_is_accessible_light_and_dark_and_fits_360_pixels(page, scene
     for address in PAGES:
         address = address.format(run=run)
         page.size(1300, 900)
-        page.js("document.querySelector('#page').replaceChildren()")
+        page.go("#/nowhere")
+        page.wait_text("main h1", "There is no such page")
         page.go(address)
-        page.wait_for("main h1")
+        wait_until(address, lambda: page.count("main h1") and "no such page" not in page.text("main h1"))
         for scheme in ("light", "dark"):
             page.scheme(scheme)
             wrong += [f"{address} {scheme}: {one}" for one in page.js(CHECK)]
