@@ -46,7 +46,8 @@ class Page:
                                     {"width": width, "height": height, "deviceScaleFactor": 1, "mobile": mobile})
 
     def scheme(self, name):
-        self.driver.execute_cdp_cmd("Emulation.setEmulatedMedia", {"features": [{"name": "prefers-color-scheme", "value": name}]})
+        self.driver.execute_cdp_cmd("Emulation.setEmulatedMedia", {"features": [
+            {"name": "prefers-color-scheme", "value": name}, {"name": "prefers-reduced-motion", "value": "reduce"}]})
 
     def sign_in(self, token=None):
         self.driver.get(self.daemon.url + "/")
