@@ -48,8 +48,8 @@ struct ops_case {
 
 /* ---- Backends: one more device is one more line here ----------------------------------------- */
 
-/* The CUDA backend where the program has it: on a GPU, or compiled for the host by tests/simt. Every
- * call waits for its kernels, so that what a kernel finds wrong is the call's own error. */
+/* The CUDA backend where the program has it: on a GPU, or compiled for the host by tests/simt.
+ * Every call waits for its kernels, so that what a kernel finds wrong is the call's own error. */
 static inline int ops_backends_cuda(struct backend **ret_backend)
 {
     struct ij_err err = IJ_ERR_INIT;

@@ -1,5 +1,5 @@
-/* What is the CUDA backend's alone: errors by name, the choice of algorithms, the fast GELU. Runs on
- * the host build of tests/simt, which can make CUDA calls fail. */
+/* What is the CUDA backend's alone: errors by name, the choice of algorithms, the fast GELU. Runs
+ * on the host build of tests/simt, which can make CUDA calls fail. */
 #include <stdio.h>
 #include <stdlib.h>
 #include <unistd.h>

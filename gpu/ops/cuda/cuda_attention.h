@@ -4,8 +4,8 @@
  * Two ways: matrix instructions on bfloat16 with the keys and values of a sequence in shared memory
  * (cuda_attention_mma.cu; up to ATTENTION_MMA_LENGTH tokens, head sizes that are multiples of 8 up
  * to 128), and plain float32 arithmetic over tiles of keys with an online softmax for everything
- * else. Both backward passes recompute the probabilities from the log-sum-exp; one kernel owns query
- * rows (dq), another key rows (dk, dv), so nothing is added up across blocks.
+ * else. Both backward passes recompute the probabilities from the log-sum-exp; one kernel owns
+ * query rows (dq), another key rows (dk, dv), so nothing is added up across blocks.
  */
 #ifndef GPU_OPS_CUDA_ATTENTION_H
 #define GPU_OPS_CUDA_ATTENTION_H

@@ -90,7 +90,7 @@ static __device__ inline void cuda_store(float *y, int64_t at, const float (&v)[
     cuda_store<PACK>(t, at, v);
 }
 
-/* ---- Sums over a warp; every lane gets the result, in a fixed order --------------------------- */
+/* ---- Sums over a warp; every lane gets the result, in a fixed order -------------------------- */
 
 static __device__ inline float cuda_warp_sum(float x)
 {
