@@ -2,8 +2,8 @@
  * Plain float32 attention: what its two passes share.
  *
  * A block of PLAIN_WARPS warps owns PLAIN_ROWS rows of one sequence and head, PLAIN_PER_WARP per
- * warp, and walks over tiles of 32 rows of the other side, one per lane. Tiles and own rows lie in shared
- * memory as float32, tile rows one float apart from a power of two.
+ * warp, and walks over tiles of 32 rows of the other side, one per lane. Tiles and own rows lie in
+ * shared memory as float32, tile rows one float apart from a power of two.
  */
 #ifndef GPU_OPS_CUDA_ATTENTION_PLAIN_H
 #define GPU_OPS_CUDA_ATTENTION_PLAIN_H
