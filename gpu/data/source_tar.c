@@ -164,7 +164,7 @@ static void member_name(const struct tar *tar, const struct tar_header *header, 
         snprintf(ret_name, size, "%.100s", header->name);
 }
 
-/* The class: the folder that holds the member, or the shard's name without ".tar". */
+/* The class: the folder that holds the member, or the shard's name without ".tar" if it ends so. */
 static const char *member_class(const struct tar *tar, const char *name, size_t *ret_length)
 {
     const char *end = strrchr(name, '/'), *start = end;
@@ -174,7 +174,8 @@ static const char *member_class(const struct tar *tar, const char *name, size_t 
         *ret_length = (size_t)(end - start);
         return start;
     }
-    *ret_length = strlen(tar->file) - strlen(".tar");
+    size_t n = strlen(tar->file), suffix = strlen(".tar");
+    *ret_length = n > suffix && strcmp(tar->file + n - suffix, ".tar") == 0 ? n - suffix : n;
     return tar->file;
 }
 

@@ -52,9 +52,11 @@ static void find(const char *target, const char *method)
     struct router_match match;
     struct query query;
     const char *mark = strchr(target, '?');
-    if (router_find(routes_table, routes_count, method, target, &match) == ROUTER_FOUND &&
-        query_parse(mark ? mark + 1 : NULL, &query, NULL) == IJ_OK)
-        (void)!query_check(&query, match.route->query, NULL);
+    if (router_find(routes_table, routes_count, method, target, &match) != ROUTER_FOUND ||
+        query_parse(mark ? mark + 1 : NULL, &query, NULL) != IJ_OK)
+        return;
+    (void)!query_check(&query, match.route->query, NULL);
+    query_done(&query);
 }
 
 const char fuzz_target[] = "http";
