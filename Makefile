@@ -201,7 +201,7 @@ install: all
 	install -D -m 644 -t $(DESTDIR)$(PREFIX)/share/doc/ijepad systemd/README.md systemd/nccl.conf docs/api.md docs/store.md LICENSE
 	test -e $(DESTDIR)/etc/ijepad/ijepad.conf || install -D -m 640 systemd/ijepad.conf $(DESTDIR)/etc/ijepad/ijepad.conf
 
-## fault: every kill, power cut, failing call and seeded bug, about half an hour; IJEPAD_SEED repeats one
+## fault: every kill, power cut, failing call and seeded bug, up to an hour; IJEPAD_SEED repeats one
 fault: all
 	@tools/install-packages.sh test
 	@IJEPAD_FAULT=all IJEPAD_KILLS=200 IJEPAD_BUILD=$(abspath $(BUILD)) /usr/bin/python3 -m pytest -q -s \
