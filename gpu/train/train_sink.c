@@ -2,6 +2,7 @@
 #include "gpu/train/train_sink.h"
 
 #include <math.h>
+#include <string.h>
 
 #include "base/clock.h"
 #include "base/mem.h"
@@ -59,8 +60,10 @@ enum ij_status train_sink_progress(struct train_sink *sink, uint64_t step, const
     if (!due)
         return IJ_OK;
     sink->reported_ns = ns;
-    sink->ring[sink->marks % TRAIN_SINK_WINDOW].ns = ns;
-    sink->ring[sink->marks++ % TRAIN_SINK_WINDOW].step = step;
+    if (strcmp(phase, "loading") != 0) { /* a resume then jumps to its step: that is no speed */
+        sink->ring[sink->marks % TRAIN_SINK_WINDOW].ns = ns;
+        sink->ring[sink->marks++ % TRAIN_SINK_WINDOW].step = step;
+    }
     double per_s = rate(sink);
     struct engine_progress progress = {
         .step = step,
