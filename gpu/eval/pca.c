@@ -70,7 +70,9 @@ static double center(struct pca *p, const float *values, int64_t rows)
     double total = 0;
     for (int64_t r = 0; r < rows; r++)
         for (int64_t i = 0; i < p->width; i++)
-            p->mean[i] += (double)values[r * p->width + i] / (double)rows;
+            p->mean[i] += (double)values[r * p->width + i];
+    for (int64_t i = 0; i < p->width; i++)
+        p->mean[i] /= (double)rows;
     for (int64_t r = 0; r < rows; r++)
         for (int64_t i = 0; i < p->width; i++) {
             double d = (double)values[r * p->width + i] - p->mean[i];
