@@ -1,7 +1,7 @@
 /*
- * The writer's open summary buckets: per stream the bucket of each level that the newest frames fall
- * into. They are written when another bucket begins and before each commit, so that on disk frames
- * and summaries always agree. Internal to store/.
+ * The writer's open summary buckets: per stream the bucket of each level that the newest frames
+ * fall into. They are written when another bucket begins and before each commit, so that on disk
+ * frames and summaries always agree. Internal to store/.
  */
 #ifndef STORE_METRIC_CACHE_H
 #define STORE_METRIC_CACHE_H

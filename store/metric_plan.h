@@ -1,6 +1,6 @@
 /*
- * What a metric query reads: the streams that hold the wanted keys, the tables they make up, and the
- * spans of steps in which they have frames that count. Internal to store/.
+ * What a metric query reads: the streams that hold the wanted keys, the tables they make up, and
+ * the spans of steps in which they have frames that count. Internal to store/.
  */
 #ifndef STORE_METRIC_PLAN_H
 #define STORE_METRIC_PLAN_H

@@ -16,7 +16,7 @@
 #define METRIC_QUERY_KEYS_MAX   100
 #define METRIC_QUERY_POINTS_MAX 10000   /* buckets per series */
 #define METRIC_QUERY_CELLS_MAX  1000000 /* buckets of all series together */
-#define METRIC_QUERY_SCAN_MAX   65536 /* steps read frame by frame; beyond, buckets are 64 or wider */
+#define METRIC_QUERY_SCAN_MAX   65536 /* steps read by frame; beyond, buckets are 64 or wider */
 #define METRIC_QUERY_RAW_MAX    100000 /* points of all series together when `raw` */
 
 struct metric_query {

@@ -1,6 +1,7 @@
 /*
  * See metric_scan.h. A span of steps splits into a head, whole buckets of the coarsest summary that
- * is not coarser than the asked width, and a tail; head and tail go one level finer, down to frames.
+ * is not coarser than the asked width, and a tail; head and tail go one level finer, down to
+ * frames.
  */
 #include "store/metric_scan.h"
 

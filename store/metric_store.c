@@ -1,7 +1,8 @@
 /*
- * See metric_store.h. A failure inside the open transaction loses all that was pending, since SQLite
- * may have rolled it back; it is kept in `metrics_failed` until the next commit reports it, so that
- * no lost frame is ever acknowledged. Streams are committed as they are made: their ids stay valid.
+ * See metric_store.h. A failure inside the open transaction loses all that was pending, since
+ * SQLite may have rolled it back; it is kept in `metrics_failed` until the next commit reports it,
+ * so that no lost frame is ever acknowledged. Streams are committed as they are made: their ids
+ * stay valid.
  */
 #include "store/metric_store.h"
 

@@ -174,8 +174,9 @@ static enum ij_status report(struct checkpoint_writer *writer, const struct chec
     return IJ_OK;
 }
 
-/* Removes the oldest beyond `keep`, but for pinned ones, of the checkpoints up to `newest`, which stays. Later ones can
- * only be unreadable leftovers that a resume walked past: training replaces them. */
+/* Removes the oldest beyond `keep`, but for pinned ones, of the checkpoints up to `newest`, which
+ * stays. Later ones can only be unreadable leftovers that a resume walked past: training replaces
+ * them. */
 static enum ij_status retain(struct checkpoint_writer *writer, uint64_t newest,
                              struct ij_err *reterr_err)
 {

@@ -1,9 +1,9 @@
 /*
  * Which part of an image becomes the crop: pure functions from its size to a box and two axes.
  *
- * crop_random draws as torchvision's RandomResizedCrop does: up to ten tries of area share ~ U(scale),
- * ratio = exp(U(log ratio)), sides rounded half to even, place uniform over all that fit; then the largest
- * central box whose ratio is allowed.
+ * crop_random draws as torchvision's RandomResizedCrop does: up to ten tries of area share ~
+ * U(scale), ratio = exp(U(log ratio)), sides rounded half to even, place uniform over all that fit;
+ * then the largest central box whose ratio is allowed.
  */
 #ifndef GPU_DATA_CROP_H
 #define GPU_DATA_CROP_H
@@ -27,8 +27,8 @@ struct image_box crop_random_box(uint32_t width, uint32_t height, const double s
 
 /* `box` to size x size, bilinear. */
 struct crop_plan crop_of_box(const struct image_box *box, uint32_t size);
-/* Shorter side to round(size * 256 / 224), bicubic, then the central size x size; nothing is resized
- * where the image has that size already. */
+/* Shorter side to round(size * 256 / 224), bicubic, then the central size x size; nothing is
+ * resized where the image has that size already. */
 struct crop_plan crop_center(uint32_t width, uint32_t height, uint32_t size);
 /* The whole image to size x size, bicubic. */
 struct crop_plan crop_stretch(uint32_t width, uint32_t height, uint32_t size);

@@ -1,6 +1,6 @@
 /*
- * engine_check_data: is there at least one image where a run is told to look? Bounded, links no decoder;
- * the daemon calls it before a run is accepted.
+ * engine_check_data: is there at least one image where a run is told to look? Bounded, links no
+ * decoder; the daemon calls it before a run is accepted.
  */
 #include <errno.h>
 #include <string.h>

@@ -72,7 +72,7 @@ const char *dataset_fingerprint(const struct dataset *dataset)
     return dataset->fingerprint;
 }
 
-/* ---- Class names ------------------------------------------------------------------------------ */
+/* ---- Class names ----------------------------------------------------------------------------- */
 
 struct name_list {
     const char **names;
@@ -147,7 +147,7 @@ static int32_t find_class(const struct dataset *dataset, const char *name)
     return (int32_t)(found - dataset->classes);
 }
 
-/* ---- Labels ----------------------------------------------------------------------------------- */
+/* ---- Labels ---------------------------------------------------------------------------------- */
 
 static enum ij_status label_by_folder(struct dataset *dataset, const struct source_place *place,
                                       struct ij_err *reterr_err)
@@ -243,7 +243,7 @@ out:
     return status;
 }
 
-/* ---- Selection -------------------------------------------------------------------------------- */
+/* ---- Selection ------------------------------------------------------------------------------- */
 
 static enum ij_status keep_split(struct source *source, bool eval, struct ij_err *reterr_err)
 {
@@ -319,7 +319,7 @@ enum ij_status dataset_open(const struct engine_data *data, enum dataset_split s
     return IJ_OK;
 }
 
-/* ---- Bytes ------------------------------------------------------------------------------------ */
+/* ---- Bytes ----------------------------------------------------------------------------------- */
 
 static enum ij_status open_file(const struct source *source, const struct source_item *item,
                                 int *ret_fd, uint64_t *ret_size, struct ij_err *reterr_err)

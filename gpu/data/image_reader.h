@@ -1,11 +1,11 @@
 /*
  * Reads a box of pixels out of a JPEG or PNG file in memory, a strip of rows at a time.
  *
- * The format is told by the first bytes, never by the name. Only what the box needs is decoded. Grey
- * becomes RGB, CMYK and YCCK become RGB as in Pillow, palettes are looked up, alpha is dropped, 16-bit
- * samples keep their high byte, EXIF rotation is not applied. A damaged file is an error as soon as
- * the damage touches the rows that are read: truncated or corrupt entropy data are not repaired;
- * harmless oddities (stray bytes between markers, unknown versions) are ignored.
+ * The format is told by the first bytes, never by the name. Only what the box needs is decoded.
+ * Grey becomes RGB, CMYK and YCCK become RGB as in Pillow, palettes are looked up, alpha is
+ * dropped, 16-bit samples keep their high byte, EXIF rotation is not applied. A damaged file is an
+ * error as soon as the damage touches the rows that are read: truncated or corrupt entropy data are
+ * not repaired; harmless oddities (stray bytes between markers, unknown versions) are ignored.
  *
  * Limits, all independent of the clock so that the same file always has the same fate:
  * IMAGE_PIXELS_MAX, IMAGE_SCANS_MAX, IMAGE_DECODER_BYTES_MAX.
@@ -49,9 +49,9 @@ IJ_MUST_USE enum ij_status image_reader_new(struct image_reader **ret_reader,
                                             struct ij_err *reterr_err);
 void image_reader_free(struct image_reader *reader);
 
-/* Parses the header of `data`, which is borrowed until close or the next open. IJ_DATA: not an image, damaged or of an
- * unsupported kind; IJ_TOO_LARGE: over a limit. The text is the cause, without a file name. After an
- * error, here or below, the reader can open the next image. */
+/* Parses the header of `data`, which is borrowed until close or the next open. IJ_DATA: not an
+ * image, damaged or of an unsupported kind; IJ_TOO_LARGE: over a limit. The text is the cause,
+ * without a file name. After an error, here or below, the reader can open the next image. */
 IJ_MUST_USE enum ij_status image_reader_open(struct image_reader *reader, const uint8_t *data,
                                              size_t size, struct image_info *ret_info,
                                              struct ij_err *reterr_err);

@@ -1,10 +1,10 @@
 /*
  * See jpeg_reader.h. Partial decoding: rows above the box are skipped, columns beside it are not
- * transformed. Chroma upsampling looks at neighbours, so the window begins and ends one MCU outside the
- * box; with that its pixels equal those of a full decode.
+ * transformed. Chroma upsampling looks at neighbours, so the window begins and ends one MCU outside
+ * the box; with that its pixels equal those of a full decode.
  *
- * libjpeg reports errors by longjmp: every entry point sets the jump first, and whatever must survive
- * it lives in the struct.
+ * libjpeg reports errors by longjmp: every entry point sets the jump first, and whatever must
+ * survive it lives in the struct.
  */
 #include "gpu/data/jpeg_reader.h"
 

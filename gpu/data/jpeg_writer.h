@@ -13,8 +13,8 @@ IJ_MUST_USE enum ij_status jpeg_writer_new(struct jpeg_writer **ret_writer,
                                            struct ij_err *reterr_err);
 void jpeg_writer_free(struct jpeg_writer *writer);
 
-/* (height, width, 3) pixels; 4:4:4 at `quality` 1..100. *ret_data is the writer's, valid until the next
- * call. */
+/* (height, width, 3) pixels; 4:4:4 at `quality` 1..100. *ret_data is the writer's, valid until the
+ * next call. */
 IJ_MUST_USE enum ij_status jpeg_writer_compress(struct jpeg_writer *writer, const uint8_t *pixels,
                                                 uint32_t width, uint32_t height, int quality,
                                                 const uint8_t **ret_data, size_t *ret_size,

@@ -1,6 +1,6 @@
 /*
- * See loader.h. One mutex guards the ring; threads take one image at a time, in order, from the newest
- * open batch, and open the next one while fewer than `depth` are in the ring.
+ * See loader.h. One mutex guards the ring; threads take one image at a time, in order, from the
+ * newest open batch, and open the next one while fewer than `depth` are in the ring.
  *
  *     serial numbers:   taken < ... < head <= ... < opened <= head + depth
  *     slot of a batch:  serial % depth
@@ -64,7 +64,7 @@ struct loader {
     int64_t wait_ns;
 };
 
-/* ---- Options ---------------------------------------------------------------------------------- */
+/* ---- Options --------------------------------------------------------------------------------- */
 
 struct loader_options loader_options_train(const struct engine_data *data)
 {
@@ -156,7 +156,7 @@ static enum ij_status check(const struct loader_options *options, struct ij_err 
     return IJ_OK;
 }
 
-/* ---- Work of the threads ---------------------------------------------------------------------- */
+/* ---- Work of the threads --------------------------------------------------------------------- */
 
 /* With the mutex held: fills in the next batch of the ring. */
 static void open_batch(struct loader *loader)
@@ -291,7 +291,7 @@ static enum ij_status start_thread(struct loader *loader, uint32_t index, struct
     return IJ_OK;
 }
 
-/* ---- Life ------------------------------------------------------------------------------------- */
+/* ---- Life ------------------------------------------------------------------------------------ */
 
 static enum ij_status make_slots(struct loader *loader, struct ij_err *reterr_err)
 {
@@ -396,7 +396,7 @@ void loader_free(struct loader *loader)
     mem_free(loader);
 }
 
-/* ---- Consumer --------------------------------------------------------------------------------- */
+/* ---- Consumer -------------------------------------------------------------------------------- */
 
 uint64_t loader_batches(const struct loader *loader)
 {

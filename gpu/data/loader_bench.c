@@ -1,4 +1,5 @@
-/* engine_bench_loader: how many images per second the loader delivers to a consumer that does nothing. */
+/* engine_bench_loader: how many images per second the loader delivers to a consumer that does
+ * nothing. */
 #include <math.h>
 
 #include <jansson.h>

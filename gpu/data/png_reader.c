@@ -1,6 +1,6 @@
 /*
- * See png_reader.h. Rows come one by one; only interlaced files are decoded as a whole. Chunk limits keep
- * a compressed profile or text from growing without bound.
+ * See png_reader.h. Rows come one by one; only interlaced files are decoded as a whole. Chunk
+ * limits keep a compressed profile or text from growing without bound.
  */
 #include "gpu/data/png_reader.h"
 

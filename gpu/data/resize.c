@@ -1,6 +1,7 @@
 /*
- * See resize.h. Integer arithmetic throughout, so the AVX2 and the portable passes agree to the bit.
- * The horizontal pass handles two taps of four channels per step: rows are RGBX for that reason.
+ * See resize.h. Integer arithmetic throughout, so the AVX2 and the portable passes agree to the
+ * bit. The horizontal pass handles two taps of four channels per step: rows are RGBX for that
+ * reason.
  */
 #include "gpu/data/resize.h"
 
@@ -76,7 +77,7 @@ void resize_allow_avx2(struct resizer *resizer, bool allow)
 #endif
 }
 
-/* ---- Weights ---------------------------------------------------------------------------------- */
+/* ---- Weights --------------------------------------------------------------------------------- */
 
 static double filter_value(enum resize_filter filter, double x)
 {
@@ -184,7 +185,7 @@ static bool plan_axis(struct axis_weights *weights, const struct resize_axis *ax
     return true;
 }
 
-/* ---- Passes ----------------------------------------------------------------------------------- */
+/* ---- Passes ---------------------------------------------------------------------------------- */
 
 static uint8_t to_pixel(int32_t sum)
 {
@@ -276,7 +277,7 @@ __attribute__((target("avx2"))) static void vertical_avx2(const uint8_t *const *
 }
 #endif
 
-/* ---- Feeding ---------------------------------------------------------------------------------- */
+/* ---- Feeding --------------------------------------------------------------------------------- */
 
 static bool make_buffers(struct resizer *resizer)
 {

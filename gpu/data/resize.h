@@ -1,15 +1,15 @@
 /*
- * Antialiased resampling, the same to the bit as Pillow's: a horizontal and a vertical pass over uint8
- * with 22-bit fixed-point weights and uint8 in between.
+ * Antialiased resampling, the same to the bit as Pillow's: a horizontal and a vertical pass over
+ * uint8 with 22-bit fixed-point weights and uint8 in between.
  *
  * Rows are fed from top to bottom, finished output rows are written as soon as their inputs are
- * there; only as many horizontally resized rows are kept as one output row needs. A plan covers a window
- * of the output, so a centre crop costs what it shows, and names the window of the input it
+ * there; only as many horizontally resized rows are kept as one output row needs. A plan covers a
+ * window of the output, so a centre crop costs what it shows, and names the window of the input it
  * needs. Mirroring is part of the plan.
  *
- * Weights, per axis, with scale = in / out, f = max(scale, 1), c = (x + 0.5) scale and support 1 f (triangle)
- * or 2 f (cubic, a = -0.5): inputs from int(c - support + 0.5) up to int(c + support + 0.5), weight
- * filter((j - c + 0.5) / f), normalised to sum 1, then rounded to multiples of 2^-22.
+ * Weights, per axis, with scale = in / out, f = max(scale, 1), c = (x + 0.5) scale and support 1 f
+ * (triangle) or 2 f (cubic, a = -0.5): inputs from int(c - support + 0.5) up to int(c + support +
+ * 0.5), weight filter((j - c + 0.5) / f), normalised to sum 1, then rounded to multiples of 2^-22.
  *
  * A resizer belongs to one thread and keeps its memory from image to image.
  */

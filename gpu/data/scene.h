@@ -1,10 +1,11 @@
 /*
  * One rendered scene: 3 to 10 spheres, cubes and cylinders on a ground plane, seen by a camera like
- * CLEVR's (Johnson et al., "CLEVR: A diagnostic dataset for compositional language and elementary visual
- * reasoning", CVPR 2017).
+ * CLEVR's (Johnson et al., "CLEVR: A diagnostic dataset for compositional language and elementary
+ * visual reasoning", CVPR 2017).
  *
- * A scene is a pure function of (seed, index). Objects do not overlap, lie within the picture and do not
- * hide each other's centre, so that counting is possible. The world is in CLEVR's units, z upwards.
+ * A scene is a pure function of (seed, index). Objects do not overlap, lie within the picture and
+ * do not hide each other's centre, so that counting is possible. The world is in CLEVR's units, z
+ * upwards.
  */
 #ifndef GPU_DATA_SCENE_H
 #define GPU_DATA_SCENE_H

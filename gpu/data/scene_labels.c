@@ -1,7 +1,7 @@
 /*
- * See scene_labels.h. The published CLEVR files have hundreds of megabytes, so the document is never
- * held as one tree: members of the top-level object are parsed one by one, and "scenes" element by
- * element, each by jansson.
+ * See scene_labels.h. The published CLEVR files have hundreds of megabytes, so the document is
+ * never held as one tree: members of the top-level object are parsed one by one, and "scenes"
+ * element by element, each by jansson.
  */
 #include "gpu/data/scene_labels.h"
 
@@ -146,7 +146,7 @@ static enum ij_status add_scene(struct reader *reader, const json_t *scene,
     return IJ_OK;
 }
 
-/* ---- One JSON value after another ------------------------------------------------------------- */
+/* ---- One JSON value after another ------------------------------------------------------------ */
 
 /* The next byte that is no white space; 0 at the end. */
 static char peek(struct reader *reader)

@@ -3,7 +3,8 @@
  *
  * Count: number of objects, 3..10. Distance: the nearest object's depth in the bins that the CLEVR
  * evaluation tasks use (<= 8, 8.5, 9, 9.5, 10, 100). Shape and colour: those of the object that is
- * largest on screen ("pixel_radius"), or the nearest where the file does not say how large they are.
+ * largest on screen ("pixel_radius"), or the nearest where the file does not say how large they
+ * are.
  */
 #ifndef GPU_DATA_SCENE_LABELS_H
 #define GPU_DATA_SCENE_LABELS_H
@@ -29,7 +30,8 @@ struct scene_labels {
     size_t count, capacity;
 };
 
-/* Reads `path`, scene by scene. IJ_DATA with field "data.labels" names the scene and the key at fault. */
+/* Reads `path`, scene by scene. IJ_DATA with field "data.labels" names the scene and the key at
+ * fault. */
 IJ_MUST_USE enum ij_status scene_labels_read(const char *path, enum engine_labels labels,
                                              struct scene_labels *ret_scenes,
                                              struct ij_err *reterr_err);

@@ -1,6 +1,6 @@
 /*
- * The ray caster: 2 x 2 samples a pixel, one key light with soft shadows, a fill light and a sky that
- * also darkens where objects stand close to the ground.
+ * The ray caster: 2 x 2 samples a pixel, one key light with soft shadows, a fill light and a sky
+ * that also darkens where objects stand close to the ground.
  *
  * Objects are tested only where their bounding discs lie in the picture; a shadow ray meets an
  * object's bounding sphere first. Plain float arithmetic in a fixed order: the same build makes
@@ -74,7 +74,7 @@ static struct solid make_solid(const struct scene *scene, const struct scene_obj
     };
 }
 
-/* ---- Intersections: distance along the ray, FAR where it misses ------------------------------- */
+/* ---- Intersections: distance along the ray, FAR where it misses ------------------------------ */
 
 static float meet_sphere(const struct solid *solid, struct vec3 o, struct vec3 d)
 {
@@ -152,7 +152,7 @@ static struct vec3 normal_at(const struct solid *solid, struct vec3 point)
     return vec3_of(solid->cosine * sx - solid->sine * sy, solid->sine * sx + solid->cosine * sy, 0);
 }
 
-/* ---- Light ------------------------------------------------------------------------------------ */
+/* ---- Light ----------------------------------------------------------------------------------- */
 
 static bool is_lit(const struct stage *stage, struct vec3 point, struct vec3 light,
                    const struct solid *self)
@@ -179,8 +179,8 @@ static float key_share(const struct stage *stage, struct vec3 point, const struc
     return (float)lit / (float)stage->light_samples;
 }
 
-/* Share of the sky that is open above a point of the ground: each object covers about the solid angle of
- * a sphere. */
+/* Share of the sky that is open above a point of the ground: each object covers about the solid
+ * angle of a sphere. */
 static float sky_share(const struct stage *stage, struct vec3 point)
 {
     float open = 1;
@@ -234,7 +234,7 @@ static struct vec3 shade_solid(const struct stage *stage, const struct ray *ray,
     return vec3_add(color, vec3_of(highlight, highlight, highlight));
 }
 
-/* ---- The picture ------------------------------------------------------------------------------ */
+/* ---- The picture ----------------------------------------------------------------------------- */
 
 static struct vec3 trace(const struct stage *stage, float u, float v, int sample)
 {

@@ -4,9 +4,9 @@
  *     <dir>/train/train_000000.jpg ...   <dir>/scenes/train_scenes.json
  *     <dir>/val/val_000000.jpg ...       <dir>/scenes/val_scenes.json     every tenth scene
  *
- * Threads take scenes by index; a scene's bytes depend on (seed, index, size) alone and its text is kept in
- * a slot of its own, so the files do not depend on the number of threads. The JSON files come last
- * and durably: where they exist, the dataset is complete.
+ * Threads take scenes by index; a scene's bytes depend on (seed, index, size) alone and its text is
+ * kept in a slot of its own, so the files do not depend on the number of threads. The JSON files
+ * come last and durably: where they exist, the dataset is complete.
  */
 #include <errno.h>
 #include <fcntl.h>
@@ -57,7 +57,7 @@ static struct place place_of(uint32_t index)
     return (struct place){val, val ? index / VAL_EVERY : index - index / VAL_EVERY};
 }
 
-/* ---- JSON ------------------------------------------------------------------------------------- */
+/* ---- JSON ------------------------------------------------------------------------------------ */
 
 static json_t *triple(double a, double b, double c)
 {
@@ -96,7 +96,7 @@ static char *scene_json(const struct scene *scene, uint32_t index, uint32_t size
     return copy;
 }
 
-/* ---- One scene -------------------------------------------------------------------------------- */
+/* ---- One scene ------------------------------------------------------------------------------- */
 
 static enum ij_status write_file(const char *path, const void *data, size_t size,
                                  struct ij_err *reterr_err)
@@ -179,7 +179,7 @@ static enum ij_status run_all(struct job *job, struct ij_err *reterr_err)
     return job->status;
 }
 
-/* ---- The folder ------------------------------------------------------------------------------- */
+/* ---- The folder ------------------------------------------------------------------------------ */
 
 static enum ij_status write_json(const struct job *job, bool val, struct ij_err *reterr_err)
 {

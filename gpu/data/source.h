@@ -1,8 +1,8 @@
 /*
  * A source: the images of one folder tree, shard collection or file list, before labels and limits.
  *
- * Private to dataset.c, data_check.c and the source_*.c files. Texts live in one growing block and are
- * referred to by offset, so that millions of names cost little more than their letters. Not
+ * Private to dataset.c, data_check.c and the source_*.c files. Texts live in one growing block and
+ * are referred to by offset, so that millions of names cost little more than their letters. Not
  * thread-safe while it is filled, immutable afterwards.
  */
 #ifndef GPU_DATA_SOURCE_H
@@ -45,8 +45,8 @@ static inline const char *source_text(const struct source *source, uint64_t offs
     return source->text + offset;
 }
 
-/* Lists all images of `path` in bytewise order of their names; `field` is kept by reference. The errors
- * of dataset_open. The caller ends it with source_done whatever is returned. */
+/* Lists all images of `path` in bytewise order of their names; `field` is kept by reference. The
+ * errors of dataset_open. The caller ends it with source_done whatever is returned. */
 IJ_MUST_USE enum ij_status source_load(struct source *source, const char *path, const char *field,
                                        struct ij_err *reterr_err);
 void source_done(struct source *source);
@@ -67,8 +67,8 @@ IJ_MUST_USE enum ij_status source_classify(const char *path, const char *field,
 /* Receives each image; IJ_STOPPED ends the visit early. */
 typedef enum ij_status source_visit(void *user, const char *name, uint64_t size,
                                     struct ij_err *reterr_err);
-/* Walks a tree in directory order. `budget` limits the entries looked at (0: none); where it is used up
- * or `visit` stops, the result is IJ_STOPPED. */
+/* Walks a tree in directory order. `budget` limits the entries looked at (0: none); where it is
+ * used up or `visit` stops, the result is IJ_STOPPED. */
 IJ_MUST_USE enum ij_status source_folder_walk(const char *root, const char *field, uint64_t budget,
                                               source_visit *visit, void *user,
                                               struct ij_err *reterr_err);

@@ -2,8 +2,8 @@
  * Tar shards: the headers are scanned once, the members are read in place later.
  *
  * Understood: ustar (POSIX.1-1988), GNU long names ('L') and base-256 sizes, pax records `path` and
- * `size` (POSIX.1-2001). Members that are no regular files are stepped over; sparse ones are refused.
- * Every size is checked against the file's own before it is used.
+ * `size` (POSIX.1-2001). Members that are no regular files are stepped over; sparse ones are
+ * refused. Every size is checked against the file's own before it is used.
  */
 #include <dirent.h>
 #include <errno.h>

@@ -10,8 +10,8 @@
  *   neighbors.png   a predicted block | the nearest blocks of other images by pooled feature
  *   grids.safetensors, visualize.json   the values behind the pictures
  *
- * Rows are held-out images at even distances. Masks follow the rules that the checkpoint was trained
- * with, from this run's seed.
+ * Rows are held-out images at even distances. Masks follow the rules that the checkpoint was
+ * trained with, from this run's seed.
  * A checkpoint without a predictor gives neither errors nor neighbours.
  */
 #ifndef GPU_EVAL_VISUALIZE_H

@@ -2,10 +2,10 @@
  * The set of block sizes that can be drawn. See mask_sizes.h.
  *
  * An area k = int(grid^2 * scale) and an aspect a give a block of height round(sqrt(k a)) and width
- * round(sqrt(k / a)). For each k that can be drawn the aspects that go with it form an interval: all
- * of it for the unbiased sampler, the part drawn with the same uniform for the published one. The
- * interval is cut where the rounding of height or width changes; each piece of positive length is a
- * size.
+ * round(sqrt(k / a)). For each k that can be drawn the aspects that go with it form an interval:
+ * all of it for the unbiased sampler, the part drawn with the same uniform for the published one.
+ * The interval is cut where the rounding of height or width changes; each piece of positive length
+ * is a size.
  */
 #include "gpu/model/mask_sizes.h"
 

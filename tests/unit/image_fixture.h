@@ -1,5 +1,5 @@
-/* Images for the data tests: golden crops, files made on the spot, and folders to put them in. Each test is
- * its own process, so the statics are its own. */
+/* Images for the data tests: golden crops, files made on the spot, and folders to put them in. Each
+ * test is its own process, so the statics are its own. */
 #ifndef TESTS_UNIT_IMAGE_FIXTURE_H
 #define TESTS_UNIT_IMAGE_FIXTURE_H
 

@@ -1,5 +1,5 @@
-/* Twenty-three JPEGs in three class folders, for the tests of the loader. Each test is its own process, so
- * the statics are its own. */
+/* Twenty-three JPEGs in three class folders, for the tests of the loader. Each test is its own
+ * process, so the statics are its own. */
 #ifndef TESTS_UNIT_LOADER_FIXTURE_H
 #define TESTS_UNIT_LOADER_FIXTURE_H
 

@@ -200,7 +200,7 @@ Test(checkpoint_faults, a_lying_device_is_found)
     }
 }
 
-/* ---- SIGKILL ---------------------------------------------------------------------------------- */
+/* ---- SIGKILL --------------------------------------------------------------------------------- */
 
 static enum ij_status on_checkpoint(void *user, const struct engine_checkpoint *checkpoint)
 {

@@ -1,4 +1,5 @@
-/* Folder trees, splits and lists: what is found, in which order, with which labels, and what is refused. */
+/* Folder trees, splits and lists: what is found, in which order, with which labels, and what is
+ * refused. */
 #include "tests/unit/image_fixture.h"
 
 #include <sys/stat.h>
@@ -292,7 +293,7 @@ Test(dataset, one_of_each_allocation_may_fail)
     }
 }
 
-/* ---- File lists ------------------------------------------------------------------------------- */
+/* ---- File lists ------------------------------------------------------------------------------ */
 
 Test(dataset, lists_give_paths_and_labels)
 {
@@ -331,7 +332,7 @@ Test(dataset, lists_name_the_line_at_fault)
     expect_refused(DATASET_TRAIN, IJ_DATA, "data.path", "holds no images");
 }
 
-/* ---- engine_check_data ------------------------------------------------------------------------ */
+/* ---- engine_check_data ----------------------------------------------------------------------- */
 
 static enum ij_status check(void)
 {

@@ -22,7 +22,7 @@ static void tear_down(void)
 
 TestSuite(image_reader, .init = set_up, .fini = tear_down);
 
-/* ---- Partial decoding ------------------------------------------------------------------------- */
+/* ---- Partial decoding ------------------------------------------------------------------------ */
 
 static struct image_box random_box(struct rng *rng, uint32_t width, uint32_t height)
 {
@@ -114,7 +114,7 @@ Test(image_reader, a_box_of_a_png_equals_that_part_of_the_whole)
     }
 }
 
-/* ---- Hostile files ---------------------------------------------------------------------------- */
+/* ---- Hostile files --------------------------------------------------------------------------- */
 
 static enum ij_status decode_whole(const void *data, size_t size, struct ij_err *err)
 {

@@ -196,8 +196,8 @@ static void read_suite(const char *folder, struct tally tallies[3])
     closedir(directory);
 }
 
-/* 188 invalid files, all refused; of 95 valid ones 83 are taken, the other 12 are refused by design:
- * 8 scalars at the top level, 2 with a duplicate key, 2 with a NUL character. */
+/* 188 invalid files, all refused; of 95 valid ones 83 are taken, the other 12 are refused by
+ * design: 8 scalars at the top level, 2 with a duplicate key, 2 with a NUL character. */
 Test(json_in, json_test_suite, .timeout = 60)
 {
     const char *data = getenv("IJEPAD_TEST_DATA");

@@ -7,7 +7,7 @@
 
 TestSuite(loader, .init = loader_set_up, .fini = loader_tear_down, .timeout = 60);
 
-/* ---- Order ------------------------------------------------------------------------------------ */
+/* ---- Order ----------------------------------------------------------------------------------- */
 
 Test(loader, order_is_a_permutation_that_depends_on_seed_and_epoch)
 {
@@ -189,7 +189,7 @@ Test(loader, a_rank_may_have_an_empty_last_batch)
     loader_free(loader);
 }
 
-/* ---- Pixels ----------------------------------------------------------------------------------- */
+/* ---- Pixels ---------------------------------------------------------------------------------- */
 
 /* One image, once with and once without its mirror image. */
 Test(loader, flipped_crops_are_mirror_images)
@@ -248,7 +248,7 @@ Test(loader, an_image_of_the_crop_size_is_left_alone)
     mem_free(bytes.data);
 }
 
-/* ---- Options and life ------------------------------------------------------------------------- */
+/* ---- Options and life ------------------------------------------------------------------------ */
 
 static void expect_refused(struct loader_options options, enum ij_status status, const char *field)
 {

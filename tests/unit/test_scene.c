@@ -158,7 +158,7 @@ Test(scene, limits_and_conflicts_are_named)
     cr_expect_neq(engine_scenes(image_below("file/below"), 10, 16, 1, &err), IJ_OK);
 }
 
-/* ---- Labels of scenes ------------------------------------------------------------------------- */
+/* ---- Labels of scenes ------------------------------------------------------------------------ */
 
 static struct dataset *open_labels(const char *name, enum engine_labels labels,
                                    enum dataset_split split)

@@ -1,7 +1,7 @@
 /*
  * The scheduler over a simulated life: thousands of random events (submissions, ends, failures with
- * back-off, holds, releases, changes of priority, moves, drains) under a simulated clock. After each
- * event a pass decides; what it starts is checked against rules that are stated here anew:
+ * back-off, holds, releases, changes of priority, moves, drains) under a simulated clock. After
+ * each event a pass decides; what it starts is checked against rules that are stated here anew:
  *
  *   - no slot is given out twice, and no run has two workers;
  *   - nothing that could start is overtaken by a run that ranks behind it;
