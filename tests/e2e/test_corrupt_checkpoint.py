@@ -5,6 +5,8 @@ import pytest
 from harness import Daemon
 from outcome import SHORT_RUN, Outcome
 
+LONGER_RUN = {**SHORT_RUN, "epochs": 150}  # long enough to be paused on the way
+
 
 @pytest.fixture(scope="module")
 def daemon(tmp_path_factory):
@@ -38,10 +40,10 @@ def test_an_evaluation_names_the_damaged_file(daemon, scenes):
 
 
 def test_a_resume_falls_back_and_says_so(daemon, scenes):
-    whole = daemon.submit("pretrain", dataset=str(scenes), **SHORT_RUN)
+    whole = daemon.submit("pretrain", dataset=str(scenes), **LONGER_RUN)
     daemon.wait_for_state(whole, "succeeded")
-    run_id = daemon.submit("pretrain", dataset=str(scenes), **SHORT_RUN)
-    daemon.wait_for_step(run_id, 30)
+    run_id = daemon.submit("pretrain", dataset=str(scenes), **LONGER_RUN)
+    daemon.wait_for_step(run_id, 15)
     assert daemon.api("POST", f"/v1/runs/{run_id}/pause").status_code in (200, 202)
     daemon.wait_for_state(run_id, "paused")
     flip_a_byte(newest(daemon, run_id) / "optimizer.safetensors")

@@ -24,13 +24,13 @@ class Page:
     def count(self, selector):
         return self.js("return document.querySelectorAll(arguments[0]).length", selector)
 
-    def wait_text(self, selector, text, deadline_s=30):
+    def wait_text(self, selector, text, deadline_s=120):
         try:
             wait_until(f"{text!r} in {selector}", lambda: text in self.text(selector), deadline_s, 0.05)
         except AssertionError as error:
             raise AssertionError(f"{error}; it holds {self.text(selector)[:400]!r}") from None
 
-    def wait_for(self, selector, deadline_s=30):
+    def wait_for(self, selector, deadline_s=120):
         wait_until(selector, lambda: self.count(selector), deadline_s, 0.05)
 
     def complaints(self):
