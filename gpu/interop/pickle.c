@@ -1,7 +1,5 @@
 /*
  * See pickle.h: the stack machine. Opcodes are documented in Python's Lib/pickletools.py.
- *
- * Values live until the pickle is freed, in one list; the stack and the memo point to them.
  */
 #include "gpu/interop/pickle.h"
 
@@ -11,21 +9,7 @@
 
 #include "base/mem.h"
 #include "gpu/interop/pickle_build.h"
-
-#define MEMO_MAX 4000000u
-
-struct pickle {
-    const char *name;
-    const uint8_t *data;
-    size_t size, at;
-    struct pickle_value **values; /* owned, each */
-    size_t value_count, value_room;
-    struct pickle_value **stack;
-    size_t depth, depth_room;
-    struct pickle_value **memo;
-    size_t memo_count, memo_room;
-    const struct pickle_value *root;
-};
+#include "gpu/interop/pickle_stack.h"
 
 static const char *const type_names[] = {"None", "bool", "int",    "float",   "text",   "tuple",
                                          "list", "dict", "global", "storage", "tensor", "mark"};
@@ -36,138 +20,13 @@ const char *pickle_type_name(enum pickle_type type)
     return type_names[type];
 }
 
-static enum ij_status broken(const struct pickle *p, const char *what, struct ij_err *reterr_err)
-{
-    return IJ_ERR_FIELD(reterr_err, IJ_MALFORMED, p->name, "%s: byte %zu: %s", p->name, p->at,
-                        what);
-}
-
-static enum ij_status no_memory(const struct pickle *p, struct ij_err *reterr_err)
-{
-    return IJ_ERR(reterr_err, IJ_NO_MEMORY, "no memory to read %s", p->name);
-}
-
-/* ---- Values, stack, memo --------------------------------------------------------------------- */
-
-/* Room for one more pointer. False: no memory. */
-static bool make_room(struct pickle_value ***array, size_t count, size_t *room)
-{
-    if (count < *room)
-        return true;
-    size_t more = *room ? *room * 2 : 64;
-    struct pickle_value **grown = mem_grow(*array, more, sizeof *grown);
-    if (!grown)
-        return false;
-    *array = grown;
-    *room = more;
-    return true;
-}
-
-static enum ij_status push(struct pickle *p, struct pickle_value *value, struct ij_err *reterr_err)
-{
-    if (!make_room(&p->stack, p->depth, &p->depth_room))
-        return no_memory(p, reterr_err);
-    p->stack[p->depth++] = value;
-    return IJ_OK;
-}
-
-/* A new value on the stack. */
-static enum ij_status push_new(struct pickle *p, enum pickle_type type,
-                               struct pickle_value **ret_value, struct ij_err *reterr_err)
-{
-    if (!make_room(&p->values, p->value_count, &p->value_room))
-        return no_memory(p, reterr_err);
-    struct pickle_value *value = mem_new(struct pickle_value);
-    if (!value)
-        return no_memory(p, reterr_err);
-    p->values[p->value_count++] = value;
-    value->type = type;
-    if (ret_value)
-        *ret_value = value;
-    return push(p, value, reterr_err);
-}
-
-static enum ij_status pop(struct pickle *p, struct pickle_value **ret_value,
-                          struct ij_err *reterr_err)
-{
-    if (p->depth == 0 || p->stack[p->depth - 1]->type == PICKLE_MARK)
-        return broken(p, "the stack is empty", reterr_err);
-    *ret_value = p->stack[--p->depth];
-    return IJ_OK;
-}
-
-/* The value below the items, which must be a `type`. */
-static enum ij_status container(struct pickle *p, size_t items, enum pickle_type type,
-                                struct pickle_value **ret_value, struct ij_err *reterr_err)
-{
-    if (p->depth < items + 1 || p->stack[p->depth - items - 1]->type != type)
-        return broken(p, "items for something that takes none", reterr_err);
-    *ret_value = p->stack[p->depth - items - 1];
-    return IJ_OK;
-}
-
-/* Moves the topmost `count` values into the container. */
-static enum ij_status move_items(struct pickle *p, struct pickle_value *to, size_t count,
-                                 struct ij_err *reterr_err)
-{
-    if (to->list.count + count > to->list.room) {
-        size_t room = (to->list.count + count) * 2;
-        struct pickle_value **grown = mem_grow(to->list.items, room, sizeof *grown);
-        if (!grown)
-            return no_memory(p, reterr_err);
-        to->list.items = grown;
-        to->list.room = room;
-    }
-    p->depth -= count;
-    if (count > 0)
-        memcpy(to->list.items + to->list.count, p->stack + p->depth, count * sizeof *p->stack);
-    to->list.count += count;
-    return IJ_OK;
-}
-
-/* How many values are above the topmost mark, which goes. */
-static enum ij_status close_mark(struct pickle *p, size_t *ret_count, struct ij_err *reterr_err)
-{
-    size_t mark = p->depth;
-    while (mark > 0 && p->stack[mark - 1]->type != PICKLE_MARK)
-        mark--;
-    if (mark == 0)
-        return broken(p, "no mark on the stack", reterr_err);
-    *ret_count = p->depth - mark;
-    memmove(p->stack + mark - 1, p->stack + mark, *ret_count * sizeof *p->stack);
-    p->depth--;
-    return IJ_OK;
-}
-
-static enum ij_status put(struct pickle *p, uint64_t index, struct ij_err *reterr_err)
-{
-    if (p->depth == 0 || p->stack[p->depth - 1]->type == PICKLE_MARK)
-        return broken(p, "nothing to remember", reterr_err);
-    if (index >= MEMO_MAX || index > p->value_count + 1) /* a gap that no writer makes */
-        return broken(p, "a memo index out of range", reterr_err);
-    while (p->memo_count <= index) {
-        if (!make_room(&p->memo, p->memo_count, &p->memo_room))
-            return no_memory(p, reterr_err);
-        p->memo[p->memo_count++] = NULL;
-    }
-    p->memo[index] = p->stack[p->depth - 1];
-    return IJ_OK;
-}
-
-static enum ij_status recall(struct pickle *p, uint64_t index, struct ij_err *reterr_err)
-{
-    if (index >= p->memo_count || !p->memo[index])
-        return broken(p, "an unknown memo index", reterr_err);
-    return push(p, p->memo[index], reterr_err);
-}
-
 /* ---- Arguments ------------------------------------------------------------------------------- */
 
 static enum ij_status take(struct pickle *p, size_t size, const uint8_t **ret_bytes,
                            struct ij_err *reterr_err)
 {
     if (size > p->size - p->at)
-        return broken(p, "cut off", reterr_err);
+        return pickle_stack_broken(p, "cut off", reterr_err);
     *ret_bytes = p->data + p->at;
     p->at += size;
     return IJ_OK;
@@ -189,12 +48,12 @@ static enum ij_status push_text(struct pickle *p, enum pickle_type type, const u
 {
     struct pickle_value *value = NULL;
     if (memchr(bytes, 0, size))
-        return broken(p, "a text with a NUL", reterr_err);
+        return pickle_stack_broken(p, "a text with a NUL", reterr_err);
     char *copy = mem_alloc_zero(size + 1, 1);
     if (!copy)
-        return no_memory(p, reterr_err);
+        return pickle_stack_no_memory(p, reterr_err);
     memcpy(copy, bytes, size);
-    enum ij_status status = push_new(p, type, &value, reterr_err);
+    enum ij_status status = pickle_stack_push_new(p, type, &value, reterr_err);
     if (status != IJ_OK) {
         mem_free(copy);
         return status;
@@ -217,7 +76,7 @@ static enum ij_status take_line(struct pickle *p, const uint8_t **ret_line, size
 {
     const uint8_t *end = memchr(p->data + p->at, '\n', p->size - p->at);
     if (!end)
-        return broken(p, "cut off", reterr_err);
+        return pickle_stack_broken(p, "cut off", reterr_err);
     *ret_line = p->data + p->at;
     *ret_size = (size_t)(end - *ret_line);
     p->at += *ret_size + 1;
@@ -235,27 +94,27 @@ static enum ij_status read_global(struct pickle *p, struct ij_err *reterr_err)
         mem_printf("%.*s %.*s", (int)(module_size < 200 ? module_size : 200), (const char *)module,
                    (int)(name_size < 200 ? name_size : 200), (const char *)name);
     if (!text)
-        return no_memory(p, reterr_err);
+        return pickle_stack_no_memory(p, reterr_err);
     return push_text(p, PICKLE_GLOBAL, (const uint8_t *)text, strlen(text), reterr_err);
 }
 
 static enum ij_status stack_global(struct pickle *p, struct ij_err *reterr_err)
 {
     struct pickle_value *name = NULL, *module = NULL;
-    IJ_TRY(pop(p, &name, reterr_err));
-    IJ_TRY(pop(p, &module, reterr_err));
+    IJ_TRY(pickle_stack_pop(p, &name, reterr_err));
+    IJ_TRY(pickle_stack_pop(p, &module, reterr_err));
     if (name->type != PICKLE_TEXT || module->type != PICKLE_TEXT)
-        return broken(p, "a global whose name is no text", reterr_err);
+        return pickle_stack_broken(p, "a global whose name is no text", reterr_err);
     mem_auto char *text = mem_printf("%.200s %.200s", module->text, name->text);
     if (!text)
-        return no_memory(p, reterr_err);
+        return pickle_stack_no_memory(p, reterr_err);
     return push_text(p, PICKLE_GLOBAL, (const uint8_t *)text, strlen(text), reterr_err);
 }
 
 static enum ij_status push_integer(struct pickle *p, int64_t integer, struct ij_err *reterr_err)
 {
     struct pickle_value *value = NULL;
-    IJ_TRY(push_new(p, PICKLE_INT, &value, reterr_err));
+    IJ_TRY(pickle_stack_push_new(p, PICKLE_INT, &value, reterr_err));
     value->integer = integer;
     return IJ_OK;
 }
@@ -274,7 +133,7 @@ static enum ij_status read_long(struct pickle *p, struct ij_err *reterr_err)
     const uint8_t *bytes = NULL;
     IJ_TRY(take_uint(p, 1, &size, reterr_err));
     if (size > 8)
-        return broken(p, "an integer of more than 8 bytes", reterr_err);
+        return pickle_stack_broken(p, "an integer of more than 8 bytes", reterr_err);
     IJ_TRY(take(p, size, &bytes, reterr_err));
     if (size > 0 && bytes[size - 1] & 0x80)
         raw = UINT64_MAX;
@@ -291,7 +150,7 @@ static enum ij_status read_float(struct pickle *p, struct ij_err *reterr_err)
     IJ_TRY(take(p, 8, &bytes, reterr_err));
     for (int i = 0; i < 8; i++)
         raw = raw << 8 | bytes[i];
-    IJ_TRY(push_new(p, PICKLE_FLOAT, &value, reterr_err));
+    IJ_TRY(pickle_stack_push_new(p, PICKLE_FLOAT, &value, reterr_err));
     memcpy(&value->number, &raw, sizeof raw);
     return IJ_OK;
 }
@@ -302,14 +161,14 @@ static enum ij_status make_tuple(struct pickle *p, size_t count, struct ij_err *
 {
     struct pickle_value *tuple = NULL;
     if (p->depth < count)
-        return broken(p, "the stack is empty", reterr_err);
+        return pickle_stack_broken(p, "the stack is empty", reterr_err);
     for (size_t i = 0; i < count; i++)
         if (p->stack[p->depth - 1 - i]->type == PICKLE_MARK)
-            return broken(p, "the stack is empty", reterr_err);
-    IJ_TRY(push_new(p, PICKLE_TUPLE, &tuple, reterr_err));
+            return pickle_stack_broken(p, "the stack is empty", reterr_err);
+    IJ_TRY(pickle_stack_push_new(p, PICKLE_TUPLE, &tuple, reterr_err));
     p->depth--;
-    IJ_TRY(move_items(p, tuple, count, reterr_err));
-    return push(p, tuple, reterr_err);
+    IJ_TRY(pickle_stack_move_items(p, tuple, count, reterr_err));
+    return pickle_stack_push(p, tuple, reterr_err);
 }
 
 static enum ij_status add_items(struct pickle *p, enum pickle_type type, size_t count,
@@ -317,22 +176,22 @@ static enum ij_status add_items(struct pickle *p, enum pickle_type type, size_t 
 {
     struct pickle_value *to = NULL;
     if (type == PICKLE_DICT && count % 2 != 0)
-        return broken(p, "a key without a value", reterr_err);
-    IJ_TRY(container(p, count, type, &to, reterr_err));
-    return move_items(p, to, count, reterr_err);
+        return pickle_stack_broken(p, "a key without a value", reterr_err);
+    IJ_TRY(pickle_stack_container(p, count, type, &to, reterr_err));
+    return pickle_stack_move_items(p, to, count, reterr_err);
 }
 
 static enum ij_status add_marked(struct pickle *p, enum pickle_type type, struct ij_err *reterr_err)
 {
     size_t count = 0;
-    IJ_TRY(close_mark(p, &count, reterr_err));
+    IJ_TRY(pickle_stack_close_mark(p, &count, reterr_err));
     return add_items(p, type, count, reterr_err);
 }
 
 static enum ij_status marked_tuple(struct pickle *p, struct ij_err *reterr_err)
 {
     size_t count = 0;
-    IJ_TRY(close_mark(p, &count, reterr_err));
+    IJ_TRY(pickle_stack_close_mark(p, &count, reterr_err));
     return make_tuple(p, count, reterr_err);
 }
 
@@ -340,9 +199,9 @@ static enum ij_status marked_tuple(struct pickle *p, struct ij_err *reterr_err)
 static enum ij_status reduce(struct pickle *p, struct ij_err *reterr_err)
 {
     struct pickle_value *arguments = NULL, *function = NULL, *result = NULL;
-    IJ_TRY(pop(p, &arguments, reterr_err));
-    IJ_TRY(pop(p, &function, reterr_err));
-    IJ_TRY(push_new(p, PICKLE_NONE, &result, reterr_err));
+    IJ_TRY(pickle_stack_pop(p, &arguments, reterr_err));
+    IJ_TRY(pickle_stack_pop(p, &function, reterr_err));
+    IJ_TRY(pickle_stack_push_new(p, PICKLE_NONE, &result, reterr_err));
     struct pickle_value *made = result;
     IJ_TRY(pickle_build_call(p->name, function, arguments, &made, reterr_err));
     p->stack[p->depth - 1] = made;
@@ -352,8 +211,8 @@ static enum ij_status reduce(struct pickle *p, struct ij_err *reterr_err)
 static enum ij_status persistent(struct pickle *p, struct ij_err *reterr_err)
 {
     struct pickle_value *id = NULL, *result = NULL;
-    IJ_TRY(pop(p, &id, reterr_err));
-    IJ_TRY(push_new(p, PICKLE_NONE, &result, reterr_err));
+    IJ_TRY(pickle_stack_pop(p, &id, reterr_err));
+    IJ_TRY(pickle_stack_push_new(p, PICKLE_NONE, &result, reterr_err));
     return pickle_build_storage(p->name, id, result, reterr_err);
 }
 
@@ -361,7 +220,7 @@ static enum ij_status persistent(struct pickle *p, struct ij_err *reterr_err)
 static enum ij_status build(struct pickle *p, struct ij_err *reterr_err)
 {
     struct pickle_value *state = NULL;
-    IJ_TRY(pop(p, &state, reterr_err));
+    IJ_TRY(pickle_stack_pop(p, &state, reterr_err));
     if (p->depth == 0 || p->stack[p->depth - 1]->type != PICKLE_DICT)
         return IJ_ERR_FIELD(reterr_err, IJ_UNSUPPORTED, p->name,
                             "%s: byte %zu sets the state of a %s; only that of a dict is read",
@@ -375,7 +234,7 @@ static enum ij_status build(struct pickle *p, struct ij_err *reterr_err)
 static enum ij_status push_flag(struct pickle *p, bool flag, struct ij_err *reterr_err)
 {
     struct pickle_value *value = NULL;
-    IJ_TRY(push_new(p, PICKLE_BOOL, &value, reterr_err));
+    IJ_TRY(pickle_stack_push_new(p, PICKLE_BOOL, &value, reterr_err));
     value->flag = flag;
     return IJ_OK;
 }
@@ -385,7 +244,8 @@ static enum ij_status memo_op(struct pickle *p, uint8_t op, struct ij_err *reter
     uint64_t index = p->memo_count;
     if (op != 0x94)
         IJ_TRY(take_uint(p, op == 'q' || op == 'h' ? 1 : 4, &index, reterr_err));
-    return op == 'h' || op == 'j' ? recall(p, index, reterr_err) : put(p, index, reterr_err);
+    return op == 'h' || op == 'j' ? pickle_stack_recall(p, index, reterr_err)
+                                  : pickle_stack_put(p, index, reterr_err);
 }
 
 static enum ij_status protocol_op(struct pickle *p, uint8_t op, struct ij_err *reterr_err)
@@ -402,7 +262,7 @@ static enum ij_status scalar_op(struct pickle *p, uint8_t op, struct ij_err *ret
 {
     switch (op) {
     case 'N':
-        return push_new(p, PICKLE_NONE, NULL, reterr_err);
+        return pickle_stack_push_new(p, PICKLE_NONE, NULL, reterr_err);
     case 0x88:
     case 0x89:
         return push_flag(p, op == 0x88, reterr_err);
@@ -433,13 +293,13 @@ static enum ij_status container_op(struct pickle *p, uint8_t op, struct ij_err *
 {
     switch (op) {
     case '(':
-        return push_new(p, PICKLE_MARK, NULL, reterr_err);
+        return pickle_stack_push_new(p, PICKLE_MARK, NULL, reterr_err);
     case ')':
-        return push_new(p, PICKLE_TUPLE, NULL, reterr_err);
+        return pickle_stack_push_new(p, PICKLE_TUPLE, NULL, reterr_err);
     case ']':
-        return push_new(p, PICKLE_LIST, NULL, reterr_err);
+        return pickle_stack_push_new(p, PICKLE_LIST, NULL, reterr_err);
     case '}':
-        return push_new(p, PICKLE_DICT, NULL, reterr_err);
+        return pickle_stack_push_new(p, PICKLE_DICT, NULL, reterr_err);
     case 't':
         return marked_tuple(p, reterr_err);
     case 0x85:
@@ -492,13 +352,14 @@ static enum ij_status run(struct pickle *p, struct ij_err *reterr_err)
         uint8_t op = p->data[p->at++];
         if (op == '.') {
             if (p->depth != 1 || p->stack[0]->type == PICKLE_MARK)
-                return broken(p, "it ends with more or less than one value", reterr_err);
+                return pickle_stack_broken(p, "it ends with more or less than one value",
+                                           reterr_err);
             p->root = p->stack[0];
             return IJ_OK;
         }
         IJ_TRY(step(p, op, reterr_err));
     }
-    return broken(p, "cut off", reterr_err);
+    return pickle_stack_broken(p, "cut off", reterr_err);
 }
 
 enum ij_status pickle_read(const uint8_t *data, size_t size, const char *name,
