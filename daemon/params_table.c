@@ -205,7 +205,9 @@ const struct param_row params_rows[] = {
          "grids.safetensors of another visualisation of the same images: its colours are matched."),
     /* ---- Execution ---- */
     ENUM("device", "Execution", device, ALL, "\"auto\"",
-         "auto: a GPU where there is one, else the host.", "auto", "host", "cuda"),
+         "auto: the host, until the CUDA backend has been proven on a GPU. cuda is refused where "
+         "there is none.",
+         "auto", "host", "cuda"),
     ENUM("precision", "Execution", precision, ALL, "\"float32\"",
          "Type of activations and weights in matrix products; master weights are float32.",
          "float32", "bfloat16"),
