@@ -20,6 +20,7 @@
 #define FRAMES_MAX    64                /* per wake-up */
 #define DRAIN_MAX     (4 * WIRE_WINDOW) /* after the end */
 #define HANG_FACTOR   10
+#define LATE_MS       1000 /* a watch that fires later than this was held up by the loop */
 #define SOCKET_BUFFER (1024 * 1024)
 
 struct supervisor_worker {
@@ -182,11 +183,16 @@ static int64_t hang_deadline(const struct supervisor_worker *worker)
 
 static int on_watch(sd_event_source *source, uint64_t usec, void *user)
 {
-    (void)usec;
     struct supervisor_worker *worker = user;
     int64_t now = clock_monotonic_ms(), deadline = hang_deadline(worker);
     if (worker->heard && now < deadline) {
         arm(source, deadline);
+        return 0;
+    }
+    if (now - (int64_t)(usec / 1000) > LATE_MS) {
+        /* The loop itself was away (stopped, or starved): what the worker said meanwhile is still
+         * unread. It is read first, and judged then. */
+        arm(source, now + LATE_MS);
         return 0;
     }
     log_line(LOG_LEVEL_WARN, LOG_MODULE, worker->run, "%s %s: SIGKILL", worker->name,
