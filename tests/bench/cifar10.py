@@ -78,7 +78,9 @@ def main():
     gains = [100 * (s["probe"]["trained"]["top1"] - s["probe"]["random"]["top1"]) for s in seeds]
     summary = {"gain_points": gains, "gain_mean": statistics.mean(gains),
                "gain_deviation": statistics.stdev(gains) if len(gains) > 1 else None}
-    args.out.write_text(json.dumps({"machine": machine(), "summary": summary, "seeds": seeds}) + "\n")
+    text = json.dumps({"machine": machine(), "summary": summary, "seeds": seeds})
+    text = text.replace(str(args.folder), "CIFAR_FOLDER").replace(folder + "/", "")
+    args.out.write_text(text + "\n")
     print(json.dumps(summary))
 
 
