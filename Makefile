@@ -166,7 +166,7 @@ unit-programs: $(UNIT_TESTS)
 ## test: everything that needs no GPU; installs missing packages first
 test:
 	@tools/install-packages.sh test
-	@$(MAKE) --no-print-directory all unit-programs
+	@$(MAKE) --no-print-directory -j$$(nproc) all unit-programs
 	@tests/run.sh $(BUILD) $(UNIT_TESTS)
 
 ## gpu-test: the operation suite and the reference files on this machine's GPU; needs CUDA
