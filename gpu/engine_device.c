@@ -14,8 +14,9 @@ static enum ij_status open_cuda(struct backend **ret_backend, struct ij_err *ret
     return backend_cuda_new(0, ret_backend, reterr_err); /* the daemon shows a rank one GPU */
 }
 
-/* True if the spec, or for `auto` the environment, insists on the GPU. `auto` alone is the host: the
- * CUDA backend has never run on a GPU (docs/results/README.md), and nobody should meet that unasked. */
+/* True if the spec, or for `auto` the environment, insists on the GPU. `auto` alone is the host:
+ * the CUDA backend has never run on a GPU (docs/results/README.md), and nobody should meet that
+ * unasked. */
 static bool wants_cuda(const struct engine_spec *spec)
 {
     const char *name = getenv("IJEPAD_DEVICE");
