@@ -52,7 +52,7 @@ UNIT_TESTS := $(patsubst %.c,$(BUILD)/%,$(call sources,tests/unit tests/ops)) $(
 BENCHES    := $(patsubst %.c,$(BUILD)/%,$(call sources,tests/bench))
 
 .DEFAULT_GOAL := all
-.PHONY: all help demo test unit-programs bench asan fault fuzz fuzz-programs format clean install
+.PHONY: web-test all help demo test unit-programs bench asan fault fuzz fuzz-programs format clean install
 .SECONDARY:
 
 ## all: build ijepad and ijepad-worker into build/
@@ -168,6 +168,11 @@ test:
 	@tools/install-packages.sh test
 	@$(MAKE) --no-print-directory -j$$(nproc) all unit-programs
 	@tests/run.sh $(BUILD) $(UNIT_TESTS)
+
+## web-test: the dashboard in a real browser (Chromium); apart from test, because it once hung there
+web-test: all
+	@tools/install-packages.sh test
+	IJEPAD_BUILD=$(abspath $(BUILD)) PYTHONPATH=tests/e2e /usr/bin/python3 -m pytest -q -ra tests/web
 
 ## gpu-test: the operation suite and the reference files on this machine's GPU; needs CUDA
 gpu-test: $(patsubst tests/ops/%.c,$(BUILD)/gpu/%,$(call sources,tests/ops))
