@@ -163,7 +163,7 @@ $(BUILD)/tests/fuzz/%: $(BUILD)/obj/tests/fuzz/%.o $(BUILD)/obj/tests/fuzz/repla
 
 unit-programs: $(UNIT_TESTS)
 
-## test: everything that needs no GPU; installs missing packages first
+## test: everything that needs neither GPU nor browser; installs missing packages first
 test:
 	@tools/install-packages.sh test
 	@$(MAKE) --no-print-directory -j$$(nproc) all unit-programs
