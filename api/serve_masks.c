@@ -13,10 +13,10 @@ static json_t *indices(const uint16_t *patches, uint32_t count)
     return list;
 }
 
-static json_t *show_masks(const struct engine_mask_preview *preview, uint32_t targets)
+static json_t *show_masks(const struct engine_mask_preview *preview)
 {
     json_t *list = json_array();
-    for (uint32_t i = 0; i < targets && i < ENGINE_TARGETS_MAX; i++)
+    for (uint32_t i = 0; i < preview->blocks; i++)
         (void)json_array_append_new(list, indices(preview->targets[i], preview->target_count[i]));
     return json_pack("{s:i, s:o, s:o}", "grid", (int)preview->grid, "context",
                      indices(preview->context, preview->context_count), "targets", list);
@@ -58,5 +58,5 @@ enum ij_status serve_masks_preview(struct request *request, struct reply *reply,
     IJ_TRY(json_in_integer(request->json, "sample", 0, INT64_MAX, &sample, reterr_err));
     IJ_TRY(read_params(request, spec, reterr_err));
     IJ_TRY(engine_preview_masks(spec, (uint64_t)sample, preview, reterr_err));
-    return reply_take_json(reply, show_masks(preview, spec->masks.targets), reterr_err);
+    return reply_take_json(reply, show_masks(preview), reterr_err);
 }

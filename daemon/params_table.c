@@ -104,19 +104,33 @@ const struct param_row params_rows[] = {
         "Begin with the weights of this checkpoint (a run r7, a checkpoint c12, a directory): both "
         "encoders become its target encoder, the optimiser starts afresh. Empty: random."),
     /* ---- Masks ---- */
+    ENUM("masking", "Masks", masks.masking, PRE, "\"multi_block\"",
+         "How patches are masked. multi_block is I-JEPA's; the others are what the paper compares "
+         "it "
+         "with (table 6). rasterized: one quadrant predicts the other three. block: one target "
+         "block, the rest is context. random: random patches are the target, the rest is context.",
+         "multi_block", "rasterized", "block", "random"),
+    ROW("masked_share", "Masks", DOUBLE, masks.masked_share, PRE, 0.01, 0.99, "share of patches",
+        "0.6", "Masking block and random: the target's share; the paper's is 0.6."),
+    ENUM("target_at", "Masks", masks.target_at, PRE, "\"output\"",
+         "Where targets are picked (the paper's table 11). output: the target encoder sees the "
+         "whole "
+         "image. input: it sees one target block's patches at a time, once per block.",
+         "output", "input"),
     ENUM(
         "sampler", "Masks", masks.sampler, PRE, "\"published\"",
         "published: as public checkpoints were trained, quirks included. unbiased: every patch can "
         "be drawn, sizes and aspect are independent, truncation does not favour the top.",
         "published", "unbiased"),
     ROW("targets", "Masks", UINT32, masks.targets, PRE, 1, ENGINE_TARGETS_MAX, "blocks", "4",
-        "Target blocks per image."),
+        "Target blocks per image; multi_block only: rasterized has 3, block and random 1."),
     ROW("target_scale", "Masks", PAIR, masks.target_scale, PRE, 0.001, 1, "share of patches",
-        "[0.15, 0.2]", "Area of a target block."),
+        "[0.15, 0.2]", "Area of a target block; multi_block only."),
     ROW("target_aspect", "Masks", PAIR, masks.target_aspect, PRE, 0.1, 10, "height / width",
-        "[0.75, 1.5]", "Aspect of a target block."),
+        "[0.75, 1.5]", "Aspect of a target block; multi_block and block."),
     ROW("context_scale", "Masks", PAIR, masks.context_scale, PRE, 0.001, 1, "share of patches",
-        "[0.85, 1.0]", "Area of the context block before the targets are cut out."),
+        "[0.85, 1.0]",
+        "Area of the context block before the targets are cut out; multi_block only."),
     ROW("min_keep", "Masks", UINT32, masks.min_keep, PRE, 0, 4096, "patches", "10",
         "A block must keep more than this many patches."),
     /* ---- Optimiser ---- */

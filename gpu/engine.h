@@ -31,6 +31,17 @@ enum engine_device { ENGINE_DEVICE_AUTO, ENGINE_DEVICE_HOST, ENGINE_DEVICE_CUDA 
 enum engine_precision { ENGINE_FLOAT32, ENGINE_BFLOAT16 };
 enum engine_loss { ENGINE_SMOOTH_L1, ENGINE_L2 };
 enum engine_sampler { ENGINE_MASKS_PUBLISHED, ENGINE_MASKS_UNBIASED };
+/* How context and targets are cut from the patches: I-JEPA's own, or what it was compared with (paper,
+ * table 6). */
+enum engine_masking {
+    ENGINE_MASKING_MULTI_BLOCK,
+    ENGINE_MASKING_RASTERIZED,
+    ENGINE_MASKING_BLOCK,
+    ENGINE_MASKING_RANDOM
+};
+/* Where target tokens are picked (paper, table 11): from the target encoder's output over the whole
+ * image, or from its input, so that it sees one target block at a time. */
+enum engine_target_at { ENGINE_TARGET_AT_OUTPUT, ENGINE_TARGET_AT_INPUT };
 enum engine_labels {
     ENGINE_LABELS_NONE,
     ENGINE_LABELS_FOLDER,
@@ -68,10 +79,13 @@ struct engine_model {
 };
 
 struct engine_masks {
+    enum engine_masking masking;
     enum engine_sampler sampler;
-    uint32_t targets; /* target blocks per image, 1..ENGINE_TARGETS_MAX */
+    uint32_t targets; /* multi-block: target blocks per image, 1..ENGINE_TARGETS_MAX */
     double target_scale[2], target_aspect[2], context_scale[2];
     uint32_t min_keep;
+    double masked_share; /* block and random: share of the patches that is to be predicted */
+    enum engine_target_at target_at;
 };
 
 struct engine_optimizer {
@@ -206,7 +220,7 @@ IJ_MUST_USE enum ij_status engine_plan(const struct engine_spec *spec, uint64_t 
 bool engine_model_by_name(const char *name, struct engine_model *model);
 
 struct engine_mask_preview {
-    uint32_t grid, context_count, target_count[ENGINE_TARGETS_MAX];
+    uint32_t grid, blocks, context_count, target_count[ENGINE_TARGETS_MAX];
     uint16_t context[4096], targets[ENGINE_TARGETS_MAX][4096]; /* patch indices */
 };
 /* The masks of sample `sample` alone (a batch of one), for the dashboard's preview. */

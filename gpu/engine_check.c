@@ -92,6 +92,8 @@ static enum ij_status check_masks(const struct engine_spec *spec, struct ij_err 
 {
     const struct engine_masks *m = &spec->masks;
     IJ_TRY(range(m->targets, 1, ENGINE_TARGETS_MAX, "masks.targets", reterr_err));
+    if (m->masking == ENGINE_MASKING_BLOCK || m->masking == ENGINE_MASKING_RANDOM)
+        IJ_TRY(range(m->masked_share, 0.01, 0.99, "masks.masked_share", reterr_err));
     IJ_TRY(pair(m->target_scale, 0.001, 1, "masks.target_scale", reterr_err));
     IJ_TRY(pair(m->target_aspect, 0.1, 10, "masks.target_aspect", reterr_err));
     IJ_TRY(pair(m->context_scale, 0.001, 1, "masks.context_scale", reterr_err));

@@ -17,6 +17,7 @@ enum ij_status engine_preview_masks(const struct engine_spec *spec, uint64_t sam
     masks_draw(&masks, 0, sample, 1);
     memset(ret_preview, 0, sizeof *ret_preview);
     ret_preview->grid = rules.grid;
+    ret_preview->blocks = rules.targets;
     ret_preview->context_count = masks.context_count;
     for (uint32_t i = 0; i < masks.context_count; i++)
         ret_preview->context[i] = (uint16_t)masks.context[i];

@@ -239,36 +239,48 @@ static enum ij_status fill_colors(struct panel *p, struct ij_err *reterr_err)
 
 /* ---- Neighbours ------------------------------------------------------------------------------ */
 
-struct block {
-    uint32_t row, column, height, width;
-};
-
-static struct block block_of(const struct panel *p, uint32_t image)
+struct panel_box panel_box(const struct panel *panel, uint32_t image)
 {
-    const int32_t *patches = p->masks.targets + (size_t)image * p->masks.target_count;
-    uint32_t grid = (uint32_t)p->config.grid;
-    uint32_t first = (uint32_t)patches[0], last = (uint32_t)patches[p->masks.target_count - 1];
-    return (struct block){first / grid, first % grid, last / grid - first / grid + 1,
-                          last % grid - first % grid + 1};
+    uint32_t count = panel->masks.target_count, grid = (uint32_t)panel->config.grid;
+    const int32_t *patches = panel->masks.targets + (size_t)image * count;
+    struct panel_box box = {.row = (uint32_t)patches[0] / grid, .column = grid};
+    uint32_t right = 0;
+    for (uint32_t k = 0; k < count; k++) {
+        uint32_t column = (uint32_t)patches[k] % grid;
+        box.column = column < box.column ? column : box.column;
+        right = column > right ? column : right;
+    }
+    box.height = (uint32_t)patches[count - 1] / grid - box.row + 1;
+    box.width = right - box.column + 1;
+    return box;
 }
 
-/* The block at its best place in one image of the bank. */
-static struct panel_neighbor best_place(const struct panel *p, uint32_t image, struct block b,
+uint32_t panel_moved(const struct panel *panel, struct panel_box box, uint32_t patch, uint32_t row,
+                     uint32_t column)
+{
+    uint32_t grid = (uint32_t)panel->config.grid;
+    return (patch / grid - box.row + row) * grid + patch % grid - box.column + column;
+}
+
+/* The first target of image `of`, moved to its best place in one image of the bank. */
+static struct panel_neighbor best_place(const struct panel *p, uint32_t image, uint32_t of,
                                         const float *query, float *pooled)
 {
-    uint32_t grid = (uint32_t)p->config.grid;
-    int64_t width = p->config.encoder.width;
-    const float *tokens = p->bank_tokens + (size_t)image * grid * grid * (size_t)width;
+    uint32_t grid = (uint32_t)p->config.grid, count = p->masks.target_count;
+    const int32_t *target = p->masks.targets + (size_t)of * count;
+    size_t width = (size_t)p->config.encoder.width;
+    const float *tokens = p->bank_tokens + (size_t)image * grid * grid * width;
+    struct panel_box box = panel_box(p, of);
     struct panel_neighbor best = {.image = image, .cosine = -2};
-    for (uint32_t y = 0; y + b.height <= grid; y++)
-        for (uint32_t x = 0; x + b.width <= grid; x++) {
-            memset(pooled, 0, (size_t)width * sizeof *pooled);
-            for (uint32_t k = 0; k < b.height * b.width; k++) {
-                size_t patch = (size_t)(y + k / b.width) * grid + x + k % b.width;
-                for (int64_t i = 0; i < width; i++)
-                    pooled[i] += tokens[patch * (size_t)width + (size_t)i];
+    for (uint32_t y = 0; y + box.height <= grid; y++)
+        for (uint32_t x = 0; x + box.width <= grid; x++) {
+            memset(pooled, 0, width * sizeof *pooled);
+            for (uint32_t k = 0; k < count; k++) {
+                size_t patch = panel_moved(p, box, (uint32_t)target[k], y, x);
+                for (size_t i = 0; i < width; i++)
+                    pooled[i] += tokens[patch * width + i];
             }
-            float similarity = (float)cosine(query, pooled, width);
+            float similarity = (float)cosine(query, pooled, (int64_t)width);
             if (similarity > best.cosine)
                 best = (struct panel_neighbor){image, y, x, similarity};
         }
@@ -303,7 +315,7 @@ static enum ij_status find_neighbors(struct panel *p, const float *prediction,
             query[v % width] += prediction[(size_t)i * count * width + v];
         for (uint32_t other = 0; other < p->bank; other++)
             if (other != p->rows[i])
-                insert(list, best_place(p, other, block_of(p, i), query, pooled));
+                insert(list, best_place(p, other, i, query, pooled));
     }
     return IJ_OK;
 }

@@ -15,7 +15,7 @@
 #define PANEL_QUERIES   3 /* patches per image whose similarity is shown */
 
 struct panel_neighbor {
-    uint32_t image, row, column; /* place in the bank; the block's first patch */
+    uint32_t image, row, column; /* place in the bank; corner of the moved box */
     float cosine;
 };
 
@@ -41,6 +41,17 @@ struct panel {
     float *similarity;                /* (n, 3, N) */
     struct panel_neighbor *neighbors; /* (n, 5) of each image's first block */
 };
+
+/* The smallest rectangle that holds the first target of an image; the target itself, where it is a
+ * block. */
+struct panel_box {
+    uint32_t row, column, height, width;
+};
+struct panel_box panel_box(const struct panel *panel, uint32_t image);
+
+/* Where a patch in the box comes to lie when the box's corner is moved to (row, column). */
+uint32_t panel_moved(const struct panel *panel, struct panel_box box, uint32_t patch, uint32_t row,
+                     uint32_t column);
 
 IJ_MUST_USE enum ij_status panel_make(struct backend *backend, const struct engine_spec *spec,
                                       const struct checkpoint *checkpoint,

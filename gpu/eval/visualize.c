@@ -157,19 +157,16 @@ static enum ij_status draw_similarity(struct visualize *v, struct ij_err *reterr
     return end(v, &sheet, "similarity.png", reterr_err);
 }
 
-/* A block of the first target's size at a place. */
+/* The first target's patches at a place. */
 static void block_mask(const struct panel *p, uint32_t image, const struct panel_neighbor *at,
                        uint8_t *ret_mask)
 {
     uint32_t grid = (uint32_t)p->config.grid, count = p->masks.target_count;
     const int32_t *first = p->masks.targets + (size_t)image * count;
-    uint32_t top = (uint32_t)first[0] / grid, left = (uint32_t)first[0] % grid;
+    struct panel_box box = panel_box(p, image);
     memset(ret_mask, 0, (size_t)grid * grid);
-    for (uint32_t k = 0; k < count; k++) {
-        uint32_t row = (uint32_t)first[k] / grid - top + at->row;
-        uint32_t column = (uint32_t)first[k] % grid - left + at->column;
-        ret_mask[row * grid + column] = 1;
-    }
+    for (uint32_t k = 0; k < count; k++)
+        ret_mask[panel_moved(p, box, (uint32_t)first[k], at->row, at->column)] = 1;
 }
 
 static enum ij_status draw_neighbors(struct visualize *v, struct ij_err *reterr_err)
@@ -323,44 +320,6 @@ static enum ij_status publish(struct visualize *v, const struct engine_sink *sin
     return status;
 }
 
-/* ---- Masks ----------------------------------------------------------------------------------- */
-
-static void read_pair(const json_t *array, double ret[2])
-{
-    if (json_array_size(array) == 2)
-        for (size_t i = 0; i < 2; i++)
-            ret[i] = json_number_value(json_array_get(array, i));
-}
-
-/* The masks that the checkpoint was trained with; where it does not say (imported weights), the
- * published ones. */
-static enum ij_status read_masks(struct visualize *v, struct ij_err *reterr_err)
-{
-    struct engine_masks *m = &v->spec.masks;
-    json_t *object = json_loads(checkpoint_get_state(v->checkpoint)->parameters, 0, NULL);
-    const json_t *targets = json_object_get(object, "targets");
-    const json_t *keep = json_object_get(object, "min_keep");
-    const char *sampler = json_string_value(json_object_get(object, "sampler"));
-    *m = (struct engine_masks){.targets = 4,
-                               .target_scale = {0.15, 0.2},
-                               .target_aspect = {0.75, 1.5},
-                               .context_scale = {0.85, 1.0}};
-    json_int_t count = targets ? json_integer_value(targets) : 4;
-    json_int_t kept = keep ? json_integer_value(keep) : 0;
-    if (count >= 1 && count <= ENGINE_TARGETS_MAX)
-        m->targets = (uint32_t)count;
-    if (kept >= 0 && kept <= 4096)
-        m->min_keep = (uint32_t)kept;
-    if (sampler && strcmp(sampler, "unbiased") == 0)
-        m->sampler = ENGINE_MASKS_UNBIASED;
-    read_pair(json_object_get(object, "target_scale"), m->target_scale);
-    read_pair(json_object_get(object, "target_aspect"), m->target_aspect);
-    read_pair(json_object_get(object, "context_scale"), m->context_scale);
-    json_decref(object);
-    struct mask_sizes_rules rules = mask_sizes_from_spec(&v->spec);
-    return mask_sizes_check(&rules, reterr_err);
-}
-
 /* ---- The run --------------------------------------------------------------------------------- */
 
 static enum ij_status run(struct visualize *v, struct backend *backend,
@@ -370,7 +329,9 @@ static enum ij_status run(struct visualize *v, struct backend *backend,
     IJ_TRY(checkpoint_open_newest(v->spec.eval.checkpoint, &v->checkpoint, reterr_err));
     IJ_TRY(spec_json_read_model(checkpoint_get_state(v->checkpoint)->parameters, &v->spec,
                                 reterr_err));
-    IJ_TRY(read_masks(v, reterr_err));
+    spec_json_read_masks(checkpoint_get_state(v->checkpoint)->parameters, &v->spec.masks);
+    struct mask_sizes_rules rules = mask_sizes_from_spec(&v->spec);
+    IJ_TRY(mask_sizes_check(&rules, reterr_err));
     snprintf(v->folder, sizeof v->folder, "%s/visualize", v->spec.directory);
     IJ_TRY(file_make_dirs(v->folder, 0755, reterr_err));
     eval_progress_init(&progress, sink, 0);

@@ -21,8 +21,8 @@ enum ij_status encoder_infer_run(struct backend *backend, const struct vit_confi
                                  struct ij_err *reterr_err)
 {
     const struct vit_stack *stack = &config->encoder;
-    struct block_rows rows = {.sequences = input->images, .length = config->patches};
-    IJ_ASSERT(!input->index && input->keep_count == config->patches);
+    struct block_rows rows = {.sequences = input->images, .length = input->keep_count};
+    IJ_ASSERT(input->keep_count <= config->patches);
     IJ_TRY(
         encoder_embed(backend, config, layout, arena, input, infer->patches, infer->x, reterr_err));
     for (int64_t i = 0; i < stack->depth; i++) {

@@ -1,5 +1,6 @@
 /*
- * The encoder over all patches without a backward pass: the target encoder, and evaluation.
+ * The encoder without a backward pass: the target encoder, and evaluation. Over all patches, or over
+ * as many of each image as `input->index` lists.
  *
  * One set of buffers serves all blocks. Where only some tokens of the result are needed, the last
  * block's MLP and the final norm run on those alone (block.h).
@@ -26,8 +27,8 @@ void encoder_infer_carve(struct encoder_infer *infer, struct carve *carve,
                          const struct vit_config *config, int64_t images);
 
 /*
- * y, float32: the final norm's output, (images * patches, D), or (needed_count, D) for the rows
- * `needed` (device memory, absolute rows; NULL: all). `input->index` is NULL and keep_count all.
+ * y, float32: the final norm's output, (images * keep_count, D), or (needed_count, D) for the rows
+ * `needed` (device memory, absolute rows; NULL: all).
  */
 IJ_MUST_USE enum ij_status
 encoder_infer_run(struct backend *backend, const struct vit_config *config,

@@ -23,6 +23,9 @@ double flops_per_image(const struct vit_config *config, uint32_t targets, double
     double patches = (double)config->patches;
     double embed = patches * (double)config->patch_values * d;
     double target = embed + stack_macs(&config->encoder, patches);
+    if (config->target_at_input)
+        target =
+            targets * (target_count / patches * embed + stack_macs(&config->encoder, target_count));
     double context = 2 * embed + 3 * stack_macs(&config->encoder, context_count);
     double predictor = stack_macs(&config->predictor, context_count + target_count);
     predictor = 3 * (context_count * d * p + targets * (predictor + target_count * p * d));

@@ -311,6 +311,26 @@ static int64_t target_rows(const struct ijepa *ijepa)
     return ijepa->limits.blocks * ijepa->batch.images * ijepa->batch.target_count;
 }
 
+/* The target encoder sees the patches of one target block at a time. */
+static enum ij_status target_of_blocks(struct ijepa *ijepa, const struct block_arena *target,
+                                       struct ij_err *reterr_err)
+{
+    struct backend *backend = ijepa->backend;
+    struct views *v = &ijepa->v;
+    struct encoder_input input = all_patches(ijepa);
+    int64_t d = ijepa->config->encoder.width, rows = input.images * ijepa->batch.target_count;
+    input.keep_count = ijepa->batch.target_count;
+    for (int64_t m = 0; m < ijepa->limits.blocks; m++) {
+        struct tensor y = {(float *)v->target.data + m * rows * d, TENSOR_F32};
+        input.index = v->targets + m * rows;
+        IJ_TRY(encoder_infer_run(backend, ijepa->config, ijepa->layout, target, &input, NULL, 0,
+                                 &v->infer, NULL, y, reterr_err));
+    }
+    OP_CALL(layer_norm_forward, .rows = target_rows(ijepa), .width = d,
+            .eps = VIT_CONFIG_TARGET_EPS, .x = v->target, .y = v->target);
+    return IJ_OK;
+}
+
 enum ij_status ijepa_target(struct ijepa *ijepa, const struct block_arena *target,
                             struct ij_err *reterr_err)
 {
@@ -318,6 +338,8 @@ enum ij_status ijepa_target(struct ijepa *ijepa, const struct block_arena *targe
     const struct views *v = &ijepa->v;
     struct encoder_input input = all_patches(ijepa);
     int64_t d = ijepa->config->encoder.width;
+    if (ijepa->config->target_at_input)
+        return target_of_blocks(ijepa, target, reterr_err);
     IJ_TRY(encoder_infer_run(backend, ijepa->config, ijepa->layout, target, &input, v->needed,
                              ijepa->needed_count, &v->infer, NULL, v->needed_features, reterr_err));
     OP_CALL(layer_norm_forward, .rows = ijepa->needed_count, .width = d,

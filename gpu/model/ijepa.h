@@ -2,7 +2,8 @@
  * The whole model: context encoder, target encoder, predictor and loss, for one micro-batch.
  *
  *   ijepa_load      pixels and masks to the device
- *   ijepa_target    target encoder over all patches, second layer norm, rows of the target blocks
+ *   ijepa_target    target encoder over all patches, second layer norm, rows of the target blocks;
+ *                   with target_at_input, target encoder over one target block's patches at a time
  *   ijepa_predict   context encoder over the kept patches, predictor
  *   ijepa_loss      loss, cosine and the gradient of the prediction
  *   ijepa_backward  gradients of encoder and predictor

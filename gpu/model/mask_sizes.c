@@ -25,6 +25,7 @@ struct mask_sizes_rules mask_sizes_from_spec(const struct engine_spec *spec)
 {
     const struct engine_masks *m = &spec->masks;
     struct mask_sizes_rules r = {
+        .masking = m->masking,
         .sampler = m->sampler,
         .grid = spec->data.crop / spec->model.patch,
         .targets = m->targets,
@@ -32,8 +33,20 @@ struct mask_sizes_rules mask_sizes_from_spec(const struct engine_spec *spec)
         .target_scale = {m->target_scale[0], m->target_scale[1]},
         .target_aspect = {m->target_aspect[0], m->target_aspect[1]},
         .context_scale = {m->context_scale[0], m->context_scale[1]},
+        .masked_share = m->masked_share,
     };
+    if (r.masking == ENGINE_MASKING_RASTERIZED)
+        r.targets = 3;
+    if (r.masking == ENGINE_MASKING_BLOCK || r.masking == ENGINE_MASKING_RANDOM)
+        r.targets = 1;
+    if (r.masking == ENGINE_MASKING_BLOCK)
+        r.target_scale[0] = r.target_scale[1] = m->masked_share;
     return r;
+}
+
+uint32_t mask_sizes_random(const struct mask_sizes_rules *rules)
+{
+    return (uint32_t)(rules->masked_share * rules->grid * rules->grid);
 }
 
 uint32_t mask_sizes_extent(const struct mask_sizes_rules *rules)
@@ -133,8 +146,41 @@ static uint32_t kept_at_most(const struct reach *target, uint32_t h, uint32_t w,
     return most;
 }
 
+static struct mask_sizes_bounds bounds_of_parts(struct mask_sizes_block target, uint32_t target_max,
+                                                struct mask_sizes_block context,
+                                                uint32_t context_max)
+{
+    struct mask_sizes_bounds b = {.target_smallest = target,
+                                  .context_smallest = context,
+                                  .target_max = target_max,
+                                  .context_max = context_max};
+    return b;
+}
+
+/* Rasterized, block and random: the context is all that is not a target, or a quadrant. */
+static struct mask_sizes_bounds bounds_of_compared(const struct mask_sizes_rules *rules)
+{
+    uint32_t cells = rules->grid * rules->grid, half = rules->grid / 2, most;
+    struct mask_sizes_block smallest = {half, half};
+    if (rules->masking == ENGINE_MASKING_RASTERIZED)
+        return bounds_of_parts(smallest, half * half, smallest, half * half);
+    if (rules->masking == ENGINE_MASKING_RANDOM) {
+        most = mask_sizes_random(rules);
+        smallest = (struct mask_sizes_block){1, most};
+    } else {
+        struct reach target;
+        reach_all(rules, rules->target_scale, rules->target_aspect, &target);
+        extremes(&target, &smallest, &most);
+    }
+    struct mask_sizes_block context = {1, cells - most};
+    return bounds_of_parts(smallest, most, context, cells - smallest.height * smallest.width);
+}
+
 struct mask_sizes_bounds mask_sizes_bounds(const struct mask_sizes_rules *rules)
 {
+    if (rules->masking != ENGINE_MASKING_MULTI_BLOCK)
+        return bounds_of_compared(rules);
+
     struct reach target, context;
     struct mask_sizes_bounds b = {.context_max = 0};
     reach_all(rules, rules->target_scale, rules->target_aspect, &target);
@@ -173,9 +219,35 @@ static enum ij_status check_block(struct mask_sizes_block b, uint32_t min_keep, 
                         what, b.height, b.width, min_keep, area - 1, field);
 }
 
+/* A target or context of rasterized, block or random masking: there is nothing to redraw. */
+static enum ij_status check_part(uint32_t patches, const struct mask_sizes_rules *rules,
+                                 const char *what, const char *cure, struct ij_err *reterr_err)
+{
+    if (patches > rules->min_keep)
+        return IJ_OK;
+    if (patches == 0)
+        return IJ_ERR_FIELD(reterr_err, IJ_INVALID, "masks.masked_share",
+                            "the %s would have no patches; %s masks.masked_share", what, cure);
+    return IJ_ERR_FIELD(reterr_err, IJ_INVALID, "masks.min_keep",
+                        "with this masking a %s can have %u patches, which is not more than "
+                        "min_keep = %u; set masks.min_keep to %u or less",
+                        what, patches, rules->min_keep, patches - 1);
+}
+
+static enum ij_status check_compared(const struct mask_sizes_rules *rules,
+                                     const struct mask_sizes_bounds *b, struct ij_err *reterr_err)
+{
+    IJ_TRY(check_part(b->target_smallest.height * b->target_smallest.width, rules, "target",
+                      "raise", reterr_err));
+    return check_part(b->context_smallest.height * b->context_smallest.width, rules, "context",
+                      "lower", reterr_err);
+}
+
 enum ij_status mask_sizes_check(const struct mask_sizes_rules *rules, struct ij_err *reterr_err)
 {
     struct mask_sizes_bounds b = mask_sizes_bounds(rules);
+    if (rules->masking != ENGINE_MASKING_MULTI_BLOCK)
+        return check_compared(rules, &b, reterr_err);
     IJ_TRY(check_block(b.target_smallest, rules->min_keep, "target", "masks.target_scale",
                        reterr_err));
     return check_block(b.context_smallest, rules->min_keep, "context", "masks.context_scale",

@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "base/mem.h"
+#include "gpu/model/masks_compared.h"
 
 #define TRIES_PER_TARGET 20
 
@@ -129,8 +130,12 @@ void masks_draw(struct masks *masks, uint64_t epoch, uint64_t batch, uint32_t im
         mask_sizes_draw(r, r->target_scale, r->target_aspect, u_target, u_aspect);
     struct mask_sizes_block context =
         mask_sizes_draw(r, r->context_scale, square, u_context, u_context);
-    IJ_ASSERT(context.height * context.width > r->min_keep); /* else placing would never end */
     masks->images = images;
+    if (r->masking != ENGINE_MASKING_MULTI_BLOCK) {
+        masks_compared_draw(masks, target, epoch, batch);
+        return;
+    }
+    IJ_ASSERT(context.height * context.width > r->min_keep); /* else placing would never end */
     masks->target_count = target.height * target.width;
     for (uint32_t i = 0; i < images; i++) {
         uint8_t first[MASK_SIZES_GRID_MAX * MASK_SIZES_GRID_MAX];

@@ -1,6 +1,7 @@
 /*
- * Multi-block masks: which patches the context encoder sees and which blocks it must predict.
+ * Masks: which patches the context encoder sees and which it must predict.
  *
+ * Multi-block, I-JEPA's own; the three maskings that it was compared with are in masks_compared.h.
  * Per batch one target size and one context size are drawn; per image the places of M targets, then
  * of the context block, from which the targets are cut out. A context that keeps too little is
  * placed again; after every 20 failures one more target, the last first, may be overlapped. All

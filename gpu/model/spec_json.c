@@ -44,6 +44,7 @@ static const struct row {
     ROW("target_aspect", masks.target_aspect, PAIR, false, 0, 10),
     ROW("context_scale", masks.context_scale, PAIR, false, 0, 1),
     ROW("min_keep", masks.min_keep, U32, false, 0, 4096),
+    ROW("masked_share", masks.masked_share, DOUBLE, false, 0, 1),
     ROW("batch", optimizer.batch, U32, false, 1, 65536),
     ROW("accumulate", optimizer.accumulate, U32, false, 1, 65536),
     ROW("epochs", optimizer.epochs, DOUBLE, false, 0, 1e6),
@@ -62,6 +63,16 @@ static const struct row {
     ROW("clip_grad", optimizer.clip_grad, DOUBLE, false, 0, 1e6),
 #undef ROW
 };
+
+static const char *const maskings[] = {[ENGINE_MASKING_MULTI_BLOCK] = "multi_block",
+                                       [ENGINE_MASKING_RASTERIZED] = "rasterized",
+                                       [ENGINE_MASKING_BLOCK] = "block",
+                                       [ENGINE_MASKING_RANDOM] = "random"};
+static const char *const targets_at[] = {
+    [ENGINE_TARGET_AT_OUTPUT] = "output", [ENGINE_TARGET_AT_INPUT] = "input"};
+
+static const char *const samplers[] = {
+    [ENGINE_MASKS_PUBLISHED] = "published", [ENGINE_MASKS_UNBIASED] = "unbiased"};
 
 static json_t *reals(const double *values, size_t count)
 {
@@ -94,8 +105,12 @@ char *spec_json_write(const struct engine_spec *spec)
     bool good = object != NULL;
     for (size_t i = 0; good && i < COUNT_OF(rows); i++)
         good = json_object_set_new(object, rows[i].key, value_of(spec, &rows[i])) == 0;
-    const char *sampler = spec->masks.sampler == ENGINE_MASKS_PUBLISHED ? "published" : "unbiased";
-    good = good && json_object_set_new(object, "sampler", json_string(sampler)) == 0;
+    good = good &&
+           json_object_set_new(object, "masking", json_string(maskings[spec->masks.masking])) == 0;
+    good = good && json_object_set_new(object, "target_at",
+                                       json_string(targets_at[spec->masks.target_at])) == 0;
+    good = good &&
+           json_object_set_new(object, "sampler", json_string(samplers[spec->masks.sampler])) == 0;
     const char *loss = spec->loss == ENGINE_L2 ? "l2" : "smooth_l1";
     good = good && json_object_set_new(object, "loss", json_string(loss)) == 0;
     const char *precision = spec->precision == ENGINE_BFLOAT16 ? "bfloat16" : "float32";
@@ -168,6 +183,38 @@ enum ij_status spec_json_read_model(const char *text, struct engine_spec *spec,
         *spec = read;
     json_decref(object);
     return status;
+}
+
+/* The index of the named value among `names`, or 0. */
+static unsigned name_of(const json_t *object, const char *key, const char *const *names,
+                        unsigned count)
+{
+    const char *name = json_string_value(json_object_get(object, key));
+    for (unsigned i = 0; name && i < count; i++)
+        if (strcmp(name, names[i]) == 0)
+            return i;
+    return 0;
+}
+
+void spec_json_read_masks(const char *text, struct engine_masks *ret_masks)
+{
+    json_t *object = json_loads(text, 0, NULL);
+    struct engine_spec spec = {.masks = {.targets = 4,
+                                         .target_scale = {0.15, 0.2},
+                                         .target_aspect = {0.75, 1.5},
+                                         .context_scale = {0.85, 1.0},
+                                         .masked_share = 0.6}};
+    for (size_t i = 0; i < COUNT_OF(rows); i++) {
+        struct engine_spec read = spec;
+        const json_t *value = json_object_get(object, rows[i].key);
+        if (value && strncmp(rows[i].field, "masks.", 6) == 0 && read_value(value, &rows[i], &read))
+            spec = read;
+    }
+    spec.masks.masking = name_of(object, "masking", maskings, COUNT_OF(maskings));
+    spec.masks.target_at = name_of(object, "target_at", targets_at, COUNT_OF(targets_at));
+    spec.masks.sampler = name_of(object, "sampler", samplers, COUNT_OF(samplers));
+    json_decref(object);
+    *ret_masks = spec.masks;
 }
 
 static bool same(const struct engine_spec *a, const struct engine_spec *b, const struct row *row)

@@ -10,6 +10,7 @@ struct vit_config vit_config_from_spec(const struct engine_spec *spec)
         .grid = spec->data.crop / m->patch,
         .patch_values = (int64_t)3 * m->patch * m->patch,
         .loss = spec->loss == ENGINE_L2 ? LOSS_L2 : LOSS_SMOOTH_L1,
+        .target_at_input = spec->masks.target_at == ENGINE_TARGET_AT_INPUT,
         .type = spec->precision == ENGINE_BFLOAT16 ? TENSOR_BF16 : TENSOR_F32,
         .init_std = m->init_std,
         .patch_init_std = m->patch_init_std > 0 ? m->patch_init_std : m->init_std,

@@ -27,6 +27,7 @@ struct vit_config {
     int64_t patch_values; /* 3 * patch^2 */
     struct vit_stack encoder, predictor;
     enum loss_kind loss;
+    bool target_at_input;  /* the target encoder sees one target block at a time */
     enum tensor_type type; /* of activations and weights in matrix products */
     float mean[3], std[3]; /* of pixels scaled to 0..1 */
     double init_std, patch_init_std;
