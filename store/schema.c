@@ -104,7 +104,23 @@ static const char state_2[] =
     "ALTER TABLE run ADD COLUMN sweep INTEGER REFERENCES sweep(id);"
     "CREATE INDEX run_sweep ON run(sweep, id) WHERE sweep IS NOT NULL;";
 
-static const char *const state_steps[] = {state_1, state_2};
+/* Webhooks: who is told of events, and each message. */
+static const char state_3[] =
+    "CREATE TABLE webhook(id INTEGER PRIMARY KEY AUTOINCREMENT, url TEXT NOT NULL,"
+    " events TEXT NOT NULL CHECK(json_type(events)='array'), secret TEXT NOT NULL,"
+    " note TEXT NOT NULL, user TEXT NOT NULL, enabled INTEGER NOT NULL CHECK(enabled IN(0,1)),"
+    " reason TEXT NOT NULL, cursor INTEGER NOT NULL, created_ms INTEGER NOT NULL) STRICT;"
+    "CREATE TABLE delivery(id INTEGER PRIMARY KEY AUTOINCREMENT,"
+    " webhook INTEGER NOT NULL REFERENCES webhook(id) ON DELETE CASCADE, event INTEGER NOT NULL,"
+    " run INTEGER NOT NULL, type TEXT NOT NULL,"
+    " state TEXT NOT NULL CHECK(state IN('waiting','delivered','failed')),"
+    " tries INTEGER NOT NULL, next_ms INTEGER NOT NULL, http INTEGER NOT NULL,"
+    " error TEXT NOT NULL, created_ms INTEGER NOT NULL, ended_ms INTEGER NOT NULL,"
+    " body TEXT NOT NULL CHECK(json_type(body)='object')) STRICT;"
+    "CREATE INDEX delivery_webhook ON delivery(webhook, id);"
+    "CREATE INDEX delivery_waiting ON delivery(webhook, id) WHERE state='waiting';";
+
+static const char *const state_steps[] = {state_1, state_2, state_3};
 static const char *const metrics_steps[] = {metrics_1};
 
 const struct schema schema_state = {"state", 0x494A4550, COUNT_OF(state_steps), state_steps};

@@ -9,6 +9,7 @@
 #include "base/hash.h"
 #include "store/event_row.h"
 #include "store/handle.h"
+#include "store/schema.h"
 
 TestSuite(store, .init = fixture_open, .fini = fixture_close);
 
@@ -33,7 +34,7 @@ Test(store, creates_private_files_of_the_current_schema)
     cr_assert_eq(stat(fixture_path("metrics.db-wal"), &st), 0);
     cr_assert_eq(st.st_mode & 0777, 0600);
     cr_assert_eq(fixture_value("state.db", "PRAGMA application_id"), 0x494A4550);
-    cr_assert_eq(fixture_value("state.db", "PRAGMA user_version"), 2);
+    cr_assert_eq(fixture_value("state.db", "PRAGMA user_version"), schema_state.version);
     cr_assert_eq(fixture_value("metrics.db", "PRAGMA application_id"), 0x494A454D);
     cr_assert_eq(fixture_value("metrics.db", "PRAGMA auto_vacuum"), 2);
 }
@@ -94,7 +95,10 @@ Test(store, a_newer_schema_is_refused_and_left_as_it_is)
         cr_assert(strstr(err.text, "99") && strstr(err.text, files[i]), "%s", err.text);
         hash_file(files[i], after);
         cr_assert_str_eq(before, after);
-        fixture_sql(files[i], i ? "PRAGMA user_version=1" : "PRAGMA user_version=2");
+        char back[64];
+        snprintf(back, sizeof back, "PRAGMA user_version=%d",
+                 i ? schema_metrics.version : schema_state.version);
+        fixture_sql(files[i], back);
         OK(store_open(fixture_dir, &store, &err));
     }
 }
