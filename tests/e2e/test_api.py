@@ -280,6 +280,11 @@ def test_mask_preview(idle_daemon):
     assert first != masks(params={"crop": 224, "patch": 16}, sample=2)
     for target in first["targets"]:
         assert not set(target) & set(first["context"])
+    for masking, targets, context in (("rasterized", 3, 49), ("block", 1, None), ("random", 1, 79)):
+        drawn = masks(params={"crop": 224, "patch": 16, "masking": masking}, sample=1)
+        assert len(drawn["targets"]) == targets and context in (None, len(drawn["context"]))
+        for target in drawn["targets"]:
+            assert target and not set(target) & set(drawn["context"])
     wrong = idle_daemon.api("POST", "/v1/preview/masks", json={"params": {"patc": 16}})
     assert wrong.status_code == 422 and "patch" in wrong.json()["errors"][0]["detail"]
 

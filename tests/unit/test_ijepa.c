@@ -361,3 +361,85 @@ Test(ijepa_bf16, follows_float32)
     cr_assert_eq(trainer_micro_batch(trainer, &batch, 0, 1, &loss, NULL), IJ_OK);
     cr_expect(fabs((double)loss.loss / 0.517912644873 - 1) < 0.01, "%.9g", (double)loss.loss);
 }
+
+/* ---- Targets at the encoder's input ---------------------------------------------------------- */
+
+static struct ijepa *input_model(struct vit_config *config, struct layout *layout, int64_t blocks,
+                                 int64_t target_count)
+{
+    struct predictor_limits limits = {IMAGES, blocks, CONTEXT, target_count};
+    struct ijepa *m = NULL;
+    *config = small_config(TENSOR_F32);
+    config->target_at_input = true;
+    *layout = trainer->layout;
+    cr_assert_eq(ijepa_new(backend, config, layout, &limits, TENSOR_F32, &m, NULL), IJ_OK);
+    return m;
+}
+
+static void copy_targets(struct ijepa *m, const struct ijepa_batch *b, float *ret_values)
+{
+    struct block_arena target = trainer_target(trainer);
+    cr_assert_eq(ijepa_load(m, b, NULL), IJ_OK);
+    cr_assert_eq(ijepa_target(m, &target, NULL), IJ_OK);
+    cr_assert_eq(ijepa_copy_target(m, ret_values, NULL), IJ_OK);
+}
+
+/* A target that is all of the image is the same at either place. */
+Test(ijepa, target_at_input_of_the_whole_image_is_that_at_output)
+{
+    static float at_input[IMAGES * PATCHES * WIDTH], features[IMAGES * PATCHES * WIDTH];
+    int32_t all[IMAGES * PATCHES];
+    struct vit_config config;
+    struct layout layout;
+    struct block_arena target = trainer_target(trainer);
+    struct ijepa *m = input_model(&config, &layout, 1, PATCHES);
+    for (int32_t i = 0; i < IMAGES * PATCHES; i++)
+        all[i] = i % PATCHES;
+    struct ijepa_batch whole = batch;
+    whole.target_count = PATCHES;
+    whole.targets = all;
+    copy_targets(m, &whole, at_input);
+    cr_assert_eq(ijepa_copy_target_features(m, &target, features, NULL), IJ_OK);
+    for (size_t row = 0; row < IMAGES * PATCHES; row++) {
+        const float *x = features + row * WIDTH, *y = at_input + row * WIDTH;
+        double mean = 0, square = 0;
+        for (int i = 0; i < WIDTH; i++)
+            mean += (double)x[i] / WIDTH;
+        for (int i = 0; i < WIDTH; i++)
+            square += ((double)x[i] - mean) * ((double)x[i] - mean) / WIDTH;
+        for (int i = 0; i < WIDTH; i++)
+            cr_assert(fabs((double)y[i] - ((double)x[i] - mean) / sqrt(square + 1e-5)) < TOLERANCE);
+    }
+    ijepa_free(m);
+}
+
+/* What lies outside a target block cannot change it at the input, and does at the output. */
+Test(ijepa, target_at_input_sees_its_block_alone)
+{
+    static float before[2 * IMAGES * TARGETS * WIDTH], after[2 * IMAGES * TARGETS * WIDTH];
+    struct vit_config config;
+    struct layout layout;
+    struct ijepa *m = input_model(&config, &layout, 2, TARGETS);
+    float kept = pixels[0];
+    copy_targets(m, &batch, before);
+    pixels[0] = 5; /* patch 0 of the first image, which no target block holds */
+    copy_targets(m, &batch, after);
+    cr_expect_arr_eq(before, after, sizeof before);
+    pixels[0] = kept;
+    copy_targets(trainer->ijepa, &batch, before);
+    pixels[0] = 5;
+    copy_targets(trainer->ijepa, &batch, after);
+    cr_expect(memcmp(before, after, sizeof before) != 0);
+    pixels[0] = kept;
+    /* Patch 9 is in the first image's block A alone: A changes, B does not. */
+    copy_targets(m, &batch, before);
+    size_t place = (size_t)2 * 8 * CROP + 8; /* channel 0, patch row 2, column 1 */
+    kept = pixels[place];
+    pixels[place] = 5;
+    copy_targets(m, &batch, after);
+    size_t block = (size_t)TARGETS * WIDTH;
+    cr_expect(memcmp(before, after, block * sizeof *before) != 0);
+    cr_expect_arr_eq(before + IMAGES * block, after + IMAGES * block, block * sizeof *before);
+    pixels[place] = kept;
+    ijepa_free(m);
+}
