@@ -163,13 +163,13 @@ $(BUILD)/tests/fuzz/%: $(BUILD)/obj/tests/fuzz/%.o $(BUILD)/obj/tests/fuzz/repla
 
 unit-programs: $(UNIT_TESTS)
 
-## test: everything that needs neither GPU nor browser; installs missing packages first
+## test: everything that needs no GPU; installs missing packages first
 test:
 	@tools/install-packages.sh test
 	@$(MAKE) --no-print-directory -j$$(nproc) all unit-programs
 	@tests/run.sh $(BUILD) $(UNIT_TESTS)
 
-## web-test: the dashboard in a real browser (Chromium); apart from test, because it once hung there
+## web-test: of the tests only those of the dashboard in a real browser (Chromium)
 web-test: all
 	@tools/install-packages.sh test
 	IJEPAD_BUILD=$(abspath $(BUILD)) PYTHONPATH=tests/e2e /usr/bin/python3 -m pytest -q -ra tests/web

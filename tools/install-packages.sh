@@ -23,7 +23,7 @@ test=(
     "libcriterion-dev|unit tests"
     "g++|compiles the CUDA kernels for the host, to test them"
     "python3-pytest python3-requests python3-numpy python3-pil|end-to-end tests"
-    "chromium chromium-driver python3-selenium|make web-test: the dashboard in a real browser"
+    "chromium chromium-driver python3-selenium|the dashboard in a real browser"
     "universal-ctags|house rules: length of functions"
     "procps e2fsprogs xfsprogs mount strace|tests that kill processes, cut power and fail system calls"
 )

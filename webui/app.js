@@ -21,6 +21,8 @@ import {signInPage} from "./sign_in.js";
 import {nextTheme, onTheme, theme} from "./theme.js";
 
 const PAGES = {"": overviewPage, runs: runsPage, queue: queuePage, compare: comparePage, new: newRunPage, settings: settingsPage};
+/* A page reads after the stream is open, so that nothing happens between the two; it does not wait for ever. */
+const STREAM_WAIT_MS = 1000;
 const link = new LinkState(find("link"), find("banner"));
 const live = new Live(onEvent, (up) => {
   const wasDown = link.set(up);
@@ -29,14 +31,16 @@ const live = new Live(onEvent, (up) => {
   if (error.status === 401) fail(error);
   throw error;
 }));
-let page = null, who = null, turn = 0;
+let page = null, who = null, turn = 0, making = false, missed = [];
 
+/* What happened while the page was being made may be newer than what it has read: it is told now. */
 function show(next) {
   if (page?.close) page.close();
   page = next;
   find("page").replaceChildren(next.element);
   document.title = `${next.title} – ijepad`;
   if (next.opened) next.opened();
+  for (const event of missed.splice(0)) onEvent(...event);
 }
 
 function showSignIn(message = "") {
@@ -65,10 +69,17 @@ async function followAddress() {
   if (location.hash === "#page" || !who) return;
   if (page?.stay && page.stay(address)) return;
   markNav(address);
-  const make_ = address.name === "run" ? runPage : PAGES[address.name] || missing;
-  const next = await make_({address, who, fail});
-  if (mine === turn) show(next);
-  else if (next.close) next.close();
+  missed = [];
+  making = true;
+  try {
+    const make_ = address.name === "run" ? runPage : PAGES[address.name] || missing;
+    const next = await make_({address, who, fail});
+    if (mine !== turn) return void next.close?.();
+    making = false;
+    show(next);
+  } finally {
+    if (mine === turn) making = false;
+  }
 }
 
 function missing() {
@@ -85,6 +96,7 @@ function markNav({name}) {
 }
 
 function onEvent(type, data, id) {
+  if (making) missed.push([type, data, id]);
   if (type === "reset") page?.refresh?.();
   else page?.onEvent?.(type, data, id);
 }
@@ -95,6 +107,7 @@ async function start() {
   find("sign-out").hidden = !who.by_cookie;
   find("who").textContent = `${who.user} (${who.role})`;
   live.open();
+  await link.first(STREAM_WAIT_MS);
   await followAddress();
 }
 

@@ -12,6 +12,15 @@ export class LinkState {
     setInterval(() => this.show(), 500);
   }
 
+  /* Resolves when the stream has answered, up or not, at the latest after wait_ms. */
+  first(wait_ms) {
+    if (this.up !== undefined) return Promise.resolve();
+    return new Promise((resolve) => {
+      this.heard = resolve;
+      setTimeout(resolve, wait_ms);
+    });
+  }
+
   /* Returns whether it had been down, or closed while the tab was hidden. */
   set(up) {
     const wasDown = up && this.known && this.downSince !== null;
@@ -19,6 +28,7 @@ export class LinkState {
     else if (this.downSince === null) this.downSince = Date.now();
     this.known = this.known || up;
     this.up = up;
+    this.heard?.();
     this.show();
     return wasDown;
   }

@@ -61,7 +61,7 @@ function tabList(names, current, id) {
 
 export async function runPage({address, who, fail}) {
   const id = address.id;
-  let run = await get(`/v1/runs/${id}`), tab = null, tabName = "", clockTimer = 0;
+  let run = await get(`/v1/runs/${id}`), tab = null, tabName = "", missed = false, clockTimer = 0;
   const headBox = make("section", {class: "card run-head", "aria-label": "Run"}), tabBox = make("div", {});
   const panel = make("div", {role: "tabpanel", id: "tab-panel", tabindex: "0"});
   const element = make("div", {}, headBox, tabBox, panel);
@@ -96,10 +96,13 @@ export async function runPage({address, who, fail}) {
     tabBox.replaceChildren(tabList(names, chosen, id));
     if (focused) tabBox.querySelector("[aria-selected=true]").focus();
     panel.setAttribute("aria-labelledby", `tab-${chosen}`);
+    tab = null;
+    missed = false;
     const made = await TABS[chosen][1]({run, who, fail});
     if (tabName !== chosen) return void made.close?.();
     tab = made;
     panel.replaceChildren(made.element);
+    if (missed) made.refresh?.();
   }
 
   const reload = later(() => get(`/v1/runs/${id}`).then(update).catch(fail), 200);
@@ -126,6 +129,7 @@ export async function runPage({address, who, fail}) {
       if (data.run !== id) return;
       if (type === "run.progress") update(patchRun({...run}, data));
       else if (type !== "metric.frame") reload();
+      missed ||= !tab;
       tab?.onEvent?.(type, data, eventId);
     },
     refresh() {

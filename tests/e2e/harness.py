@@ -15,6 +15,7 @@ import time
 import requests
 
 BUILD = pathlib.Path(os.environ.get("IJEPAD_BUILD", "build")).resolve()
+DEADLINE_S = 120  # of a wait that is given none: generous, as other work may share the machine
 ENDED = ("succeeded", "failed", "canceled", "quarantined")
 
 
@@ -24,7 +25,7 @@ def free_port():
         return s.getsockname()[1]
 
 
-def wait_until(what, condition, deadline_s=60, every_s=0.02):
+def wait_until(what, condition, deadline_s=DEADLINE_S, every_s=0.02):
     """Returns the first truthy value of condition(); fails after deadline_s naming `what`."""
     end = time.monotonic() + deadline_s
     while True:
@@ -95,14 +96,14 @@ class Daemon:
         assert answer.status_code == 200, answer.text
         return answer.json()
 
-    def wait_for_state(self, run_id, *states, deadline_s=120):
+    def wait_for_state(self, run_id, *states, deadline_s=DEADLINE_S):
         def reached():
             row = self.run(run_id)
             assert row["state"] in states or row["state"] not in ENDED, row
             return row if row["state"] in states else None
         return wait_until(f"{run_id} is {' or '.join(states)}", reached, deadline_s)
 
-    def wait_for_step(self, run_id, step, deadline_s=120):
+    def wait_for_step(self, run_id, step, deadline_s=DEADLINE_S):
         return wait_until(f"{run_id} reaches step {step}",
                           lambda: (self.run(run_id)["step"] or 0) >= step, deadline_s)
 

@@ -7,7 +7,7 @@ import sys
 import pytest
 
 sys.path.insert(0, str(pathlib.Path(__file__).parent.parent / "e2e"))
-from harness import BUILD, Daemon  # noqa: E402
+from harness import BUILD, DEADLINE_S, Daemon  # noqa: E402
 
 import page as page_module  # noqa: E402
 
@@ -52,6 +52,8 @@ def chrome():
         options.add_argument(argument)
     options.set_capability("goog:loggingPrefs", {"browser": "ALL"})
     driver = webdriver.Chrome(options=options)
+    driver.set_page_load_timeout(DEADLINE_S)
+    driver.set_script_timeout(DEADLINE_S)
     yield driver
     driver.quit()
 

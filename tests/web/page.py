@@ -1,5 +1,5 @@
 """What the tests do with the page: go, look, click, type. Waiting is always for something that can be seen."""
-from harness import wait_until
+from harness import DEADLINE_S, wait_until
 
 PARAMS = dict(labels="none", crop=48, patch=8, model="custom", width=32, depth=1, heads=2, pred_width=16, pred_depth=1,
               pred_heads=2, batch=16, warmup_epochs=0, min_keep=0, sampler="unbiased", threads=1, loader_threads=1, eval_every_epochs=0)
@@ -24,13 +24,13 @@ class Page:
     def count(self, selector):
         return self.js("return document.querySelectorAll(arguments[0]).length", selector)
 
-    def wait_text(self, selector, text, deadline_s=120):
+    def wait_text(self, selector, text, deadline_s=DEADLINE_S):
         try:
             wait_until(f"{text!r} in {selector}", lambda: text in self.text(selector), deadline_s, 0.05)
         except AssertionError as error:
             raise AssertionError(f"{error}; it holds {self.text(selector)[:400]!r}") from None
 
-    def wait_for(self, selector, deadline_s=120):
+    def wait_for(self, selector, deadline_s=DEADLINE_S):
         wait_until(selector, lambda: self.count(selector), deadline_s, 0.05)
 
     def complaints(self):

@@ -68,6 +68,25 @@ def test_pause_resume_and_cancel(page, scenes):
     page.wait_for("pre.log")
 
 
+def test_what_happens_while_the_page_is_made_is_shown(page, scenes):
+    """The page has read the run, its charts are still being read, and the run ends."""
+    run = page.submit(scenes, "overtaken", params={"epochs": 100000})
+    page.daemon.wait_for_state(run, "running")
+    page.js("""const ask = window.fetch; window.waiting = [];
+        window.fetch = async (path, ...rest) => {
+          const answer = await ask(path, ...rest);
+          if (String(path).endsWith("/config")) await new Promise((go) => window.waiting.push(go));
+          return answer;
+        };
+        new EventSource("/v1/events").addEventListener("run.state", (event) => { window.told = JSON.parse(event.data).state; });""")
+    page.go(f"#/{run}")
+    wait_until("the page reads its charts", lambda: page.js("return window.waiting.length"))
+    page.daemon.api("POST", f"/v1/runs/{run}/kill")
+    wait_until("the end is told", lambda: page.js("return window.told") == "canceled")
+    page.js("window.waiting.forEach((go) => go())")
+    page.wait_text(".run-head .chip", "canceled")
+
+
 def test_health_says_which_rule_fired(page, scenes):
     run = page.submit(scenes, "watched", params={"epochs": 3, "labels": "count", "eval_every_epochs": 1, "eval_images": 16})
     page.daemon.wait_for_state(run, "succeeded")

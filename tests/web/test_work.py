@@ -18,7 +18,7 @@ def test_submit_from_the_form(page, scenes):
     assert '"epochs":1' in page.text(".new-side pre")
     page.click("[data-submit]")
     page.wait_text(".run-head h1", "from-form")
-    page.wait_text(".run-head .chip", "succeeded", 240)
+    page.wait_text(".run-head .chip", "succeeded")
 
 
 def test_masks_follow_the_parameters(page):
