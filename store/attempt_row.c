@@ -6,7 +6,8 @@
 #include "store/row_array.h"
 
 #define COLUMNS                                                                                    \
-    "pid,boot_id,started_ms,ended_ms,exit_code,signal,cause,text,from_step,last_step,device,run,n"
+    "pid,boot_id,started_ms,ended_ms,exit_code,signal,cause,text,from_step,last_step,device,gpus," \
+    "run,n"
 
 static void put_row(struct db_query *q, const struct attempt_row *row)
 {
@@ -21,6 +22,7 @@ static void put_row(struct db_query *q, const struct attempt_row *row)
     db_put_int(q, (int64_t)row->from_step);
     db_put_int(q, (int64_t)row->last_step);
     db_put_text(q, row->device);
+    db_put_text(q, row->gpus[0] ? row->gpus : "[]");
     db_put_int(q, row->run);
     db_put_int(q, row->n);
 }
@@ -39,6 +41,7 @@ static void read_row(struct db_query *q, void *ret_row)
     row->from_step = (uint64_t)db_int(q);
     row->last_step = (uint64_t)db_int(q);
     db_text(q, row->device, sizeof row->device);
+    db_text(q, row->gpus, sizeof row->gpus);
     row->run = db_int(q);
     row->n = (int32_t)db_int(q);
 }
@@ -60,7 +63,7 @@ static enum ij_status not_found(int64_t run, int32_t n, struct ij_err *reterr_er
 enum ij_status attempt_row_insert(struct store *store, const struct attempt_row *row,
                                   struct ij_err *reterr_err)
 {
-    return write_row(store, "INSERT INTO attempt(" COLUMNS ")VALUES(?,?,?,?,?,?,?,?,?,?,?,?,?)",
+    return write_row(store, "INSERT INTO attempt(" COLUMNS ")VALUES(?,?,?,?,?,?,?,?,?,?,?,?,?,?)",
                      row, NULL, reterr_err);
 }
 
@@ -70,7 +73,7 @@ enum ij_status attempt_row_update(struct store *store, const struct attempt_row 
     int64_t changes;
     IJ_TRY(write_row(store,
                      "UPDATE attempt SET pid=?,boot_id=?,started_ms=?,ended_ms=?,exit_code=?,"
-                     "signal=?,cause=?,text=?,from_step=?,last_step=?,device=?"
+                     "signal=?,cause=?,text=?,from_step=?,last_step=?,device=?,gpus=?"
                      " WHERE run=? AND n=?",
                      row, &changes, reterr_err));
     return changes ? IJ_OK : not_found(row->run, row->n, reterr_err);

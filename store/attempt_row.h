@@ -5,6 +5,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "store/run_row.h"
 #include "store/store.h"
 
 struct attempt_row {
@@ -19,6 +20,7 @@ struct attempt_row {
     char text[512]; /* what happened, for a person */
     uint64_t from_step, last_step;
     char device[128];
+    char gpus[RUN_ROW_GPUS_SIZE]; /* JSON array: ids of the devices it holds; "" = [] */
 };
 
 /* Starts attempt row->n; IJ_CONFLICT if it exists. */

@@ -25,6 +25,12 @@ static void read_state(struct db_query *q, struct run_row *row)
     row->not_before_ms = db_int(q);
     row->start_eta_ms = db_int(q);
     row->sweep = db_int(q);
+    row->queued_ms = db_int(q);
+    row->scratch_attempt = (int32_t)db_int(q);
+    db_text(q, row->blocking, sizeof row->blocking);
+    db_text(q, row->gpus, sizeof row->gpus);
+    row->gpu_memory_bytes = (uint64_t)db_int(q);
+    row->preemptible = db_int(q) != 0;
 }
 
 static void read_progress(struct db_query *q, struct run_row *row)

@@ -8,7 +8,8 @@
 #define RUN_READ_COLUMNS                                                                           \
     "id,name,kind,user,parent,build,state,desired,reason,reason_text,deadline_ms,priority,"        \
     "queue_pos,slots,backend,device,attempts,failures,preemptions,failure,same_failures,"          \
-    "not_before_ms,start_eta_ms,sweep,step,steps,epoch,images_per_s,eta_s,phase,ver,created_ms,"   \
+    "not_before_ms,start_eta_ms,sweep,queued_ms,scratch_attempt,blocking,gpus,gpu_memory_bytes,"   \
+    "preemptible,step,steps,epoch,images_per_s,eta_s,phase,ver,created_ms,"                        \
     "updated_ms,"                                                                                  \
     "started_ms,finished_ms,params,resolved,tags,notes,retention,dataset,health,last"
 

@@ -45,6 +45,10 @@ static void put_state(struct db_query *q, const struct run_row *row)
     db_put_int(q, row->start_eta_ms);
     db_put_int(q, row->started_ms);
     db_put_int(q, row->finished_ms);
+    db_put_int(q, row->queued_ms);
+    db_put_int(q, row->scratch_attempt);
+    db_put_text(q, row->blocking[0] ? row->blocking : "[]");
+    db_put_text(q, row->gpus[0] ? row->gpus : "[]");
 }
 
 static void put_progress(struct db_query *q, const struct run_row *row)
@@ -79,12 +83,14 @@ enum ij_status run_row_insert(struct store *store, struct run_row *row, struct i
     static const char sql[] =
         "INSERT INTO run(state,desired,reason,reason_text,deadline_ms,priority,queue_pos,slots,"
         "backend,device,attempts,failures,preemptions,failure,same_failures,not_before_ms,"
-        "start_eta_ms,started_ms,finished_ms,step,steps,epoch,images_per_s,eta_s,phase,health,last,"
+        "start_eta_ms,started_ms,finished_ms,queued_ms,scratch_attempt,blocking,gpus,step,steps,"
+        "epoch,images_per_s,eta_s,phase,health,last,"
         "name,kind,user,parent,sweep,created_ms,updated_ms,build,tags,dataset,retention,notes,"
-        "params,"
-        "resolved,ver)"
-        "VALUES(?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,"
-        "?,?,?,?,?,?,?,?,?,?,?,nullif(?,0),nullif(?,0),?,?,?,?,?,?,?,?,?,1)";
+        "params,resolved,gpu_memory_bytes,preemptible,ver)"
+        "VALUES(?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,"
+        "?,?,?,?,?,?,?,?,?,?,?,nullif(?,0),nullif(?,0),?,?,?,?,?,?,?,?,?,?,?,1)";
+    if (!row->queued_ms)
+        row->queued_ms = row->created_ms;
     if (row->queue_pos == 0.0)
         IJ_TRY(choose_queue_pos(store, row, reterr_err));
     db_auto struct db_query q = DB_QUERY_INIT;
@@ -105,6 +111,8 @@ enum ij_status run_row_insert(struct store *store, struct run_row *row, struct i
     db_put_text(&q, or_else(row->notes, ""));
     db_put_text(&q, or_else(row->params, "{}"));
     db_put_text(&q, or_else(row->resolved, "{}"));
+    db_put_int(&q, (int64_t)row->gpu_memory_bytes);
+    db_put_int(&q, row->preemptible);
     IJ_TRY(db_run(&q, NULL, reterr_err));
     row->id = db_last_id(&store->state);
     row->ver = 1;
@@ -162,8 +170,8 @@ enum ij_status run_row_update_state(struct store *store, struct run_row *row, in
     static const char sql[] =
         "UPDATE run SET state=?,desired=?,reason=?,reason_text=?,deadline_ms=?,priority=?,"
         "queue_pos=?,slots=?,backend=?,device=?,attempts=?,failures=?,preemptions=?,failure=?,"
-        "same_failures=?,not_before_ms=?,start_eta_ms=?,started_ms=?,finished_ms=?,ver=ver+1,"
-        "updated_ms=?"
+        "same_failures=?,not_before_ms=?,start_eta_ms=?,started_ms=?,finished_ms=?,"
+        "queued_ms=?,scratch_attempt=?,blocking=?,gpus=?,ver=ver+1,updated_ms=?"
         " WHERE id=? AND ver=?";
     db_auto struct db_query q = DB_QUERY_INIT;
     IJ_TRY(db_start(&store->state, sql, &q, reterr_err));

@@ -17,6 +17,7 @@
 #define RUN_ROW_REASON_MAX 511
 #define RUN_ROW_TAGS_MAX   32 /* tags per run */
 #define RUN_ROW_LIST_MAX   500
+#define RUN_ROW_GPUS_SIZE  768 /* JSON array of the ids of 64 host slots or 16 GPUs */
 
 /*
  * Pointers are NUL-terminated JSON or text. Rows read from the store own them: run_row_done.
@@ -46,14 +47,21 @@ struct run_row {
     int32_t priority;     /* larger first */
     double queue_pos;     /* smaller first within a priority */
     int32_t slots;        /* devices wanted, >= 1 */
-    char backend[16];     /* "host", "cuda"; "" before the first start */
+    char backend[16];     /* which kind: "host", "cuda" */
     char device[128];     /* where it runs or ran */
     int32_t attempts;     /* starts so far = number of the newest attempt */
     int32_t failures;     /* failures since the last progress */
     int32_t preemptions;
-    char failure[65];      /* fingerprint of the last failure; "" none */
-    int32_t same_failures; /* consecutive failures with that fingerprint */
-    int64_t not_before_ms; /* back-off ends; 0: now */
+    char failure[65];        /* fingerprint of the last failure; "" none */
+    int32_t same_failures;   /* consecutive failures with that fingerprint */
+    int64_t not_before_ms;   /* back-off ends; 0: now */
+    int64_t queued_ms;       /* since when it waits, for its age; insert: 0 = created_ms */
+    int32_t scratch_attempt; /* its history begins with this attempt; 0: with the first */
+    char blocking[160];      /* JSON array: runs that it waits for, as far as they are told [[]] */
+    char gpus[RUN_ROW_GPUS_SIZE]; /* JSON array: devices it holds or held last [[]] */
+
+    uint64_t gpu_memory_bytes; /* least memory of each device; 0: any; written by insert only */
+    bool preemptible;          /* may be paused for one of higher priority; insert only */
 
     uint64_t step, steps;              /* done and planned; 0 when unknown */
     double epoch, images_per_s, eta_s; /* NaN: unknown */
@@ -74,7 +82,7 @@ IJ_MUST_USE enum ij_status run_row_insert(struct store *store, struct run_row *r
 IJ_MUST_USE enum ij_status run_row_get(struct store *store, int64_t id, struct run_row *ret_row,
                                        struct ij_err *reterr_err);
 /*
- * Writes the block from `state` to `not_before_ms`, started_ms and finished_ms, where the stored
+ * Writes the block from `state` to `gpus`, started_ms and finished_ms, where the stored
  * ver still equals row->ver; then ver and updated_ms (= now_ms) move in both. IJ_CONFLICT: somebody
  * changed it since it was read; IJ_NOT_FOUND.
  */

@@ -120,7 +120,24 @@ static const char state_3[] =
     "CREATE INDEX delivery_webhook ON delivery(webhook, id);"
     "CREATE INDEX delivery_waiting ON delivery(webhook, id) WHERE state='waiting';";
 
-static const char *const state_steps[] = {state_1, state_2, state_3};
+/* Devices: which a run asks for and held, which are kept out of use; age in the queue; preemption;
+ * the attempt with which a history that was begun anew starts. */
+static const char state_4[] =
+    "CREATE TABLE cordon(device TEXT PRIMARY KEY, actor TEXT NOT NULL, reason TEXT NOT NULL,"
+    " ts_ms INTEGER NOT NULL) STRICT, WITHOUT ROWID;"
+    "ALTER TABLE run ADD COLUMN queued_ms INTEGER NOT NULL DEFAULT 0;"
+    "ALTER TABLE run ADD COLUMN gpu_memory_bytes INTEGER NOT NULL DEFAULT 0;"
+    "ALTER TABLE run ADD COLUMN preemptible INTEGER NOT NULL DEFAULT 0"
+    " CHECK(preemptible IN(0,1));"
+    "ALTER TABLE run ADD COLUMN scratch_attempt INTEGER NOT NULL DEFAULT 0;"
+    "ALTER TABLE run ADD COLUMN blocking TEXT NOT NULL DEFAULT '[]'"
+    " CHECK(json_type(blocking)='array');"
+    "ALTER TABLE run ADD COLUMN gpus TEXT NOT NULL DEFAULT '[]' CHECK(json_type(gpus)='array');"
+    "ALTER TABLE attempt ADD COLUMN gpus TEXT NOT NULL DEFAULT '[]'"
+    " CHECK(json_type(gpus)='array');"
+    "UPDATE run SET queued_ms=created_ms;";
+
+static const char *const state_steps[] = {state_1, state_2, state_3, state_4};
 static const char *const metrics_steps[] = {metrics_1};
 
 const struct schema schema_state = {"state", 0x494A4550, COUNT_OF(state_steps), state_steps};
