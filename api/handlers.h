@@ -53,6 +53,8 @@
     X(serve_checkpoints_list)                                                                      \
     X(serve_checkpoints_show)                                                                      \
     X(serve_checkpoints_content)                                                                   \
+    X(serve_files_list)                                                                            \
+    X(serve_files_content)                                                                         \
     X(serve_masks_preview)                                                                         \
     X(serve_events_stream)                                                                         \
     X(serve_static_file)

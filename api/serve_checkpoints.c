@@ -12,7 +12,7 @@
 #include <string.h>
 #include <sys/stat.h>
 
-#include "api/byte_range.h"
+#include "api/file_reply.h"
 #include "api/handlers.h"
 #include "api/show.h"
 #include "base/mem.h"
@@ -99,32 +99,6 @@ static enum ij_status open_content(const struct checkpoint_row *row, const char 
     return IJ_OK;
 }
 
-/* Status, range and validators of a file that is open. */
-static enum ij_status set_content(struct request *request, const char *etag, uint64_t size,
-                                  struct reply *reply)
-{
-    const char *range = request_header(request, "range");
-    const char *if_range = request_header(request, "if-range");
-    if (if_range && strcmp(if_range, etag) != 0)
-        range = NULL; /* the client's part is of another file: send all */
-    uint64_t first = 0, count = size;
-    switch (byte_range_parse(range, size, &first, &count)) {
-    case BYTE_RANGE_OUTSIDE:
-        request->problem.file_bytes = size;
-        return request_refuse(request, PROBLEM_RANGE, "the file has %" PRIu64 " bytes", size);
-    case BYTE_RANGE_PART:
-        reply->status = 206;
-        reply_header(reply, "Content-Range", "bytes %" PRIu64 "-%" PRIu64 "/%" PRIu64, first,
-                     first + count - 1, size);
-        break;
-    case BYTE_RANGE_WHOLE:
-        break;
-    }
-    reply->fd_offset = first;
-    reply->fd_size = count;
-    return IJ_OK;
-}
-
 enum ij_status serve_checkpoints_content(struct request *request, struct reply *reply,
                                          struct ij_err *reterr_err)
 {
@@ -135,16 +109,11 @@ enum ij_status serve_checkpoints_content(struct request *request, struct reply *
     IJ_TRY(pick_file(request, &file, reterr_err));
     IJ_TRY(get_row(request, &row, reterr_err));
     (void)snprintf(etag, sizeof etag, "\"%s/%s\"", row.hash, file->name);
-    reply_header(reply, "ETag", "%s", etag);
-    const char *known = request_header(request, "if-none-match");
-    if (known && (strcmp(known, "*") == 0 || strstr(known, etag))) {
-        reply->status = 304;
+    if (file_reply_is_known(request, etag, reply))
         return IJ_OK;
-    }
     IJ_TRY(open_content(&row, file->name, &reply->fd, &size, reterr_err));
-    IJ_TRY(set_content(request, etag, size, reply));
+    IJ_TRY(file_reply_part(request, etag, size, reply));
     reply->type = file->type;
-    reply_header(reply, "Accept-Ranges", "bytes");
     reply_header(reply, "Content-Disposition",
                  "attachment; filename=\"r%" PRId64 "-step%" PRIu64 "-%s\"", row.run, row.step,
                  file->name);

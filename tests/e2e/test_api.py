@@ -257,6 +257,35 @@ def test_logs_show_control_bytes_as_text(idle_daemon, images):
     idle_daemon.wait_for_state(started, "canceled")
 
 
+def test_files_of_an_evaluation(idle_daemon, images):
+    run = submit(idle_daemon, images).json()["id"]
+    files = f"/v1/runs/{run}/files"
+    assert idle_daemon.api("GET", files).json()["items"] == []
+    folder = idle_daemon.state / "runs" / run / "visualize"
+    folder.mkdir(parents=True)
+    (folder / "pca.png").write_bytes(b"picture")
+    (folder / "grids.safetensors").write_bytes(bytes(range(256)))
+    (folder / ".hidden").write_bytes(b"no")
+    (folder / "link.png").symlink_to(idle_daemon.state / "admin.token")
+    (folder / "folder.png").mkdir()
+    (folder.parent / "spec.json").write_bytes(b"no")
+    items = idle_daemon.api("GET", files).json()["items"]
+    assert [(i["name"], i["folder"], i["type"], i["size_bytes"]) for i in items] == [
+        ("grids.safetensors", "visualize", "application/octet-stream", 256),
+        ("pca.png", "visualize", "image/png", 7)]
+    picture = idle_daemon.api("GET", f"{files}/pca.png")
+    assert picture.content == b"picture" and picture.headers["Content-Type"] == "image/png"
+    known = {"If-None-Match": picture.headers["ETag"]}
+    assert idle_daemon.api("GET", f"{files}/pca.png", headers=known).status_code == 304
+    part = idle_daemon.api("GET", f"{files}/grids.safetensors", headers={"Range": "bytes=8-15"})
+    assert part.status_code == 206 and part.content == bytes(range(8, 16))
+    assert idle_daemon.api("GET", f"{files}/grids.safetensors", headers={"Range": "bytes=256-"}).status_code == 416
+    for name in (".hidden", "link.png", "folder.png", "spec.json", "admin.token", "..", "no.png"):
+        answer = idle_daemon.api("GET", f"{files}/{name}")
+        assert answer.status_code == 404, (name, answer.text)
+    assert idle_daemon.api("GET", "/v1/runs/r999999/files").status_code == 404
+
+
 def test_unix_socket_needs_no_token(idle_daemon):
     import socket
     with socket.socket(socket.AF_UNIX) as peer:
