@@ -161,7 +161,15 @@ $(BUILD)/tests/fuzz/%: $(BUILD)/obj/tests/fuzz/%.o $(BUILD)/obj/tests/fuzz/repla
 	@echo "  LINK  $@"
 	$(Q)$(CC) $(LDFLAGS) -o $@ $< $(FUZZ_MAIN) $(BUILD)/obj/webui.o $(LIBS) $(DAEMON_LIBS) $(ENGINE_LIBS)
 
-unit-programs: $(UNIT_TESTS)
+# Stand-ins for libraries that are opened by name.
+FAKES := $(patsubst %.c,$(BUILD)/%.so,$(sort $(wildcard tests/fake/*.c)))
+$(BUILD)/tests/fake/%.so: tests/fake/%.c
+	@mkdir -p $(dir $@)
+	@echo "  FAKE  $@"
+	$(Q)$(CC) $(filter -W%,$(CFLAGS)) -Wno-missing-prototypes -D_GNU_SOURCE -std=gnu17 -g -O1 -fPIC -fvisibility=hidden \
+	  -shared -o $@ $<
+
+unit-programs: $(UNIT_TESTS) $(FAKES)
 
 ## test: everything that needs no GPU; installs missing packages first
 test:

@@ -10,6 +10,7 @@
 #include <linux/close_range.h>
 #include <signal.h>
 #include <stdio.h>
+#include <string.h>
 #include <sys/prctl.h>
 #include <sys/syscall.h>
 #include <sys/wait.h>
@@ -19,6 +20,43 @@
 #include "daemon/wire.h"
 
 #define OOM_SCORE "500" /* a worker goes before the daemon when memory runs out */
+
+/* Does "NAME=value" set the variable of `entry`, "NAME=other"? */
+static bool same_name(const char *entry, const char *setting)
+{
+    size_t length = strcspn(setting, "=") + 1;
+    return strncmp(entry, setting, length) == 0;
+}
+
+static bool is_hidden(const char *entry, const char *const *extra)
+{
+    static const char *const private_names[] = {
+        "NOTIFY_SOCKET=",  "LISTEN_",        "WATCHDOG_",
+        "JOURNAL_STREAM=", "INVOCATION_ID=", "CREDENTIALS_"};
+    for (size_t i = 0; i < COUNT_OF(private_names); i++)
+        if (strncmp(entry, private_names[i], strlen(private_names[i])) == 0)
+            return true;
+    for (; extra && *extra; extra++)
+        if (same_name(entry, *extra))
+            return true;
+    return false;
+}
+
+const char **spawn_environment(const char *const *extra)
+{
+    size_t count = 0, extras = 0, kept = 0;
+    while (environ[count])
+        count++;
+    while (extra && extra[extras])
+        extras++;
+    const char **copy = mem_array(const char *, count + extras + 1);
+    for (size_t i = 0; copy && i < count; i++)
+        if (!is_hidden(environ[i], extra))
+            copy[kept++] = environ[i];
+    for (size_t i = 0; copy && i < extras; i++)
+        copy[kept++] = extra[i];
+    return copy;
+}
 
 static void child_reset_signals(void)
 {
@@ -47,7 +85,8 @@ static int child_move_fds(const struct spawn_options *options, int *error_fd)
     int null_fd = open("/dev/null", O_RDONLY | O_CLOEXEC);
     int in = fcntl(null_fd, F_DUPFD_CLOEXEC, 10);
     int out = fcntl(options->output_fd, F_DUPFD_CLOEXEC, 10);
-    int socket = fcntl(options->socket_fd, F_DUPFD_CLOEXEC, 10);
+    int socket = options->socket_fd < 0 ? null_fd : options->socket_fd;
+    socket = fcntl(socket, F_DUPFD_CLOEXEC, 10);
     int error = fcntl(*error_fd, F_DUPFD_CLOEXEC, 10);
     if (in < 0 || out < 0 || socket < 0 || error < 0)
         return -1;

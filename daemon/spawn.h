@@ -18,8 +18,13 @@ struct spawn_options {
     const char *program;            /* absolute path */
     const char *const *arguments;   /* argv, NULL at its end */
     const char *const *environment; /* NULL at its end */
-    int output_fd, socket_fd;       /* borrowed */
+    int output_fd, socket_fd;       /* borrowed; socket_fd -1: none, WIRE_FD is /dev/null */
 };
+
+/* The daemon's environment without what systemd told the daemon alone, then `extra` ("NAME=value",
+ * NULL at its end; NULL: none), which wins over a variable of the same name. Borrowed strings; the
+ * caller frees the array. NULL: no memory. */
+const char **spawn_environment(const char *const *extra);
 
 /* *ret_pidfd is the caller's. IJ_NOT_FOUND, IJ_FORBIDDEN, ...: the exec failed, errno says why;
  * nothing is left behind then. */

@@ -315,27 +315,6 @@ static int add_sources(struct supervisor_worker *worker, int64_t start_timeout_m
     return r;
 }
 
-/* The daemon's environment without what systemd told the daemon alone; NULL-terminated, borrowed
- * strings. NULL: no memory. */
-static const char **worker_environment(void)
-{
-    static const char *const private_names[] = {
-        "NOTIFY_SOCKET=",  "LISTEN_",        "WATCHDOG_",
-        "JOURNAL_STREAM=", "INVOCATION_ID=", "CREDENTIALS_"};
-    size_t count = 0, kept = 0;
-    while (environ[count])
-        count++;
-    const char **copy = mem_array(const char *, count + 1);
-    for (size_t i = 0; copy && i < count; i++) {
-        bool hidden = false;
-        for (size_t p = 0; p < COUNT_OF(private_names); p++)
-            hidden |= strncmp(environ[i], private_names[p], strlen(private_names[p])) == 0;
-        if (!hidden)
-            copy[kept++] = environ[i];
-    }
-    return copy;
-}
-
 static enum ij_status spawn_worker(struct supervisor_worker *worker,
                                    const struct supervisor_options *options, int output_fd,
                                    struct ij_err *reterr_err)
@@ -348,7 +327,7 @@ static enum ij_status spawn_worker(struct supervisor_worker *worker,
     for (int i = 0; i < 2; i++) /* smaller is slower, not wrong */
         (void)setsockopt(ends[i], SOL_SOCKET, SO_SNDBUF, &size, sizeof(size));
     char fd_text[16];
-    mem_auto const char **environment = worker_environment();
+    mem_auto const char **environment = spawn_environment(NULL);
     if (!environment)
         return IJ_ERR(reterr_err, IJ_NO_MEMORY, "no memory for a worker");
     snprintf(fd_text, sizeof(fd_text), "%d", WIRE_FD);

@@ -13,6 +13,7 @@
 #include "base/build.h"
 #include "base/mem.h"
 #include "base/text.h"
+#include "daemon/worker_gpus.h"
 #include "daemon/worker_interop.h"
 #include "daemon/worker_run.h"
 #include "daemon/worker_tools.h"
@@ -29,6 +30,7 @@ static const struct {
     {"scenes", worker_tools_scenes, "DIR --count N: render the built-in dataset"},
     {"export", worker_interop_export, "a checkpoint for transformers, timm or the official code"},
     {"import", worker_interop_import, "FILE --out DIR: official .pth.tar or a transformers folder"},
+    {"gpus", worker_gpus, "[--watch]: the GPUs of this machine as JSON"},
     {"parameters", worker_tools_parameters, "print the reference of run parameters"},
 };
 
