@@ -71,6 +71,12 @@ static const struct key keys[] = {
      "With less free space in state_dir nothing is started."},
     {"body_bytes_max", KEY_U32, FIELD(body_bytes_max), 1024, 16777216, "1048576", false,
      "Largest body of an HTTP request."},
+    {"connections_max", KEY_U32, FIELD(connections_max), 8, 4096, "256", false,
+     "Connections at a time, for each listening socket."},
+    {"streams_max", KEY_U32, FIELD(streams_max), 1, 2048, "32", false,
+     "Event streams (GET /v1/events) at a time."},
+    {"streams_per_token_max", KEY_U32, FIELD(streams_per_token_max), 1, 2048, "4", false,
+     "Event streams at a time of one token."},
     {"log_level", KEY_TEXT, FIELD(log_level), 0, 0, "", true,
      "err, warn, notice, info or debug; empty = as IJEPAD_LOG says, else info."},
 };

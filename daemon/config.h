@@ -41,6 +41,8 @@ struct config {
     uint64_t log_bytes_max;    /* of one attempt's log */
     uint64_t disk_floor_bytes; /* below this much free space nothing starts */
     uint32_t body_bytes_max;   /* of an HTTP request */
+    uint32_t connections_max;  /* per listening socket */
+    uint32_t streams_max, streams_per_token_max; /* event streams */
     char log_level[16];        /* "" = as IJEPAD_LOG says */
 };
 

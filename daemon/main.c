@@ -222,6 +222,9 @@ static enum ij_status start_api(struct program *program, struct ij_err *reterr_e
                                   .allowed_host_count = config->host_count,
                                   .allow_remote = config->allow_remote,
                                   .open_metrics = config->open_metrics,
+                                  .connections_max = config->connections_max,
+                                  .streams_max = config->streams_max,
+                                  .streams_per_token_max = config->streams_per_token_max,
                                   .body_bytes_max = config->body_bytes_max};
     if (count > FDS_MAX)
         return IJ_ERR(reterr_err, IJ_INVALID, "systemd passed on more than %d sockets", FDS_MAX);

@@ -137,7 +137,15 @@ static const char state_4[] =
     " CHECK(json_type(gpus)='array');"
     "UPDATE run SET queued_ms=created_ms;";
 
-static const char *const state_steps[] = {state_1, state_2, state_3, state_4};
+/* What lists of runs filter by lies in the index of their order: rows that do not match are passed
+ * over without being read. */
+#define RUN_FILTERS "state, kind, user, parent, name, tags"
+static const char state_5[] =
+    "DROP INDEX run_created; CREATE INDEX run_created ON run(created_ms, id, " RUN_FILTERS ");"
+    "DROP INDEX run_priority; CREATE INDEX run_priority ON run(priority, id, " RUN_FILTERS ");"
+    "DROP INDEX run_updated; CREATE INDEX run_updated ON run(updated_ms, id, " RUN_FILTERS ");";
+
+static const char *const state_steps[] = {state_1, state_2, state_3, state_4, state_5};
 static const char *const metrics_steps[] = {metrics_1};
 
 const struct schema schema_state = {"state", 0x494A4550, COUNT_OF(state_steps), state_steps};

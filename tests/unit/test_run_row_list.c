@@ -181,3 +181,17 @@ Test(run_row_list, out_of_memory_is_an_error_and_leaks_nothing)
         cr_assert_eq(status, IJ_NO_MEMORY, "%s", err.text);
     }
 }
+
+/* A filter that matches little must not have every row read. */
+Test(run_row_list, what_is_filtered_by_lies_in_the_index_of_each_order)
+{
+    static const char *const indices[] = {"run_created", "run_priority", "run_updated"};
+    for (size_t i = 0; i < COUNT_OF(indices); i++) {
+        char sql[160];
+        snprintf(sql, sizeof sql,
+                 "SELECT count(*) FROM pragma_index_info('%s') WHERE name IN"
+                 "('state','kind','user','parent','name','tags')",
+                 indices[i]);
+        cr_expect_eq(fixture_value("state.db", sql), 6, "%s", indices[i]);
+    }
+}
