@@ -16,7 +16,7 @@ build=(
     "libspng-dev|PNG decoding"
     "libseccomp-dev|sandbox of the decoder"
     "python3|embeds the dashboard's files"
-    "libjs-dygraphs|charts of the dashboard, embedded"
+    "libjs-dygraphs esbuild|charts of the dashboard; joins its modules for embedding"
     "curl jq|the demo talks to the daemon with them"
 )
 test=(

@@ -1,12 +1,16 @@
 #!/usr/bin/env python3
 """Writes the dashboard's files as a C table: embed.py OUT.c FILE...
 
-Each file is stored gzip-compressed (deterministically) and as it is; api/static.h declares the
-table. Paths are the base names; index.html is also served at /.
+The modules that app.js imports become one file without comments, and style sheets lose theirs, where esbuild is installed:
+less to load, and one request. Without it every file is stored as it is, which the browser runs just as well. Each
+file is stored plain and gzip-compressed (deterministically); api/static.h declares the table. Paths are the base
+names; index.html is also served at /.
 """
 import gzip
 import hashlib
 import os
+import shutil
+import subprocess
 import sys
 
 TYPES = {
@@ -15,6 +19,29 @@ TYPES = {
     ".js": "text/javascript; charset=utf-8",
     ".svg": "image/svg+xml",
 }
+OWN = os.path.dirname(os.path.abspath(__file__))
+
+
+def esbuild(path, *options):
+    return subprocess.run(["esbuild", path, "--minify", "--target=es2022", "--log-level=error", *options], check=True,
+                          stdout=subprocess.PIPE).stdout
+
+
+def contents(files):
+    """(path, bytes) of what is served."""
+    for path in files:
+        own = os.path.dirname(os.path.abspath(path)) == OWN
+        name, kind = os.path.splitext(os.path.basename(path))
+        if own and shutil.which("esbuild"):
+            if kind == ".js" and name == "app":
+                yield path, esbuild(path, "--bundle", "--format=esm")
+                continue
+            if kind == ".css":
+                yield path, esbuild(path)
+            if kind in (".js", ".css"):
+                continue
+        with open(path, "rb") as source:
+            yield path, source.read()
 
 
 def c_bytes(data):
@@ -26,9 +53,7 @@ def main(out, files):
     rows = []
     with open(out, "w") as f:
         f.write('/* Made by webui/embed.py. */\n#include "api/static.h"\n')
-        for i, path in enumerate(files):
-            with open(path, "rb") as source:
-                plain = source.read()
+        for i, (path, plain) in enumerate(contents(files)):
             packed = gzip.compress(plain, 9, mtime=0)
             tag = hashlib.sha256(plain).hexdigest()[:16]
             f.write(f"static const unsigned char plain_{i}[] = {c_bytes(plain)};\n")

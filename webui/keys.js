@@ -3,8 +3,7 @@ import {showKeys} from "./dialog.js";
 import {nextTheme} from "./theme.js";
 
 const GO = {o: "#/", r: "#/runs", q: "#/queue", c: "#/compare", n: "#/new", s: "#/settings"};
-const CHORD_MS = 1200;
-let goUntil = 0;
+let going = false;
 
 function typing(target) {
   return target.closest("input:not([type=checkbox]):not([type=range]), textarea, select, [contenteditable], dialog");
@@ -12,11 +11,10 @@ function typing(target) {
 
 export function handleKey(event, page) {
   if (event.ctrlKey || event.metaKey || event.altKey || typing(event.target)) return;
-  const {key} = event;
-  if (Date.now() < goUntil && GO[key]) {
-    goUntil = 0;
-    location.hash = GO[key];
-  } else if (key === "g") goUntil = Date.now() + CHORD_MS;
+  const {key} = event, second = going;
+  if (key === "Shift") return;
+  going = key === "g" && !second;
+  if (second && GO[key]) location.hash = GO[key];
   else if (page?.keys?.[key]) page.keys[key](event);
   else if (key === "?") showKeys();
   else if (key === "t") nextTheme();

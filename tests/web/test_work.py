@@ -4,6 +4,7 @@ from page import PARAMS
 
 
 def test_submit_from_the_form(page, scenes):
+    page.provoked.append("status of 422")
     page.go("#/new")
     page.set("#c-name", "from-form")
     page.set("#p-batch", "-1")
@@ -110,6 +111,7 @@ def test_the_main_path_by_keys_alone(page, scenes):
 def test_a_lost_stream_is_told_and_recovers(page, daemon, scenes):
     run = page.submit(scenes, "survives", hold=True)
     page.wait_text("#link", "live")
+    page.provoked.append("net::ERR_")
     daemon.kill()
     page.wait_text("#banner", "No connection to the server for")
     wait_until("its age", lambda: "for 3 s" in page.text("#banner"))
