@@ -20,8 +20,9 @@
 #include "base/status.h"
 
 struct api;
-struct control;   /* daemon/control.h */
-struct event_bus; /* daemon/event_bus.h */
+struct control;      /* daemon/control.h */
+struct event_bus;    /* daemon/event_bus.h */
+struct device_table; /* daemon/device.h */
 
 #define API_DEFAULT_LISTEN "127.0.0.1:8765"
 
@@ -36,6 +37,7 @@ struct api_options {
     const char *run_dir;              /* root of the per-run directories (logs, checkpoints) */
     struct control *control;          /* borrowed until api_free */
     struct event_bus *events;         /* borrowed until api_free */
+    struct device_table *devices;     /* borrowed until api_free; NULL: none are shown */
     const char *const *allowed_hosts; /* names accepted in Host, without port, beside localhost,
                                          127.0.0.1 and [::1]; "gpu1.lab:443" with a fixed port */
     size_t allowed_host_count;

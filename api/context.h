@@ -29,8 +29,9 @@ struct context_counts {
 struct api {
     struct api_options options; /* limits with defaults filled in; strings below */
     char *state_dir, *run_dir, *admin_group;
-    struct control *control;  /* borrowed */
-    struct event_bus *events; /* borrowed */
+    struct control *control;      /* borrowed */
+    struct event_bus *events;     /* borrowed */
+    struct device_table *devices; /* borrowed */
     struct auth_policy auth;
     struct readers *readers;
     struct session_table *sessions;

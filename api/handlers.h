@@ -33,6 +33,11 @@
     X(serve_command_verb)                                                                          \
     X(serve_command_patch)                                                                         \
     X(serve_command_backup)                                                                        \
+    X(serve_gpus_list)                                                                             \
+    X(serve_gpus_show)                                                                             \
+    X(serve_gpus_cordon)                                                                           \
+    X(serve_gpus_uncordon)                                                                         \
+    X(serve_gpus_patch)                                                                            \
     X(serve_sweeps_list)                                                                           \
     X(serve_sweeps_create)                                                                         \
     X(serve_sweeps_show)                                                                           \

@@ -64,7 +64,7 @@ static const struct query_spec metrics_query[] = {
     {NULL, QUERY_TEXT, 0, 0, NULL},
 };
 static const struct query_spec events_query[] = {
-    {"topics", QUERY_TEXT, 0, 512, "runs (default), metrics, run:r42; parted by commas"},
+    {"topics", QUERY_TEXT, 0, 512, "runs (default), gpus, metrics, run:r42; parted by commas"},
     {NULL, QUERY_TEXT, 0, 0, NULL},
 };
 
@@ -162,6 +162,16 @@ const struct route routes_table[] = {
      "Runs that have not ended, in the order in which they will start", NULL, "Queue", NULL, NULL},
     {"POST", "/v1/queue/move", serve_bulk_move, ROUTER_SUBMITTER, 200, "runs",
      "Another place in the queue for a run that waits", "Move", "Run", NULL, NULL},
+    {"GET", "/v1/gpus", serve_gpus_list, ROUTER_VIEWER, 200, "gpus",
+     "The devices that runs are given: host slots and GPUs", NULL, "GpuList", NULL, NULL},
+    {"GET", "/v1/gpus/{id}", serve_gpus_show, ROUTER_VIEWER, 200, "gpus",
+     "One device", NULL, "Gpu", NULL, NULL},
+    {"PATCH", "/v1/gpus/{id}", serve_gpus_patch, ROUTER_OPERATOR, 200, "gpus",
+     "Cordon (schedulable false) or uncordon a device", "GpuPatch", "Gpu", NULL, NULL},
+    {"POST", "/v1/gpus/{id}/cordon", serve_gpus_cordon, ROUTER_OPERATOR, 200, "gpus",
+     "Give the device to no new run; the run that holds it goes on", "Cordon", "Gpu", NULL, NULL},
+    {"POST", "/v1/gpus/{id}/uncordon", serve_gpus_uncordon, ROUTER_OPERATOR, 200, "gpus",
+     "Give the device to runs again", "Nothing", "Gpu", NULL, NULL},
     {"GET", "/v1/sweeps", serve_sweeps_list, ROUTER_VIEWER, 200, "sweeps",
      "Sweeps, newest first", NULL, "SweepList", NULL, page_query},
     {"POST", "/v1/sweeps", serve_sweeps_create, ROUTER_SUBMITTER, 201, "sweeps",

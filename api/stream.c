@@ -182,6 +182,8 @@ static bool wants(const struct stream *stream, int64_t run, const char *type)
     for (size_t i = 0; i < stream->topics.run_count; i++)
         if (run && stream->topics.run[i] == run)
             return true;
+    if (strncmp(type, "gpu.", 4) == 0)
+        return stream->topics.gpus;
     return is_metric(type) ? stream->topics.metrics : stream->topics.runs;
 }
 
@@ -424,13 +426,16 @@ static enum ij_status parse_topic(const char *word, struct stream_topics *topics
         topics->runs = true;
     else if (strcmp(word, "metrics") == 0)
         topics->metrics = true;
+    else if (strcmp(word, "gpus") == 0)
+        topics->gpus = true;
     else if (strncmp(word, "run:", 4) == 0 && topics->run_count < STREAM_TOPICS_MAX &&
              submit_parse_id(word + 4, 'r', &topics->run[topics->run_count]))
         topics->run_count++;
     else
-        return IJ_ERR_FIELD(reterr_err, IJ_INVALID, "topics",
-                            "\"%.64s\" is none of runs, metrics, run:r42 (at most %d of these)",
-                            word, STREAM_TOPICS_MAX);
+        return IJ_ERR_FIELD(
+            reterr_err, IJ_INVALID, "topics",
+            "\"%.64s\" is none of runs, gpus, metrics, run:r42 (at most %d of these)", word,
+            STREAM_TOPICS_MAX);
     return IJ_OK;
 }
 

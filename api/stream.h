@@ -32,6 +32,7 @@ struct stream_hub;
 
 struct stream_topics {
     bool runs, metrics;             /* of every run */
+    bool gpus;                      /* of every device */
     int64_t run[STREAM_TOPICS_MAX]; /* everything about these */
     size_t run_count;
 };

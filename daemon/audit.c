@@ -13,21 +13,31 @@ static bool is_about_tokens(enum control_verb verb)
     return verb == CONTROL_TOKEN_CREATE || verb == CONTROL_TOKEN_REVOKE;
 }
 
+static bool is_about_devices(enum control_verb verb)
+{
+    return verb == CONTROL_CORDON || verb == CONTROL_UNCORDON;
+}
+
 enum ij_status audit_request(struct store *store, const struct control_request *request,
                              int64_t run, struct ij_err *reterr_err)
 {
     struct audit_row row = {.ts_ms = clock_wall_ms()};
     snprintf(row.actor, sizeof(row.actor), "%s", request->actor ? request->actor : "");
     snprintf(row.address, sizeof(row.address), "%s", request->address ? request->address : "");
-    snprintf(row.action, sizeof(row.action), "%s%s", run && !request->checkpoint ? "run." : "",
-             control_verb_name(request->verb));
+    const char *noun = is_about_devices(request->verb) ? "gpu."
+                       : run && !request->checkpoint   ? "run."
+                                                       : "";
+    snprintf(row.action, sizeof(row.action), "%s%s", noun, control_verb_name(request->verb));
     if (request->checkpoint)
         snprintf(row.target, sizeof(row.target), "c%lld", (long long)request->checkpoint);
+    else if (is_about_devices(request->verb))
+        snprintf(row.target, sizeof(row.target), "%s",
+                 json_string_value(json_object_get(request->body, "gpu")));
     else if (run)
         snprintf(row.target, sizeof(row.target), "r%lld", (long long)run);
     /* Details only where they are short and tell what changed; submissions are in the run's row. */
     if (request->body && (request->verb == CONTROL_PATCH || request->verb == CONTROL_MOVE ||
-                          is_about_tokens(request->verb))) {
+                          is_about_tokens(request->verb) || is_about_devices(request->verb))) {
         char *text = json_dumps(request->body, JSON_COMPACT);
         snprintf(row.detail, sizeof(row.detail), "%s",
                  text && strlen(text) < sizeof(row.detail) ? text : "{}");

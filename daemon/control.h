@@ -35,7 +35,9 @@
     X(CHECKPOINT, "checkpoint") /* running: save now and go on */                                  \
     X(PATCH, "patch")           /* body: any of name, notes, tags, priority */                     \
     X(MOVE, "move")     /* waits: another place; body {"before"|"after": "r1"} or {"top": true} */ \
-    X(DELETE, "delete") /* ended: the run, its files and metrics */                                \
+    X(CORDON, "cordon") /* a device takes no new run; body {"gpu", "reason"} */                    \
+    X(UNCORDON, "uncordon")                   /* it does again; body {"gpu"} */                    \
+    X(DELETE, "delete")                       /* ended: the run, its files and metrics */          \
     X(CHECKPOINT_PIN, "checkpoint_pin")       /* `checkpoint`; body {"pinned": true|false} */      \
     X(CHECKPOINT_DELETE, "checkpoint_delete") /* `checkpoint`: its row and its files */            \
     X(TOKEN_CREATE, "token_create")           /* body: {"user", "role", "expires_s"?} */           \

@@ -229,6 +229,16 @@ static enum ij_status add_sources(struct daemon *daemon, struct ij_err *reterr_e
 
 /* ---- Life ------------------------------------------------------------------------------------ */
 
+static enum ij_status open_devices(struct daemon *daemon, struct ij_err *reterr_err)
+{
+    mem_auto struct cordon_row *cordons = NULL;
+    size_t count = 0;
+    IJ_TRY(cordon_row_list(daemon->store, &cordons, &count, reterr_err));
+    IJ_TRY(device_table_new(cordons, count, &daemon->devices, reterr_err));
+    (void)device_table_set_slots(daemon->devices, daemon->config.slots);
+    return IJ_OK;
+}
+
 enum ij_status daemon_open(struct daemon *daemon, const struct config *config,
                            struct ij_err *reterr_err)
 {
@@ -238,6 +248,7 @@ enum ij_status daemon_open(struct daemon *daemon, const struct config *config,
         return IJ_ERR_SYS(reterr_err, -r, "", "cannot make an event loop");
     IJ_TRY(store_open(config->state_dir, &daemon->store, reterr_err));
     IJ_TRY(event_bus_new(EVENT_BUS_SLOTS, &daemon->bus, reterr_err));
+    IJ_TRY(open_devices(daemon, reterr_err));
     IJ_TRY(control_new(&daemon->control, reterr_err));
     IJ_TRY(add_sources(daemon, reterr_err));
     IJ_TRY(coldplug(daemon, reterr_err));
@@ -295,6 +306,7 @@ void daemon_close(struct daemon *daemon)
     sd_event_source_disable_unref(daemon->due);
     store_close(daemon->store);
     event_bus_free(daemon->bus);
+    device_table_free(daemon->devices);
     sd_event_unref(daemon->event);
     *daemon = (struct daemon){0};
 }

@@ -1,7 +1,7 @@
 /*
  * The running daemon: what the loop thread owns. Nothing here is touched by another thread but
- * `control` and `bus`, which are made for it. Made by daemon_open, run by daemon_run, both called
- * by main.c; the files run*.c, queue.c and recorder.c work on it.
+ * `control`, `bus` and `devices`, which are made for it. Made by daemon_open, run by daemon_run,
+ * both called by main.c; the files run*.c, queue.c and recorder.c work on it.
  */
 #ifndef DAEMON_DAEMON_H
 #define DAEMON_DAEMON_H
@@ -13,6 +13,7 @@
 #include "base/status.h"
 #include "daemon/config.h"
 #include "daemon/control.h"
+#include "daemon/device.h"
 #include "daemon/event_bus.h"
 #include "store/store.h"
 
@@ -24,6 +25,7 @@ struct daemon {
     struct store *store; /* the writer */
     struct control *control;
     struct event_bus *bus;
+    struct device_table *devices;
     struct run **runs; /* every live run, and ended ones whose worker is still being buried */
     size_t run_count, run_capacity;
     sd_event_source *schedule; /* defer: a scheduling pass is due */

@@ -194,8 +194,16 @@ static void take_gpu(const struct device_table *table, struct device *device,
     device->trouble[0] = '\0';
     if (gpu->health != GPU_REPORT_HEALTHY)
         snprintf(device->trouble, sizeof(device->trouble), "%s",
-                 gpu->trouble[0] ? gpu->trouble : gpu_report_health_name(gpu->health));
+                 gpu->trouble[0] ? gpu->trouble : "the driver says that it is not healthy");
     take_processes(table, device);
+}
+
+static bool is_listed(const struct gpu_report *report, const char *uuid)
+{
+    for (size_t i = 0; i < report->gpu_count; i++)
+        if (strcmp(report->gpus[i].uuid, uuid) == 0)
+            return true;
+    return false;
 }
 
 /* What the scheduler looks at, so that a change is seen. */
@@ -214,7 +222,7 @@ bool device_table_update(struct device_table *table, const struct gpu_report *re
     pthread_mutex_lock(&table->lock);
     uint64_t before = fingerprint(table);
     for (size_t i = 0; i < table->count; i++)
-        if (table->devices[i].kind == DEVICE_GPU && !gpu_report_find(report, table->devices[i].id))
+        if (table->devices[i].kind == DEVICE_GPU && !is_listed(report, table->devices[i].id))
             table->devices[i].present = false;
     for (size_t i = 0; i < report->gpu_count; i++) {
         const struct gpu_report_gpu *gpu = &report->gpus[i];

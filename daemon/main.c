@@ -174,6 +174,7 @@ static int on_reload(sd_event_source *source, const struct signalfd_siginfo *inf
     if (fresh.log_level[0])
         (void)log_set_level_name(fresh.log_level);
     log_notice("the configuration was read again");
+    (void)device_table_set_slots(program->daemon.devices, program->daemon.config.slots);
     queue_schedule(&program->daemon);
     return 0;
 }
@@ -218,6 +219,7 @@ static enum ij_status start_api(struct program *program, struct ij_err *reterr_e
                                   .run_dir = run_dir,
                                   .control = program->daemon.control,
                                   .events = program->daemon.bus,
+                                  .devices = program->daemon.devices,
                                   .allowed_hosts = hosts,
                                   .allowed_host_count = config->host_count,
                                   .allow_remote = config->allow_remote,

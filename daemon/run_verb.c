@@ -10,6 +10,7 @@
 #include "base/text.h"
 #include "daemon/audit.h"
 #include "daemon/daemon.h"
+#include "daemon/device_verb.h"
 #include "daemon/queue.h"
 #include "daemon/queue_move.h"
 #include "daemon/run_end.h"
@@ -234,6 +235,8 @@ void run_verb_handle(void *user, const struct control_request *request,
         reply->status = run_submit(daemon, request, reply);
     else if (request->verb == CONTROL_SWEEP)
         reply->status = run_submit_sweep(daemon, request, reply);
+    else if (request->verb == CONTROL_CORDON || request->verb == CONTROL_UNCORDON)
+        reply->status = device_verb_handle(daemon, request, reply);
     else if (request->verb >= CONTROL_DELETE && request->verb <= CONTROL_CHECKPOINT_DELETE)
         reply->status = retention_handle(daemon, request, reply);
     else if (request->verb >= CONTROL_TOKEN_CREATE)
