@@ -172,6 +172,11 @@ static void describe(const struct run_machine_end *end, struct run_machine_verdi
         decide(verdict, end->state, "killed",
                "the worker was killed from outside (SIGKILL), as the kernel does when memory runs "
                "out");
+    else if (end->exit_code < 0 && end->signal == SIGSYS)
+        decide(
+            verdict, end->state, "jail",
+            "the worker made a system call that its jail forbids (SIGSYS), as a hostile image or "
+            "checkpoint might make it do");
     else if (end->exit_code < 0)
         decide(verdict, end->state, "crash", "the worker crashed: %s", strsignal(end->signal));
     else

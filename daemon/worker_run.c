@@ -13,6 +13,7 @@
 #include "base/mem.h"
 #include "daemon/options.h"
 #include "daemon/worker_host.h"
+#include "daemon/worker_jail.h"
 #include "daemon/worker_link.h"
 #include "daemon/worker_sink.h"
 #include "daemon/worker_spec.h"
@@ -42,11 +43,22 @@ static enum ij_status lock_directory(const char *directory, struct ij_err *reter
     return IJ_OK;
 }
 
+/* A kernel without the means is worth a warning, not the run. */
+static void confine(const struct engine_spec *spec, const struct engine_sink *sink)
+{
+    struct ij_err err = IJ_ERR_INIT;
+    if (!engine_runs_on_host(spec) || worker_jail_enter(spec->directory, &err) == IJ_OK)
+        return;
+    if (sink->warning(sink->user, "jail", err.text) != IJ_OK)
+        fprintf(stderr, "ijepad-worker: %s\n", err.text);
+}
+
 static enum ij_status run_spec(const struct engine_spec *spec, const struct engine_sink *sink,
                                struct ij_err *reterr_err)
 {
     IJ_TRY(file_make_dirs(spec->directory, 0700, reterr_err));
     IJ_TRY(lock_directory(spec->directory, reterr_err));
+    confine(spec, sink);
     enum ij_status status = engine_run(spec, sink, reterr_err);
     if (status == IJ_STOPPED)
         return IJ_ERR(reterr_err, status, "stopped as asked");

@@ -197,6 +197,9 @@ IJ_MUST_USE enum ij_status engine_run(const struct engine_spec *spec,
  * the dataset. */
 IJ_MUST_USE enum ij_status engine_check(const struct engine_spec *spec, struct ij_err *reterr_err);
 
+/* Will the run of this spec use the host backend, as the device named or for want of a GPU? */
+bool engine_runs_on_host(const struct engine_spec *spec);
+
 /* Looks at the file system: paths exist, are readable and hold at least one image (it stops at the
  * first). `reterr_err->field` is "data.path" or "data.eval_path". Gives up looking, with IJ_OK,
  * after 20,000 entries. */

@@ -24,6 +24,11 @@ static bool wants_cuda(const struct engine_spec *spec)
            (spec->device == ENGINE_DEVICE_AUTO && name && strcmp(name, "cuda") == 0);
 }
 
+bool engine_runs_on_host(const struct engine_spec *spec)
+{
+    return !wants_cuda(spec);
+}
+
 enum ij_status engine_device_open(const struct engine_spec *spec, struct backend **ret_backend,
                                   struct ij_err *reterr_err)
 {

@@ -16,12 +16,12 @@ struct image_maker {
     struct bad_images *bad;
     struct image_reader *reader;
     struct resizer *resizer;
-    struct dataset_buffer bytes;
+    struct read_ahead *ahead;
 };
 
 enum ij_status image_maker_new(const struct dataset *dataset, const struct loader_options *options,
-                               struct bad_images *bad, struct image_maker **ret_maker,
-                               struct ij_err *reterr_err)
+                               struct bad_images *bad, struct read_ahead *ahead,
+                               struct image_maker **ret_maker, struct ij_err *reterr_err)
 {
     struct image_maker *maker = mem_new(struct image_maker);
     if (!maker)
@@ -29,6 +29,7 @@ enum ij_status image_maker_new(const struct dataset *dataset, const struct loade
     maker->dataset = dataset;
     maker->options = options;
     maker->bad = bad;
+    maker->ahead = ahead;
     enum ij_status status = image_reader_new(&maker->reader, reterr_err);
     if (status == IJ_OK)
         status = resize_new(&maker->resizer, reterr_err);
@@ -46,7 +47,6 @@ void image_maker_free(struct image_maker *maker)
         return;
     image_reader_free(maker->reader);
     resize_free(maker->resizer);
-    mem_free(maker->bytes.data);
     mem_free(maker);
 }
 
@@ -75,15 +75,15 @@ static int64_t lap(int64_t *since_ns)
     return spent;
 }
 
-static enum ij_status decode(struct image_maker *maker, struct rng *rng, uint8_t *pixels,
-                             struct image_maker_times *times, struct ij_err *reterr_err)
+static enum ij_status decode(struct image_maker *maker, const struct dataset_buffer *bytes,
+                             struct rng *rng, uint8_t *pixels, struct image_maker_times *times,
+                             struct ij_err *reterr_err)
 {
     struct image_info info;
     struct image_strip strip;
     bool flip;
     int64_t since = clock_monotonic_ns();
-    IJ_TRY(
-        image_reader_open(maker->reader, maker->bytes.data, maker->bytes.size, &info, reterr_err));
+    IJ_TRY(image_reader_open(maker->reader, bytes->data, bytes->size, &info, reterr_err));
     struct crop_plan plan = plan_crop(maker->options, &info, rng, &flip);
     IJ_TRY(resize_start(maker->resizer, &plan.x, &plan.y, plan.filter, flip, pixels, reterr_err));
     times->resize_ns += lap(&since);
@@ -98,37 +98,38 @@ static enum ij_status decode(struct image_maker *maker, struct rng *rng, uint8_t
 }
 
 static enum ij_status make_one(struct image_maker *maker, uint64_t epoch, uint64_t planned,
-                               uint64_t shown, uint8_t *pixels, struct image_maker_times *times,
-                               struct ij_err *reterr_err)
+                               struct read_ahead_jar *jar, uint8_t *pixels,
+                               struct image_maker_times *times, struct ij_err *reterr_err)
 {
     struct rng rng;
-    int64_t since = clock_monotonic_ns();
-    IJ_TRY(dataset_read(maker->dataset, shown, &maker->bytes, reterr_err));
-    times->read_ns += lap(&since);
+    IJ_TRY(read_ahead_wait(maker->ahead, jar, reterr_err));
+    times->read_ns += jar->read_ns;
     rng_init(&rng, maker->options->seed, RNG_CROP, epoch, planned);
-    enum ij_status status = decode(maker, &rng, pixels, times, reterr_err);
+    enum ij_status status = decode(maker, &jar->bytes, &rng, pixels, times, reterr_err);
     image_reader_close(maker->reader);
     return status;
 }
 
-enum ij_status image_maker_make(struct image_maker *maker, uint64_t epoch, uint64_t sample,
-                                uint8_t *pixels, uint64_t *ret_shown,
+enum ij_status image_maker_make(struct image_maker *maker, uint64_t epoch,
+                                struct read_ahead_jar *jar, uint8_t *pixels, uint64_t *ret_shown,
                                 struct image_maker_times *times, struct ij_err *reterr_err)
 {
     struct rng rng;
     uint32_t count = (uint32_t)dataset_count(maker->dataset);
-    uint64_t shown = sample;
-    rng_init(&rng, maker->options->seed, RNG_SUBSTITUTE, epoch, sample);
-    for (int i = 0; i < SUBSTITUTES_MAX; i++, shown = rng_below(&rng, count)) {
+    uint64_t planned = jar->sample;
+    rng_init(&rng, maker->options->seed, RNG_SUBSTITUTE, epoch, planned);
+    for (int i = 0; i < SUBSTITUTES_MAX; i++) {
         struct ij_err cause = IJ_ERR_INIT;
-        enum ij_status status = make_one(maker, epoch, sample, shown, pixels, times, &cause);
+        if (i > 0)
+            read_ahead_request(maker->ahead, jar, rng_below(&rng, count));
+        enum ij_status status = make_one(maker, epoch, planned, jar, pixels, times, &cause);
         if (status == IJ_OK) {
-            *ret_shown = shown;
+            *ret_shown = jar->sample;
             return IJ_OK;
         }
         if (status == IJ_NO_MEMORY)
             return IJ_ERR(reterr_err, IJ_NO_MEMORY, "%s", cause.text);
-        IJ_TRY(bad_images_add(maker->bad, shown, cause.text, reterr_err));
+        IJ_TRY(bad_images_add(maker->bad, jar->sample, cause.text, reterr_err));
     }
     return bad_images_give_up(maker->bad, reterr_err);
 }

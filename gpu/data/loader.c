@@ -1,6 +1,7 @@
 /*
- * See loader.h. One mutex guards the ring; threads take one image at a time, in order, from the
- * newest open batch, and open the next one while fewer than `depth` are in the ring.
+ * See loader.h. One mutex guards the ring; threads claim images in order from the newest open batch,
+ * and open the next one while fewer than `depth` are in the ring. A thread claims some images more
+ * than it is working on, so that the readers (read_ahead.h) fetch their files meanwhile.
  *
  *     serial numbers:   taken < ... < head <= ... < opened <= head + depth
  *     slot of a batch:  serial % depth
@@ -12,23 +13,20 @@
 #include "gpu/data/loader.h"
 
 #include <pthread.h>
-#include <sched.h>
 #include <signal.h>
-#include <stdio.h>
 #include <string.h>
 
 #include "base/clock.h"
 #include "base/mem.h"
 #include "gpu/data/bad_images.h"
+#include "gpu/data/decoder_jail.h"
 #include "gpu/data/image_maker.h"
+#include "gpu/data/loader_options.h"
+#include "gpu/data/read_ahead.h"
 #include "gpu/data/sample_order.h"
 
-#define CROP_MAX        4096u
-#define BATCH_MAX       65536u
-#define DEPTH_MAX       256u
-#define RING_BYTES_MAX  ((uint64_t)16 << 30)
-#define DEFAULT_DEPTH   4u
-#define DEFAULT_THREADS 16u
+#define CLAIMS_MIN 2u /* images of a thread at a time: one in work, one being read */
+#define CLAIMS_MAX 8u
 
 struct slot {
     struct loader_batch batch; /* what the consumer sees; its arrays are the ones below */
@@ -36,6 +34,21 @@ struct slot {
     uint64_t *planned, *shown;
     int32_t *labels;
     uint32_t done; /* images finished */
+};
+
+struct claim {
+    struct slot *slot;
+    uint32_t i; /* image of the slot */
+};
+
+/* One thread; its claims are a queue, and the n-th claim ever made uses jar n % CLAIMS_MAX. */
+struct decoder {
+    struct loader *loader;
+    struct image_maker *maker;
+    pthread_t thread;
+    struct read_ahead_jar jars[CLAIMS_MAX];
+    struct claim claims[CLAIMS_MAX];
+    uint64_t claimed, made;
 };
 
 struct loader {
@@ -48,14 +61,17 @@ struct loader {
     uint32_t *order;      /* guarded by mutex: the order of `order_epoch` */
     uint64_t order_epoch; /* guarded by mutex */
     bool order_valid;
-    pthread_t *threads;
-    uint32_t thread_count;
+    struct read_ahead *ahead;
+    struct decoder *decoders;
+    uint32_t thread_count; /* decoders started */
+    uint32_t claims;       /* of one decoder at most */
 
     pthread_mutex_t mutex;
     pthread_cond_t work, ready, idle;
     /* guarded by mutex, all of the following */
     uint64_t head, opened, next_epoch, next_batch;
     uint32_t cursor, active;
+    uint32_t confined; /* decoders in their jail */
     bool stop, paused, holding;
     enum ij_status status;
     struct ij_err err;
@@ -63,98 +79,6 @@ struct loader {
     uint64_t images_made, batches_taken;
     int64_t wait_ns;
 };
-
-/* ---- Options --------------------------------------------------------------------------------- */
-
-struct loader_options loader_options_train(const struct engine_data *data)
-{
-    return (struct loader_options){
-        .crop = data->crop,
-        .view = LOADER_RANDOM_CROP,
-        .scale = {data->crop_scale[0], data->crop_scale[1]},
-        .ratio = {data->crop_ratio[0], data->crop_ratio[1]},
-        .flip = data->flip,
-        .shuffle = true,
-        .threads = data->loader_threads,
-        .bad_image_limit = data->bad_image_limit,
-    };
-}
-
-struct loader_options loader_options_eval(const struct engine_data *data,
-                                          const struct dataset *dataset)
-{
-    return (struct loader_options){
-        .crop = data->crop,
-        .view = dataset_is_scene(dataset) ? LOADER_STRETCH : LOADER_CENTER_CROP,
-        .keep_last = true,
-        .threads = data->loader_threads,
-        .bad_image_limit = data->bad_image_limit,
-    };
-}
-
-static uint32_t core_count(void)
-{
-    cpu_set_t set;
-    if (sched_getaffinity(0, sizeof(set), &set) < 0)
-        return 1;
-    return (uint32_t)CPU_COUNT(&set);
-}
-
-static void complete(struct loader_options *options)
-{
-    if (options->scale[0] == 0 && options->scale[1] == 0) {
-        options->scale[0] = 0.3;
-        options->scale[1] = 1.0;
-    }
-    if (options->ratio[0] == 0 && options->ratio[1] == 0) {
-        options->ratio[0] = 3.0 / 4.0;
-        options->ratio[1] = 4.0 / 3.0;
-    }
-    if (options->ranks == 0)
-        options->ranks = 1;
-    if (options->depth == 0)
-        options->depth = DEFAULT_DEPTH;
-    if (options->threads == 0) {
-        uint32_t cores = core_count();
-        options->threads = cores < DEFAULT_THREADS ? cores : DEFAULT_THREADS;
-    }
-}
-
-static enum ij_status check_number(const char *field, uint64_t value, uint64_t low, uint64_t high,
-                                   struct ij_err *reterr_err)
-{
-    if (value >= low && value <= high)
-        return IJ_OK;
-    return IJ_ERR_FIELD(reterr_err, IJ_INVALID, field, "must be %llu to %llu, not %llu",
-                        (unsigned long long)low, (unsigned long long)high,
-                        (unsigned long long)value);
-}
-
-static enum ij_status check(const struct loader_options *options, struct ij_err *reterr_err)
-{
-    IJ_TRY(check_number("data.crop", options->crop, 1, CROP_MAX, reterr_err));
-    IJ_TRY(check_number("optimizer.batch", options->batch, 1, BATCH_MAX, reterr_err));
-    IJ_TRY(
-        check_number("data.loader_threads", options->threads, 1, LOADER_THREADS_MAX, reterr_err));
-    IJ_TRY(check_number("depth", options->depth, 1, DEPTH_MAX, reterr_err));
-    IJ_TRY(check_number("rank", options->rank, 0, options->ranks - 1, reterr_err));
-    uint64_t ring = 3ull * options->crop * options->crop * options->batch * options->depth;
-    if (ring > RING_BYTES_MAX)
-        return IJ_ERR_FIELD(reterr_err, IJ_TOO_LARGE, "optimizer.batch",
-                            "%u batches of pixels take %llu bytes, more than %llu", options->depth,
-                            (unsigned long long)ring, (unsigned long long)RING_BYTES_MAX);
-    const double *scale = options->scale, *ratio = options->ratio;
-    if (!(scale[0] > 0 && scale[0] <= scale[1] && scale[1] <= 1))
-        return IJ_ERR_FIELD(reterr_err, IJ_INVALID, "data.crop_scale",
-                            "must be two shares with 0 < low <= high <= 1");
-    if (!(ratio[0] > 0 && ratio[0] <= ratio[1] && ratio[1] <= 100))
-        return IJ_ERR_FIELD(reterr_err, IJ_INVALID, "data.crop_ratio",
-                            "must be two ratios with 0 < low <= high <= 100");
-    if (!(options->bad_image_limit >= 0 && options->bad_image_limit <= 1))
-        return IJ_ERR_FIELD(reterr_err, IJ_INVALID, "data.bad_image_limit",
-                            "must be a share from 0 to 1");
-    return IJ_OK;
-}
 
 /* ---- Work of the threads --------------------------------------------------------------------- */
 
@@ -191,7 +115,7 @@ static void open_batch(struct loader *loader)
 static bool find_work(struct loader *loader)
 {
     uint32_t depth = loader->options.depth;
-    if (loader->paused || loader->status != IJ_OK)
+    if (loader->stop || loader->paused || loader->status != IJ_OK)
         return false;
     for (;;) {
         const struct slot *newest = &loader->slots[(loader->opened + depth - 1) % depth];
@@ -204,30 +128,36 @@ static bool find_work(struct loader *loader)
     }
 }
 
-/* Makes image `i` of `slot`; the mutex is held on entry and on return, not between. */
-static void make_image(struct loader *loader, struct image_maker *maker, struct slot *slot,
-                       uint32_t i)
+/* With the mutex held: claims images for this decoder. It does so when half of its claims are used
+ * up, not one by one, which wakes a reader for several files at once. */
+static void claim_images(struct decoder *decoder)
 {
-    struct image_maker_times times = {0};
-    struct ij_err err = IJ_ERR_INIT;
-    uint64_t shown = 0, epoch = slot->batch.epoch;
-    loader->active++;
-    pthread_mutex_unlock(&loader->mutex);
-    enum ij_status status =
-        image_maker_make(maker, epoch, slot->planned[i], slot->pixels + i * loader->image_bytes,
-                         &shown, &times, &err);
-    slot->shown[i] = shown;
-    slot->labels[i] = dataset_label(loader->dataset, shown);
-    pthread_mutex_lock(&loader->mutex);
+    struct loader *loader = decoder->loader;
+    if (decoder->claimed - decoder->made > loader->claims / 2)
+        return;
+    while (decoder->claimed - decoder->made < loader->claims && find_work(loader)) {
+        uint64_t n = decoder->claimed++ % CLAIMS_MAX;
+        struct claim *claim = &decoder->claims[n];
+        claim->slot = &loader->slots[(loader->opened - 1) % loader->options.depth];
+        claim->i = loader->cursor++;
+        loader->active++;
+        read_ahead_request(loader->ahead, &decoder->jars[n], claim->slot->planned[claim->i]);
+    }
+}
+
+/* With the mutex held: one image of `slot` is made, or failed with `status`. */
+static void finish(struct loader *loader, struct slot *slot, const struct image_maker_times *times,
+                   enum ij_status status, const struct ij_err *err)
+{
     loader->active--;
     loader->images_made++;
-    loader->times.read_ns += times.read_ns;
-    loader->times.decode_ns += times.decode_ns;
-    loader->times.resize_ns += times.resize_ns;
+    loader->times.read_ns += times->read_ns;
+    loader->times.decode_ns += times->decode_ns;
+    loader->times.resize_ns += times->resize_ns;
     slot->done++;
     if (status != IJ_OK && loader->status == IJ_OK) {
         loader->status = status;
-        loader->err = err;
+        loader->err = *err;
     }
     if (slot->done == slot->batch.count || status != IJ_OK)
         pthread_cond_signal(&loader->ready);
@@ -235,58 +165,66 @@ static void make_image(struct loader *loader, struct image_maker *maker, struct 
         pthread_cond_signal(&loader->idle);
 }
 
-struct thread_start {
-    struct loader *loader;
-    struct image_maker *maker;
-};
-
-static void *run_thread(void *argument)
+/* Makes the image claimed first; the mutex is held on entry and on return, not between. */
+static void make_image(struct decoder *decoder)
 {
-    struct thread_start start = *(struct thread_start *)argument;
-    struct loader *loader = start.loader;
-    mem_free(argument);
+    struct loader *loader = decoder->loader;
+    uint64_t n = decoder->made % CLAIMS_MAX;
+    struct claim claim = decoder->claims[n];
+    struct slot *slot = claim.slot;
+    struct image_maker_times times = {0};
+    struct ij_err err = IJ_ERR_INIT;
+    uint64_t shown = 0, epoch = slot->batch.epoch;
+    pthread_mutex_unlock(&loader->mutex);
+    enum ij_status status =
+        image_maker_make(decoder->maker, epoch, &decoder->jars[n],
+                         slot->pixels + claim.i * loader->image_bytes, &shown, &times, &err);
+    slot->shown[claim.i] = shown;
+    slot->labels[claim.i] = dataset_label(loader->dataset, shown);
     pthread_mutex_lock(&loader->mutex);
-    while (!loader->stop) {
-        if (!find_work(loader)) {
+    finish(loader, slot, &times, status, &err);
+    decoder->made++;
+}
+
+static void *run_decoder(void *user)
+{
+    struct decoder *decoder = user;
+    struct loader *loader = decoder->loader;
+    pthread_setname_np(pthread_self(), "loader"); /* by another thread it would take a file */
+    bool confined = decoder_jail_enter(NULL) == IJ_OK;
+    pthread_mutex_lock(&loader->mutex);
+    loader->confined += confined;
+    for (;;) {
+        claim_images(decoder);
+        if (decoder->claimed > decoder->made)
+            make_image(decoder);
+        else if (loader->stop)
+            break;
+        else
             pthread_cond_wait(&loader->work, &loader->mutex);
-            continue;
-        }
-        struct slot *slot = &loader->slots[(loader->opened - 1) % loader->options.depth];
-        uint32_t i = loader->cursor++;
-        make_image(loader, start.maker, slot, i);
     }
     pthread_mutex_unlock(&loader->mutex);
-    image_maker_free(start.maker);
     return NULL;
 }
 
 /* Signals are for the process's main thread. */
-static enum ij_status start_thread(struct loader *loader, uint32_t index, struct ij_err *reterr_err)
+static enum ij_status start_decoder(struct loader *loader, struct decoder *decoder,
+                                    struct ij_err *reterr_err)
 {
-    struct thread_start *start = mem_new(struct thread_start);
-    if (!start)
-        return IJ_ERR(reterr_err, IJ_NO_MEMORY, "no memory for a loader thread");
-    start->loader = loader;
-    enum ij_status status =
-        image_maker_new(loader->dataset, &loader->options, loader->bad, &start->maker, reterr_err);
-    if (status != IJ_OK) {
-        mem_free(start);
-        return status;
-    }
+    decoder->loader = loader;
+    IJ_TRY(image_maker_new(loader->dataset, &loader->options, loader->bad, loader->ahead,
+                           &decoder->maker, reterr_err));
+    for (uint32_t i = 0; i < CLAIMS_MAX; i++)
+        read_ahead_jar_init(&decoder->jars[i]);
     sigset_t all, old;
     sigfillset(&all);
     pthread_sigmask(SIG_SETMASK, &all, &old);
-    struct image_maker *maker = start->maker;
-    int sys = pthread_create(&loader->threads[index], NULL, run_thread, start);
+    int sys = pthread_create(&decoder->thread, NULL, run_decoder, decoder);
     pthread_sigmask(SIG_SETMASK, &old, NULL);
     if (sys) {
-        image_maker_free(maker);
-        mem_free(start);
+        image_maker_free(decoder->maker);
         return IJ_ERR_SYS(reterr_err, sys, "data.loader_threads", "cannot start a loader thread");
     }
-    char name[16];
-    snprintf(name, sizeof(name), "loader-%u", index);
-    pthread_setname_np(loader->threads[index], name);
     loader->thread_count++;
     return IJ_OK;
 }
@@ -298,8 +236,8 @@ static enum ij_status make_slots(struct loader *loader, struct ij_err *reterr_er
     const struct loader_options *options = &loader->options;
     loader->slots = mem_array(struct slot, options->depth);
     loader->order = mem_array(uint32_t, dataset_count(loader->dataset));
-    loader->threads = mem_array(pthread_t, options->threads);
-    bool complete_set = loader->slots && loader->order && loader->threads;
+    loader->decoders = mem_array(struct decoder, options->threads);
+    bool complete_set = loader->slots && loader->order && loader->decoders;
     for (uint32_t i = 0; complete_set && i < options->depth; i++) {
         struct slot *slot = &loader->slots[i];
         slot->pixels = mem_alloc_aligned(64, loader->image_bytes * options->batch);
@@ -335,15 +273,19 @@ static enum ij_status count_batches(struct loader *loader, struct ij_err *reterr
 static enum ij_status set_up(struct loader *loader, struct ij_err *reterr_err)
 {
     const struct loader_options *options = &loader->options;
-    IJ_TRY(check(options, reterr_err));
+    IJ_TRY(loader_options_check(options, reterr_err));
     IJ_TRY(count_batches(loader, reterr_err));
     loader->image_bytes = 3 * (size_t)options->crop * options->crop;
     loader->next_epoch = options->epoch + options->batch_first / loader->batches;
     loader->next_batch = options->batch_first % loader->batches;
     IJ_TRY(bad_images_new(loader->dataset, options->bad_image_limit, &loader->bad, reterr_err));
     IJ_TRY(make_slots(loader, reterr_err));
+    uint32_t share = options->batch / options->threads;
+    loader->claims = share < CLAIMS_MIN ? CLAIMS_MIN : share > CLAIMS_MAX ? CLAIMS_MAX : share;
+    decoder_jail_prepare();
+    IJ_TRY(read_ahead_new(loader->dataset, options->threads, &loader->ahead, reterr_err));
     for (uint32_t i = 0; i < options->threads; i++)
-        IJ_TRY(start_thread(loader, i, reterr_err));
+        IJ_TRY(start_decoder(loader, &loader->decoders[i], reterr_err));
     return IJ_OK;
 }
 
@@ -355,7 +297,7 @@ enum ij_status loader_new(const struct dataset *dataset, const struct loader_opt
         return IJ_ERR(reterr_err, IJ_NO_MEMORY, "no memory for a loader");
     loader->dataset = dataset;
     loader->options = *options;
-    complete(&loader->options);
+    loader_options_complete(&loader->options);
     pthread_mutex_init(&loader->mutex, NULL);
     pthread_cond_init(&loader->work, NULL);
     pthread_cond_init(&loader->ready, NULL);
@@ -369,6 +311,14 @@ enum ij_status loader_new(const struct dataset *dataset, const struct loader_opt
     return IJ_OK;
 }
 
+static void end_decoder(struct decoder *decoder)
+{
+    pthread_join(decoder->thread, NULL);
+    image_maker_free(decoder->maker);
+    for (uint32_t i = 0; i < CLAIMS_MAX; i++)
+        read_ahead_jar_done(&decoder->jars[i]);
+}
+
 void loader_free(struct loader *loader)
 {
     if (!loader)
@@ -378,7 +328,8 @@ void loader_free(struct loader *loader)
     pthread_cond_broadcast(&loader->work);
     pthread_mutex_unlock(&loader->mutex);
     for (uint32_t i = 0; i < loader->thread_count; i++)
-        pthread_join(loader->threads[i], NULL);
+        end_decoder(&loader->decoders[i]);
+    read_ahead_free(loader->ahead);
     for (uint32_t i = 0; loader->slots && i < loader->options.depth; i++) {
         mem_free(loader->slots[i].pixels);
         mem_free(loader->slots[i].planned);
@@ -387,7 +338,7 @@ void loader_free(struct loader *loader)
     }
     mem_free(loader->slots);
     mem_free(loader->order);
-    mem_free(loader->threads);
+    mem_free(loader->decoders);
     bad_images_free(loader->bad);
     pthread_cond_destroy(&loader->work);
     pthread_cond_destroy(&loader->ready);
@@ -474,6 +425,7 @@ void loader_stats(struct loader *loader, struct loader_stats *ret_stats)
         .decode_s = (double)loader->times.decode_ns * 1e-9,
         .resize_s = (double)loader->times.resize_ns * 1e-9,
         .threads = loader->options.threads,
+        .confined = loader->confined,
     };
     pthread_mutex_unlock(&loader->mutex);
 }

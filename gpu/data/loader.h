@@ -78,8 +78,10 @@ struct loader_bad {
 struct loader_stats {
     uint64_t images, batches;          /* images made; batches taken */
     double wait_s;                     /* the consumer stood waiting */
-    double read_s, decode_s, resize_s; /* summed over threads, CPU time of the loader's own work */
-    uint32_t threads;
+    double read_s, decode_s, resize_s; /* summed over threads, time of the loader's own work */
+    uint32_t threads;                  /* that decode; as many read ahead */
+    uint32_t confined;                 /* decoders in a jail (decoder_jail.h); they enter it as
+                                          they start */
 };
 
 struct loader;
@@ -90,7 +92,8 @@ struct loader_options loader_options_train(const struct engine_data *data);
 struct loader_options loader_options_eval(const struct engine_data *data,
                                           const struct dataset *dataset);
 
-/* Borrows the dataset for its life and starts the threads. IJ_INVALID names the option; IJ_DATA
+/* Borrows the dataset for its life and starts the threads: `threads` that decode, each in its jail
+ * where the kernel has one, and as many that read files for them. IJ_INVALID names the option; IJ_DATA
  * (field "optimizer.batch") where the dataset is smaller than ranks * batch and keep_last is off.
  */
 IJ_MUST_USE enum ij_status loader_new(const struct dataset *dataset,

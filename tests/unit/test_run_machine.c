@@ -113,6 +113,15 @@ Test(run_machine, exit_codes_decide)
     cr_assert_eq(judge(an_end(RUN_STATE_RUNNING, -1)).to, RUN_STATE_BACKOFF, "a crash");
 }
 
+Test(run_machine, a_call_forbidden_by_the_jail_has_its_own_cause)
+{
+    struct run_machine_end end = an_end(RUN_STATE_RUNNING, -1);
+    end.signal = SIGSYS;
+    cr_expect_str_eq(judge(end).cause, "jail");
+    end.signal = SIGSEGV;
+    cr_expect_str_eq(judge(end).cause, "crash");
+}
+
 Test(run_machine, three_failures_without_progress_quarantine)
 {
     struct run_machine_end end = an_end(RUN_STATE_RUNNING, -1);
