@@ -20,6 +20,7 @@ static const char *const kind_names[ENGINE_KIND_COUNT] = {
     [ENGINE_KNN] = "knn",
     [ENGINE_FEATURES] = "features",
     [ENGINE_VISUALIZE] = "visualize",
+    [ENGINE_CLEVR] = "clevr",
 };
 
 static const char *const model_names[] = {"vit_tiny",  "vit_small", "vit_base",
@@ -39,6 +40,15 @@ bool params_kind_from_name(const char *name, enum engine_kind *ret_kind)
             return true;
         }
     return false;
+}
+
+void params_kind_list(char *ret_text, size_t size)
+{
+    size_t used = 0;
+    ret_text[0] = '\0';
+    for (int i = 0; i < ENGINE_KIND_COUNT && used < size; i++)
+        used +=
+            (size_t)snprintf(ret_text + used, size - used, "%s%s", i ? ", " : "", kind_names[i]);
 }
 
 /* ---- One value
@@ -81,6 +91,27 @@ static enum ij_status numbers_from_json(const struct param_row *row, const json_
         return IJ_ERR_FIELD(reterr_err, IJ_INVALID, row->name,
                             "%s must not have its first value above its second", row->name);
     memcpy(ret_numbers, numbers, count * sizeof *numbers);
+    return IJ_OK;
+}
+
+/* A number alone is a list of one. */
+static enum ij_status list_from_json(const struct param_row *row, const json_t *value,
+                                     struct engine_list *ret_list, struct ij_err *reterr_err)
+{
+    struct engine_list list = {.count = 1};
+    if (!json_is_array(value)) {
+        IJ_TRY(number_from_json(row, value, &list.values[0], reterr_err));
+        *ret_list = list;
+        return IJ_OK;
+    }
+    if (json_array_size(value) > ENGINE_LIST_MAX)
+        return IJ_ERR_FIELD(reterr_err, IJ_INVALID, row->name,
+                            "%s must be an array of at most %d numbers", row->name,
+                            ENGINE_LIST_MAX);
+    list.count = (uint32_t)json_array_size(value);
+    for (size_t i = 0; i < list.count; i++)
+        IJ_TRY(number_from_json(row, json_array_get(value, i), &list.values[i], reterr_err));
+    *ret_list = list;
     return IJ_OK;
 }
 
@@ -166,6 +197,8 @@ static enum ij_status value_from_json(const struct param_row *row, const json_t 
         return numbers_from_json(row, value, 2, member, reterr_err);
     case PARAM_TRIPLE:
         return numbers_from_json(row, value, 3, member, reterr_err);
+    case PARAM_LIST:
+        return list_from_json(row, value, member, reterr_err);
     case PARAM_ENUM:
         return enum_from_json(row, value, member, reterr_err);
     case PARAM_TEXT:
@@ -360,6 +393,10 @@ static json_t *value_to_json(const struct param_row *row, const struct engine_sp
         return numbers_to_json(member, 2);
     case PARAM_TRIPLE:
         return numbers_to_json(member, 3);
+    case PARAM_LIST: {
+        const struct engine_list *list = member;
+        return numbers_to_json(list->values, list->count);
+    }
     case PARAM_ENUM:
         return json_string(row->names[*(const int *)member]);
     case PARAM_TEXT:

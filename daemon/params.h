@@ -13,6 +13,8 @@
 
 const char *params_kind_name(enum engine_kind kind);
 bool params_kind_from_name(const char *name, enum engine_kind *ret_kind);
+/* "pretrain, linear_probe, ..." */
+void params_kind_list(char *ret_text, size_t size);
 
 /*
  * Fills *ret_spec from a JSON object of parameters: defaults of the kind, then of the preset it

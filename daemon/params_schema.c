@@ -28,6 +28,9 @@ static json_t *type_schema(const struct param_row *row)
         return json_pack("{s:s, s:i, s:i, s:o}", "type", "array", "minItems", count, "maxItems",
                          count, "items", number_schema(row, "number"));
     }
+    case PARAM_LIST:
+        return json_pack("{s:s, s:i, s:i, s:o}", "type", "array", "minItems", 0, "maxItems",
+                         ENGINE_LIST_MAX, "items", number_schema(row, "number"));
     case PARAM_ENUM:
         names = json_array();
         for (size_t i = 0; i < PARAM_NAMES_MAX && row->names[i]; i++)
@@ -112,6 +115,7 @@ static void markdown_range(struct buf *buf, const struct param_row *row)
     case PARAM_DOUBLE:
     case PARAM_PAIR:
     case PARAM_TRIPLE:
+    case PARAM_LIST:
         buf_printf(buf, "%.15g .. %.15g", row->min, row->max);
         break;
     }

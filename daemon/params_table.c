@@ -12,7 +12,9 @@
 #define KNN  PARAM_KIND(ENGINE_KNN)
 #define FEA  PARAM_KIND(ENGINE_FEATURES)
 #define VIS  PARAM_KIND(ENGINE_VISUALIZE)
-#define EVAL (LIN | KNN)
+#define CLE  PARAM_KIND(ENGINE_CLEVR)
+#define HEAD (LIN | CLE)        /* linear heads */
+#define EVAL (HEAD | KNN)       /* frozen features, judged */
 #define USE  (EVAL | FEA | VIS) /* of a checkpoint */
 #define ALL  (PRE | USE)
 
@@ -45,7 +47,7 @@ const struct param_row params_rows[] = {
          "files. Required."),
     TEXT("eval_dataset", "Data", data.eval_path, ALL, "\"\"",
          "Held-out images; empty: the dataset's own test or val folder, else every tenth image."),
-    ENUM("labels", "Data", data.labels, ALL, "\"folder\"",
+    ENUM("labels", "Data", data.labels, ALL & ~CLE, "\"folder\"",
          "Where labels come from: the first folder level, or a CLEVR-format scenes file.", "none",
          "folder", "count", "distance", "shape", "color"),
     ROW("limit", "Data", UINT32, data.limit, ALL, 0, 4e9, "images", "0",
@@ -191,12 +193,40 @@ const struct param_row params_rows[] = {
          "The target encoder is what the paper evaluates.", "target", "context"),
     ROW("eval_batch", "Evaluation", UINT32, eval.batch, EVAL | FEA, 1, 65536, "images", "256",
         "Images per forward pass and samples per probe step."),
-    ROW("probe_epochs", "Evaluation", UINT32, eval.epochs, LIN, 1, 100000, "epochs", "100",
-        "Passes of the probe over the cached features."),
-    ROW("probe_lr", "Evaluation", DOUBLE, eval.learning_rate, LIN, 1e-9, 1e3, "per 256 samples",
-        "0.1", "Base learning rate of the probe; a sweep of multiples is trained at once."),
-    ROW("probe_weight_decay", "Evaluation", DOUBLE, eval.weight_decay, LIN, 0, 10, "", "5e-4",
-        "Weight decay of the probe."),
+    ENUM("probe_mode", "Linear probe", probe.mode, HEAD, "\"cached\"",
+         "cached: every image once through the encoder. augmented: random crop and mirror of every "
+         "image in every epoch, as published; costs a pass of the encoder per epoch.",
+         "cached", "augmented"),
+    ROW("augment_scale", "Linear probe", PAIR, eval.augment_scale, LIN, 0.01, 1, "share of area",
+        "[0.08, 1.0]", "Random crop of augmented images: range of the area."),
+    ENUM("probe_optimizer", "Linear probe", probe.optimizer, HEAD, "\"sgd\"",
+         "sgd: Nesterov momentum 0.9. lars: momentum 0.9, trust 0.001 for weight matrices.", "sgd",
+         "lars"),
+    ROW("probe_epochs", "Linear probe", UINT32, probe.epochs, HEAD, 1, 100000, "epochs", "100",
+        "Passes over the training images; of the count task where there are two."),
+    ROW("distance_epochs", "Linear probe", UINT32, probe.distance_epochs, CLE, 1, 100000, "epochs",
+        "100", "Passes over the training images of the distance task."),
+    ROW("probe_lr", "Linear probe", LIST, probe.rates, HEAD, 1e-9, 1e3, "per 256 samples",
+        "[0.01, 0.03, 0.1, 0.3]", "Learning rates; heads of each are trained at once."),
+    ROW("probe_weight_decay", "Linear probe", LIST, probe.weight_decays, HEAD, 0, 10, "",
+        "[0.0005]", "Weight decays; heads of each are trained at once."),
+    ENUM("probe_schedule", "Linear probe", probe.schedule, HEAD, "\"cosine\"",
+         "cosine: down to probe_final_share. step: a tenth after each of probe_milestones.",
+         "cosine", "step"),
+    ROW("probe_final_share", "Linear probe", DOUBLE, probe.final_share, HEAD, 0, 1, "share", "0",
+        "What is left of the learning rate at the end of the cosine."),
+    ROW("probe_milestones", "Linear probe", LIST, probe.milestones, HEAD, 0, 100000, "epochs",
+        "[15, 30, 45]", "When the learning rate becomes a tenth of itself."),
+    ROW("probe_warmup_epochs", "Linear probe", DOUBLE, probe.warmup_epochs, HEAD, 0, 100000,
+        "epochs", "0", "Linear rise of the learning rate from 0."),
+    ENUM("probe_selection", "Linear probe", probe.selection, HEAD, "\"set_aside\"",
+         "Which head is reported. set_aside: the best on a tenth of the training images, on which "
+         "no head is trained. eval: the best on the evaluation split itself, as published figures "
+         "are; nothing is set aside.",
+         "set_aside", "eval"),
+    ENUM("tasks", "Linear probe", probe.tasks, CLE, "\"both\"",
+         "Count the objects, tell how near the nearest one is, or both.", "both", "count",
+         "distance"),
     ROW("neighbors", "Evaluation", UINT32, eval.neighbors, KNN, 1, 10000, "", "20",
         "k of the k-NN vote."),
     ROW("temperature", "Evaluation", DOUBLE, eval.temperature, KNN, 1e-4, 100, "", "0.07",

@@ -14,6 +14,7 @@ enum param_type {
     PARAM_DOUBLE,
     PARAM_PAIR,   /* double[2], first <= second */
     PARAM_TRIPLE, /* double[3] */
+    PARAM_LIST,   /* struct engine_list; one number stands for a list of one */
     PARAM_ENUM,   /* an enum of the engine; `names` by value */
     PARAM_TEXT,   /* char[text_size] */
     PARAM_MODEL,  /* name of an encoder shape: sets several members, has none of its own */

@@ -47,13 +47,14 @@ enum ij_status worker_spec_parse(const json_t *object, struct engine_spec *ret_s
                                  struct ij_err *reterr_err)
 {
     enum engine_kind kind;
+    char kinds[256];
     const char *name = json_string_value(json_object_get(object, "kind"));
     if (!json_is_object(object))
         return IJ_ERR(reterr_err, IJ_INVALID, "a run's description is a JSON object");
     IJ_TRY(check_keys(object, reterr_err));
+    params_kind_list(kinds, sizeof kinds);
     if (!name || !params_kind_from_name(name, &kind))
-        return IJ_ERR_FIELD(reterr_err, IJ_INVALID, "kind",
-                            "kind must be pretrain, linear_probe, knn, features or visualize");
+        return IJ_ERR_FIELD(reterr_err, IJ_INVALID, "kind", "kind must be one of %s", kinds);
     json_t *params = json_object_get(object, "params");
     json_t *empty = json_object();
     enum ij_status status =

@@ -18,6 +18,7 @@
 #define ENGINE_PATH_MAX    1024
 #define ENGINE_NAME_MAX    64
 #define ENGINE_TARGETS_MAX 16 /* target blocks per image */
+#define ENGINE_LIST_MAX    8  /* values of an engine_list */
 
 enum engine_kind {
     ENGINE_PRETRAIN,
@@ -25,6 +26,7 @@ enum engine_kind {
     ENGINE_KNN,
     ENGINE_FEATURES,
     ENGINE_VISUALIZE,
+    ENGINE_CLEVR,
     ENGINE_KIND_COUNT
 };
 enum engine_device { ENGINE_DEVICE_AUTO, ENGINE_DEVICE_HOST, ENGINE_DEVICE_CUDA };
@@ -53,6 +55,24 @@ enum engine_labels {
 enum engine_features { ENGINE_FEATURES_POOLED, ENGINE_FEATURES_CONCAT4, ENGINE_FEATURES_PATCHES };
 enum engine_splits { ENGINE_SPLITS_BOTH, ENGINE_SPLITS_TRAIN, ENGINE_SPLITS_EVAL };
 enum engine_encoder { ENGINE_ENCODER_TARGET, ENGINE_ENCODER_CONTEXT };
+enum engine_probe_mode { ENGINE_PROBE_CACHED, ENGINE_PROBE_AUGMENTED };
+enum engine_probe_optimizer { ENGINE_PROBE_SGD, ENGINE_PROBE_LARS };
+enum engine_probe_schedule { ENGINE_PROBE_COSINE, ENGINE_PROBE_STEP };
+enum engine_probe_selection { ENGINE_SELECT_SET_ASIDE, ENGINE_SELECT_EVAL };
+enum engine_clevr_tasks { ENGINE_CLEVR_BOTH, ENGINE_CLEVR_COUNT, ENGINE_CLEVR_DISTANCE };
+enum engine_low_shot_method { ENGINE_LOW_SHOT_LOGISTIC, ENGINE_LOW_SHOT_FINETUNE };
+enum engine_scaling {
+    ENGINE_SCALE_EACH,      /* every dimension to mean 0, deviation 1; each split by its own */
+    ENGINE_SCALE_TRAIN,     /* the same by the training images' mean and deviation */
+    ENGINE_SCALE_L2_CENTER, /* every image to length 1, then the training mean subtracted */
+    ENGINE_SCALE_NONE
+};
+
+/* A few numbers that a user lists. */
+struct engine_list {
+    uint32_t count;
+    double values[ENGINE_LIST_MAX];
+};
 
 /* Where images come from: a folder tree, a .tar, a folder of .tar shards, or a .txt list. */
 struct engine_data {
@@ -111,9 +131,9 @@ struct engine_monitor {
 struct engine_eval {
     char checkpoint[ENGINE_PATH_MAX]; /* directory; "" = random initialisation only */
     enum engine_encoder encoder;
-    uint32_t batch, epochs;
-    double learning_rate, weight_decay;
-    uint32_t neighbors; /* k */
+    uint32_t batch;
+    double augment_scale[2]; /* area of the random crop where training images are augmented */
+    uint32_t neighbors;      /* k */
     double temperature;
     bool random_baseline;            /* also evaluate the same model at random initialisation */
     uint32_t seeds;                  /* probe repetitions */
@@ -121,6 +141,47 @@ struct engine_eval {
     enum engine_splits splits;       /* kind features: of which images */
     uint32_t images, bank;           /* kind visualize: rows of a sheet, images to search */
     char reference[ENGINE_PATH_MAX]; /* kind visualize: grids.safetensors whose colours to match */
+};
+
+/* Linear heads on a frozen encoder (kinds linear_probe and clevr): all combinations of {last,
+ * concat4} x {batch norm, plain} x rates x weight_decays are trained at once. */
+struct engine_probe {
+    enum engine_probe_mode mode;
+    enum engine_probe_optimizer optimizer;
+    enum engine_probe_schedule schedule;
+    enum engine_probe_selection selection;
+    uint32_t epochs;
+    uint32_t distance_epochs; /* kind clevr: of the distance task */
+    struct engine_list rates; /* per 256 samples */
+    struct engine_list weight_decays;
+    struct engine_list milestones; /* epochs after which the rate is divided by ten */
+    double warmup_epochs;
+    double final_share; /* of the rate, at the end of the cosine */
+    enum engine_clevr_tasks tasks;
+};
+
+/* Kind low_shot: which training images are used, and the logistic regression on them. */
+struct engine_low_shot {
+    enum engine_low_shot_method method;
+    char list[ENGINE_PATH_MAX]; /* text file of image names; "" = drawn by the seed */
+    uint32_t shots;             /* images per class; 0 = `fraction` of each */
+    double fraction;
+    enum engine_scaling scaling;
+    double l2; /* the penalty is l2 / images / 2 * |W|^2 beside the mean cross entropy */
+    bool intercept;
+    uint32_t iterations; /* of L-BFGS at most */
+};
+
+/* Training of the whole encoder with a linear classifier (kinds finetune and low_shot). */
+struct engine_finetune {
+    uint32_t batch, accumulate;
+    double epochs, warmup_epochs;
+    double lr, final_lr; /* lr per 256 images */
+    double weight_decay, layer_decay, drop_path;
+    double mixup, cutmix, label_smoothing; /* mixup, cutmix: alpha; 0 = off */
+    double rand_augment;                   /* magnitude; 0 = off */
+    double clip_grad;                      /* global norm; 0 = off */
+    double eval_every_epochs;              /* 0 = at the end only */
 };
 
 struct engine_spec {
@@ -136,6 +197,9 @@ struct engine_spec {
     struct engine_optimizer optimizer;
     struct engine_monitor monitor;
     struct engine_eval eval;
+    struct engine_probe probe;
+    struct engine_low_shot low_shot;
+    struct engine_finetune finetune;
     char directory[ENGINE_PATH_MAX]; /* run directory: checkpoints/ and results go below it */
     char resume[ENGINE_PATH_MAX];    /* checkpoint directory to continue from; "" = the newest
                                          valid one in `directory`, or from scratch */

@@ -154,6 +154,34 @@ static enum ij_status check_visualize(const struct engine_spec *spec, struct ij_
     return range(spec->eval.bank, 1, 4096, "eval.bank", reterr_err);
 }
 
+static enum ij_status check_list(const struct engine_list *list, double low, double high,
+                                 const char *field, struct ij_err *reterr_err)
+{
+    if (list->count < 1 || list->count > ENGINE_LIST_MAX)
+        return IJ_ERR_FIELD(reterr_err, IJ_INVALID, field, "%s must hold 1 to %d values, got %u",
+                            field, ENGINE_LIST_MAX, list->count);
+    for (uint32_t i = 0; i < list->count; i++)
+        IJ_TRY(range(list->values[i], low, high, field, reterr_err));
+    return IJ_OK;
+}
+
+static enum ij_status check_probe(const struct engine_spec *spec, struct ij_err *reterr_err)
+{
+    const struct engine_probe *p = &spec->probe;
+    IJ_TRY(range(p->epochs, 1, 1e6, "probe.epochs", reterr_err));
+    if (spec->kind == ENGINE_CLEVR)
+        IJ_TRY(range(p->distance_epochs, 1, 1e6, "probe.distance_epochs", reterr_err));
+    IJ_TRY(check_list(&p->rates, 1e-12, 1e6, "probe.rates", reterr_err));
+    IJ_TRY(check_list(&p->weight_decays, 0, 10, "probe.weight_decays", reterr_err));
+    if (p->schedule == ENGINE_PROBE_STEP)
+        IJ_TRY(check_list(&p->milestones, 0, 1e6, "probe.milestones", reterr_err));
+    IJ_TRY(range(p->final_share, 0, 1, "probe.final_share", reterr_err));
+    IJ_TRY(range(p->warmup_epochs, 0, 1e6, "probe.warmup_epochs", reterr_err));
+    return p->mode == ENGINE_PROBE_AUGMENTED
+               ? pair(spec->eval.augment_scale, 0.001, 1, "eval.augment_scale", reterr_err)
+               : IJ_OK;
+}
+
 static enum ij_status check_eval(const struct engine_spec *spec, struct ij_err *reterr_err)
 {
     const struct engine_eval *e = &spec->eval;
@@ -167,9 +195,7 @@ static enum ij_status check_eval(const struct engine_spec *spec, struct ij_err *
         IJ_TRY(range(e->neighbors, 1, 1e6, "eval.neighbors", reterr_err));
         return range(e->temperature, 1e-6, 1e6, "eval.temperature", reterr_err);
     }
-    IJ_TRY(range(e->epochs, 1, 1e6, "eval.epochs", reterr_err));
-    IJ_TRY(range(e->learning_rate, 1e-12, 1e6, "eval.learning_rate", reterr_err));
-    return range(e->weight_decay, 0, 10, "eval.weight_decay", reterr_err);
+    return check_probe(spec, reterr_err);
 }
 
 enum ij_status engine_check(const struct engine_spec *spec, struct ij_err *reterr_err)

@@ -319,6 +319,24 @@ enum ij_status dataset_open(const struct engine_data *data, enum dataset_split s
     return IJ_OK;
 }
 
+enum ij_status dataset_keep(struct dataset *dataset, const uint32_t *rows, size_t count,
+                            struct ij_err *reterr_err)
+{
+    struct source *source = &dataset->source;
+    struct source_item *kept = mem_array(struct source_item, count);
+    if (!kept)
+        return IJ_ERR(reterr_err, IJ_NO_MEMORY, "no memory for a selection of %zu images", count);
+    for (size_t i = 0; i < count; i++) {
+        IJ_ASSERT(rows[i] < source->count);
+        kept[i] = source->items[rows[i]];
+    }
+    mem_free(source->items);
+    source->items = kept;
+    source->count = source->capacity = count;
+    take_fingerprint(dataset);
+    return IJ_OK;
+}
+
 /* ---- Bytes ----------------------------------------------------------------------------------- */
 
 static enum ij_status open_file(const struct source *source, const struct source_item *item,

@@ -48,6 +48,11 @@ IJ_MUST_USE enum ij_status dataset_open(const struct engine_data *data, enum dat
                                         struct dataset **ret_dataset, struct ij_err *reterr_err);
 void dataset_free(struct dataset *dataset);
 
+/* Keeps only these images, in this order; classes stay, the fingerprint is that of what is left.
+ * Before anyone else uses the dataset. `rows`: indices, `count` at least 1. */
+IJ_MUST_USE enum ij_status dataset_keep(struct dataset *dataset, const uint32_t *rows, size_t count,
+                                        struct ij_err *reterr_err);
+
 size_t dataset_count(const struct dataset *dataset); /* >= 1 */
 /* Path of image i below the dataset's root, for messages; "shard.tar:member" in a shard. */
 const char *dataset_name(const struct dataset *dataset, size_t i);

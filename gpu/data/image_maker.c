@@ -63,6 +63,8 @@ static struct crop_plan plan_crop(const struct loader_options *options,
         struct image_box box =
             crop_random_box(info->width, info->height, options->scale, options->ratio, rng);
         plan = crop_of_box(&box, options->crop);
+        if (options->bicubic)
+            plan.filter = RESIZE_BICUBIC;
     }
     *ret_flip = options->flip && rng_below(rng, 2) == 1;
     return plan;

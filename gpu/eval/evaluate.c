@@ -1,242 +1,138 @@
 /*
  * See evaluate.h.
  *
- * Order of work: checkpoint (its model wins over the spec's), both splits, then for each subject
- * (the checkpoint's encoder, the random one) features and classifiers. One set of features is in
- * memory at a time.
+ * Order of work: checkpoint (its model wins over the spec's), both splits of every task, then for
+ * each subject (the checkpoint's encoder, the random one) features and classifiers. One set of
+ * features is in memory at a time; tasks on the same images share it.
  */
 #include "gpu/eval/evaluate.h"
 
 #include <string.h>
-#include <sys/stat.h>
 
-#include "base/file.h"
 #include "base/mem.h"
-#include "gpu/data/dataset.h"
-#include "gpu/data/loader.h"
 #include "gpu/eval/evaluate_report.h"
-#include "gpu/eval/features.h"
-#include "gpu/eval/knn.h"
-#include "gpu/eval/probe.h"
-#include "gpu/model/frozen.h"
-#include "gpu/model/spec_json.h"
-
-#define BATCH_MAX 128 /* images per forward pass: more gains nothing and takes memory */
 
 struct evaluation {
-    struct engine_spec spec; /* with the checkpoint's model */
-    struct backend *backend;
+    struct eval_model model;
     const struct engine_sink *sink;
     struct eval_progress progress;
-    struct checkpoint *checkpoint;
-    struct dataset *datasets[2]; /* by enum dataset_split */
-    struct frozen *frozen;
     struct features train, eval;
     struct evaluate_report report;
 };
 
 /* ---- Set-up ---------------------------------------------------------------------------------- */
 
-/* A run's directory stands for its newest valid checkpoint. */
-static enum ij_status open_checkpoint(struct evaluation *e, struct ij_err *reterr_err)
+static void add_task(struct evaluation *e, const char *name, enum engine_labels labels,
+                     uint32_t epochs)
 {
-    const char *path = e->spec.eval.checkpoint;
-    struct stat st;
-    mem_auto char *inside = mem_printf("%s/checkpoints", path);
-    if (!inside)
-        return IJ_ERR(reterr_err, IJ_NO_MEMORY, "no memory to open %s", path);
-    if (stat(inside, &st) < 0)
-        return checkpoint_open(path, CHECKPOINT_CHECK_ALL, &e->checkpoint, reterr_err);
-    IJ_TRY(checkpoint_find_newest(path, NULL, NULL, &e->checkpoint, reterr_err));
-    if (!e->checkpoint)
-        return IJ_ERR_FIELD(reterr_err, IJ_NOT_FOUND, "eval.checkpoint",
-                            "%s holds no valid checkpoint", path);
+    struct evaluate_task *task = &e->report.tasks[e->report.task_count++];
+    *task = (struct evaluate_task){.name = name, .data = e->model.spec.data, .epochs = epochs};
+    task->data.labels = labels;
+}
+
+static enum ij_status open_tasks(struct evaluation *e, struct ij_err *reterr_err)
+{
+    const struct engine_spec *spec = &e->model.spec;
+    const struct engine_probe *probe = &spec->probe;
+    if (spec->kind != ENGINE_CLEVR)
+        add_task(e, NULL, spec->data.labels, probe->epochs);
+    if (spec->kind == ENGINE_CLEVR && probe->tasks != ENGINE_CLEVR_DISTANCE)
+        add_task(e, "count", ENGINE_LABELS_COUNT, probe->epochs);
+    if (spec->kind == ENGINE_CLEVR && probe->tasks != ENGINE_CLEVR_COUNT)
+        add_task(e, "distance", ENGINE_LABELS_DISTANCE, probe->distance_epochs);
+    for (size_t t = 0; t < e->report.task_count; t++)
+        IJ_TRY(eval_model_open_data(&e->report.tasks[t].data, e->report.tasks[t].datasets,
+                                    reterr_err));
     return IJ_OK;
 }
 
-static enum ij_status load_model(struct evaluation *e, struct ij_err *reterr_err)
+static bool needs_training_features(const struct engine_spec *spec)
 {
-    if (e->spec.eval.checkpoint[0] == '\0')
-        return IJ_OK;
-    IJ_TRY(open_checkpoint(e, reterr_err));
-    return spec_json_read_model(checkpoint_get_state(e->checkpoint)->parameters, &e->spec,
-                                reterr_err);
-}
-
-static enum ij_status open_data(struct evaluation *e, struct ij_err *reterr_err)
-{
-    IJ_TRY(dataset_open(&e->spec.data, DATASET_TRAIN, &e->datasets[DATASET_TRAIN], reterr_err));
-    IJ_TRY(dataset_open(&e->spec.data, DATASET_EVAL, &e->datasets[DATASET_EVAL], reterr_err));
-    if (dataset_class_count(e->datasets[DATASET_TRAIN]) < 2)
-        return IJ_ERR_FIELD(reterr_err, IJ_INVALID, "data.labels",
-                            "%s has %zu classes, an evaluation needs two", e->spec.data.path,
-                            dataset_class_count(e->datasets[DATASET_TRAIN]));
-    return IJ_OK;
-}
-
-static int64_t forward_batch(const struct evaluation *e)
-{
-    return e->spec.eval.batch < BATCH_MAX ? e->spec.eval.batch : BATCH_MAX;
-}
-
-static enum ij_status open_encoder(struct evaluation *e, struct ij_err *reterr_err)
-{
-    const struct vit_config config = vit_config_from_spec(&e->spec);
-    return frozen_new(e->backend, &config, forward_batch(e), &e->frozen, reterr_err);
+    return spec->kind == ENGINE_KNN || spec->probe.mode == ENGINE_PROBE_CACHED;
 }
 
 static uint64_t planned_units(const struct evaluation *e)
 {
-    size_t train = dataset_count(e->datasets[DATASET_TRAIN]);
-    uint64_t subjects = (e->checkpoint != NULL) + (!e->checkpoint || e->spec.eval.random_baseline);
-    uint64_t units = train + dataset_count(e->datasets[DATASET_EVAL]);
-    if (e->spec.kind == ENGINE_LINEAR_PROBE)
-        units += probe_progress_units(train, e->spec.eval.epochs) * e->spec.eval.seeds;
-    return units * subjects;
+    struct dataset *const *datasets = e->report.tasks[0].datasets;
+    uint64_t units = dataset_count(datasets[DATASET_EVAL]);
+    if (needs_training_features(&e->model.spec))
+        units += dataset_count(datasets[DATASET_TRAIN]);
+    for (size_t t = 0; e->model.spec.kind != ENGINE_KNN && t < e->report.task_count; t++)
+        units += evaluate_task_units(&e->report.tasks[t], &e->model.spec);
+    return units * (uint64_t)eval_model_subjects(&e->model);
 }
 
-/* ---- One subject ----------------------------------------------------------------------------- */
+/* ---- Work ------------------------------------------------------------------------------------ */
 
-static enum ij_status extract(struct evaluation *e, enum dataset_split split,
-                              struct features *ret_features, struct ij_err *reterr_err)
-{
-    struct dataset *dataset = e->datasets[split];
-    struct loader_options options = loader_options_eval(&e->spec.data, dataset);
-    options.batch = (uint32_t)forward_batch(e);
-    options.seed = e->spec.seed;
-    features_done(ret_features);
-    return features_extract(e->frozen, (int64_t)e->spec.model.width, dataset, &options, 0,
-                            e->spec.kind == ENGINE_LINEAR_PROBE, &e->progress, ret_features,
-                            reterr_err);
-}
-
-static enum ij_status run_probes(struct evaluation *e, struct evaluate_subject *subject,
-                                 struct ij_err *reterr_err)
-{
-    const struct engine_eval *spec = &e->spec.eval;
-    struct probe_options options = {.classes = dataset_class_count(e->datasets[DATASET_TRAIN]),
-                                    .batch = spec->batch,
-                                    .epochs = spec->epochs,
-                                    .learning_rate = spec->learning_rate,
-                                    .weight_decay = spec->weight_decay};
-    subject->probes = mem_array(struct probe_result, spec->seeds);
-    if (!subject->probes)
-        return IJ_ERR(reterr_err, IJ_NO_MEMORY, "no memory for %u probes", spec->seeds);
-    for (uint32_t s = 0; s < spec->seeds; s++) {
-        options.seed = e->spec.seed + s;
-        IJ_TRY(probe_train(e->backend, &options, &e->train, &e->eval, &e->progress,
-                           &subject->probes[s], reterr_err));
-    }
-    return IJ_OK;
-}
-
-static enum ij_status run_knn(struct evaluation *e, struct evaluate_subject *subject,
-                              struct ij_err *reterr_err)
-{
-    const struct knn_options options = {e->spec.eval.neighbors, e->spec.eval.temperature,
-                                        dataset_class_count(e->datasets[DATASET_TRAIN])};
-    const struct knn_set bank = {e->train.last, e->train.labels, e->train.count};
-    const struct knn_set query = {e->eval.last, e->eval.labels, e->eval.count};
-    return knn_top1(e->backend, &options, e->train.width, &bank, &query, &subject->knn_top1,
-                    reterr_err);
-}
-
-/* The encoder's weights are set. */
-static enum ij_status run_subject(struct evaluation *e, struct evaluate_subject *subject,
+static enum ij_status keep_labels(struct evaluation *e, struct evaluate_task *task,
                                   struct ij_err *reterr_err)
 {
-    IJ_TRY(extract(e, DATASET_TRAIN, &e->train, reterr_err));
-    IJ_TRY(extract(e, DATASET_EVAL, &e->eval, reterr_err));
-    if (e->spec.kind == ENGINE_LINEAR_PROBE)
-        IJ_TRY(run_probes(e, subject, reterr_err));
-    else
-        IJ_TRY(run_knn(e, subject, reterr_err));
-    subject->present = true;
+    if (!task->eval_labels)
+        task->eval_labels = mem_array(int32_t, e->eval.count);
+    if (!task->eval_labels)
+        return IJ_ERR(reterr_err, IJ_NO_MEMORY, "no memory for %zu labels", e->eval.count);
+    memcpy(task->eval_labels, e->eval.labels, e->eval.count * sizeof *task->eval_labels);
     return IJ_OK;
 }
 
-static enum ij_status run_subjects(struct evaluation *e, struct ij_err *reterr_err)
+static enum ij_status run_task(struct evaluation *e, struct evaluate_task *task, int subject,
+                               struct ij_err *reterr_err)
 {
-    if (e->checkpoint) {
-        IJ_TRY(frozen_set_checkpoint(e->frozen, e->checkpoint, e->spec.eval.encoder, reterr_err));
-        IJ_TRY(run_subject(e, &e->report.trained, reterr_err));
-    }
-    if (e->checkpoint && !e->spec.eval.random_baseline)
-        return IJ_OK;
-    IJ_TRY(frozen_set_random(e->frozen, e->spec.seed, reterr_err));
-    return run_subject(e, &e->report.random, reterr_err);
+    evaluate_task_relabel(task, DATASET_TRAIN, &e->train);
+    evaluate_task_relabel(task, DATASET_EVAL, &e->eval);
+    IJ_TRY(keep_labels(e, task, reterr_err));
+    if (e->model.spec.kind == ENGINE_KNN)
+        return evaluate_task_knn(task, subject, &e->model, &e->train, &e->eval, reterr_err);
+    return evaluate_task_probe(task, subject, &e->model, &e->train, &e->eval, &e->progress,
+                               reterr_err);
 }
 
-/* ---- The result ------------------------------------------------------------------------------ */
-
-static enum ij_status save(const struct evaluation *e, const char *json, struct ij_err *reterr_err)
+static enum ij_status run_subject(struct evaluation *e, int subject, struct ij_err *reterr_err)
 {
-    if (e->spec.directory[0] == '\0')
-        return IJ_OK;
-    IJ_TRY(file_make_dirs(e->spec.directory, 0755, reterr_err));
-    mem_auto char *path = mem_printf("%s/result.json", e->spec.directory);
-    if (!path)
-        return IJ_ERR(reterr_err, IJ_NO_MEMORY, "no memory to save the result");
-    return file_write_durable(path, json, strlen(json), 0644, reterr_err);
+    struct dataset *const *datasets = e->report.tasks[0].datasets;
+    bool concat = e->model.spec.kind != ENGINE_KNN;
+    IJ_TRY(eval_model_set(&e->model, subject, reterr_err));
+    if (needs_training_features(&e->model.spec))
+        IJ_TRY(eval_model_extract(&e->model, datasets[DATASET_TRAIN], concat, &e->progress,
+                                  &e->train, reterr_err));
+    IJ_TRY(eval_model_extract(&e->model, datasets[DATASET_EVAL], concat, &e->progress, &e->eval,
+                              reterr_err));
+    for (size_t t = 0; t < e->report.task_count; t++)
+        IJ_TRY(run_task(e, &e->report.tasks[t], subject, reterr_err));
+    return IJ_OK;
 }
 
-static enum ij_status publish(struct evaluation *e, struct ij_err *reterr_err)
+static enum ij_status run(struct evaluation *e, struct backend *backend,
+                          const struct engine_spec *spec, struct ij_err *reterr_err)
 {
-    struct evaluate_report *report = &e->report;
-    mem_auto char *json = NULL;
-    report->spec = &e->spec;
-    report->backend = e->backend;
-    report->checkpoint = e->checkpoint;
-    report->train = e->datasets[DATASET_TRAIN];
-    report->eval = e->datasets[DATASET_EVAL];
-    report->images_train = e->train.count;
-    report->images_eval = e->eval.count;
-    report->bad_train = e->train.bad;
-    report->bad_eval = e->eval.bad;
-    report->eval_labels = e->eval.labels;
-    IJ_TRY(evaluate_report_write(report, &json, reterr_err));
-    IJ_TRY(save(e, json, reterr_err));
-    if (!e->sink || !e->sink->result)
-        return IJ_OK;
-    const char *name = e->spec.kind == ENGINE_LINEAR_PROBE ? "linear_probe" : "knn";
-    enum ij_status status = e->sink->result(e->sink->user, name, json);
-    return status == IJ_OK ? IJ_OK : IJ_ERR(reterr_err, status, "the host refused the result");
-}
-
-static enum ij_status run(struct evaluation *e, struct ij_err *reterr_err)
-{
-    IJ_TRY(load_model(e, reterr_err));
-    IJ_TRY(open_data(e, reterr_err));
-    IJ_TRY(open_encoder(e, reterr_err));
+    IJ_TRY(eval_model_open(&e->model, backend, spec, reterr_err));
+    IJ_TRY(open_tasks(e, reterr_err));
+    IJ_TRY(eval_model_allocate(&e->model, reterr_err));
     eval_progress_init(&e->progress, e->sink, planned_units(e));
-    IJ_TRY(run_subjects(e, reterr_err));
-    return publish(e, reterr_err);
-}
-
-static void evaluation_free(struct evaluation *e)
-{
-    features_done(&e->train);
-    features_done(&e->eval);
-    frozen_free(e->frozen);
-    dataset_free(e->datasets[DATASET_TRAIN]);
-    dataset_free(e->datasets[DATASET_EVAL]);
-    checkpoint_free(e->checkpoint);
-    mem_free(e->report.trained.probes);
-    mem_free(e->report.random.probes);
-    mem_free(e);
+    for (int s = 0; s < eval_model_subjects(&e->model); s++)
+        IJ_TRY(run_subject(e, s, reterr_err));
+    e->report.model = &e->model;
+    e->report.images_eval = e->eval.count;
+    e->report.bad_train = e->train.bad;
+    e->report.bad_eval = e->eval.bad;
+    return evaluate_report_publish(&e->report, e->sink, reterr_err);
 }
 
 enum ij_status evaluate_run(struct backend *backend, const struct engine_spec *spec,
                             const struct engine_sink *sink, struct ij_err *reterr_err)
 {
-    IJ_ASSERT(spec->kind == ENGINE_LINEAR_PROBE || spec->kind == ENGINE_KNN);
+    IJ_ASSERT(spec->kind == ENGINE_LINEAR_PROBE || spec->kind == ENGINE_KNN ||
+              spec->kind == ENGINE_CLEVR);
     struct evaluation *e = mem_new(struct evaluation);
     if (!e)
         return IJ_ERR(reterr_err, IJ_NO_MEMORY, "no memory for an evaluation");
-    e->spec = *spec;
-    e->backend = backend;
     e->sink = sink;
-    enum ij_status status = run(e, reterr_err);
-    evaluation_free(e);
+    enum ij_status status = run(e, backend, spec, reterr_err);
+    for (size_t t = 0; t < e->report.task_count; t++)
+        evaluate_task_done(&e->report.tasks[t], spec->eval.seeds);
+    features_done(&e->train);
+    features_done(&e->eval);
+    eval_model_done(&e->model);
+    mem_free(e);
     return status;
 }

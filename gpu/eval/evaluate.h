@@ -1,10 +1,13 @@
 /*
- * The run kinds linear_probe and knn: a frozen encoder judged by simple classifiers.
+ * The run kinds linear_probe, clevr and knn: a frozen encoder judged by simple classifiers.
  *
  * A checkpoint's encoder (and, with `eval.random_baseline`, the same model at the random weights of
- * `spec->seed`) turns both splits into pooled features, once, kept in memory; the classifiers are
- * then trained and scored on those. The result, with everything needed to repeat it, goes to the
- * sink as "linear_probe" or "knn" and to <directory>/result.json.
+ * `spec->seed`) turns images into pooled features; classifiers are trained and scored on those.
+ * linear_probe and knn take the dataset's labels; clevr has two tasks on the same images, counting
+ * objects and telling how near the nearest one is, in the published classes (scene_labels.h).
+ *
+ * The result, with everything needed to repeat it, goes to the sink under the kind's name and to
+ * <directory>/result.json; <directory>/confusion[.<task>].npy is the best head's matrix.
  *
  * The model's shape, crop and normalisation are the checkpoint's own; without a checkpoint they are
  * the spec's. Deterministic on one backend and thread count.

@@ -1,41 +1,27 @@
-/* The JSON of a finished evaluation. Private to gpu/eval. */
+/* The JSON of a finished evaluation of frozen features. Private to gpu/eval. */
 #ifndef GPU_EVAL_EVALUATE_REPORT_H
 #define GPU_EVAL_EVALUATE_REPORT_H
 
-#include "gpu/checkpoint/checkpoint.h"
-#include "gpu/data/dataset.h"
-#include "gpu/engine.h"
-#include "gpu/eval/probe.h"
-#include "gpu/ops/ops.h"
+#include "gpu/eval/evaluate_task.h"
 
-/* What one set of weights reached. */
-struct evaluate_subject {
-    struct probe_result *probes; /* (spec->eval.seeds); NULL for knn */
-    double knn_top1;
-    bool present;
-};
+#define EVALUATE_REPORT_TASKS_MAX 2
 
-/* Everything that the report tells; borrowed. */
+/* Everything that the report tells. */
 struct evaluate_report {
-    const struct engine_spec *spec; /* with the model of the checkpoint */
-    const struct backend *backend;
-    const struct checkpoint *checkpoint; /* NULL: random initialisation only */
-    const struct dataset *train, *eval;
-    size_t images_train, images_eval;
+    const struct eval_model *model; /* borrowed */
+    struct evaluate_task tasks[EVALUATE_REPORT_TASKS_MAX];
+    size_t task_count, images_eval;
     uint64_t bad_train, bad_eval;
-    const int32_t *eval_labels; /* (images_eval) */
-    struct evaluate_subject trained, random;
 };
 
-/* The head with the best mean top-1 on the images set aside, over all repetitions; ties go to the
- * first. */
-size_t evaluate_report_best_head(const struct probe_result *probes, uint32_t seeds);
-/* Mean and sample standard deviation; the latter is NaN for fewer than two values. */
-void evaluate_report_mean_std(const double *values, size_t count, double *ret_mean,
-                              double *ret_std);
+/* The head with the best mean top-1 over all repetitions, on the images set aside or, where the
+ * recipe says so, on the evaluation split; ties go to the first. */
+size_t evaluate_report_best_head(const struct engine_probe *recipe,
+                                 const struct probe_result *probes, uint32_t seeds);
 
-/* *ret_json is the caller's (mem_free). */
-IJ_MUST_USE enum ij_status evaluate_report_write(const struct evaluate_report *report,
-                                                 char **ret_json, struct ij_err *reterr_err);
+/* To result.json, the matrices and the sink (may be NULL). */
+IJ_MUST_USE enum ij_status evaluate_report_publish(const struct evaluate_report *report,
+                                                   const struct engine_sink *sink,
+                                                   struct ij_err *reterr_err);
 
 #endif

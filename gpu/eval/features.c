@@ -11,9 +11,10 @@ static enum ij_status allocate(struct features *f, size_t count, int64_t width, 
     *f = (struct features){.width = width};
     f->last = mem_alloc_zero(count, (size_t)width * sizeof(float));
     f->labels = mem_array(int32_t, count);
+    f->samples = mem_array(uint32_t, count);
     if (want_concat)
         f->concat = mem_alloc_zero(count, (size_t)width * FROZEN_CONCAT_BLOCKS * sizeof(float));
-    if (f->last && f->labels && (f->concat || !want_concat))
+    if (f->last && f->labels && f->samples && (f->concat || !want_concat))
         return IJ_OK;
     features_done(f);
     return IJ_ERR(reterr_err, IJ_NO_MEMORY, "no memory for the features of %zu images", count);
@@ -29,6 +30,8 @@ static enum ij_status append_batch(struct features *f, struct frozen *frozen,
     float *concat = f->concat ? f->concat + f->count * width * FROZEN_CONCAT_BLOCKS : NULL;
     IJ_TRY(frozen_features(frozen, batch->pixels, (int64_t)images, last, concat, NULL, reterr_err));
     memcpy(f->labels + f->count, batch->labels, images * sizeof *f->labels);
+    for (size_t i = 0; i < images; i++)
+        f->samples[f->count + i] = (uint32_t)batch->samples[i];
     f->count += images;
     return IJ_OK;
 }
@@ -83,6 +86,7 @@ void features_done(struct features *features)
     mem_free(features->last);
     mem_free(features->concat);
     mem_free(features->labels);
+    mem_free(features->samples);
     *features = (struct features){.count = 0};
 }
 

@@ -18,7 +18,8 @@ struct features {
     float *last;     /* (count, width): mean over tokens of the final norm's output */
     float *concat;   /* (count, 4 * width): the last four blocks, oldest first; NULL: not wanted */
     int32_t *labels; /* (count); -1: none */
-    uint64_t bad;    /* images that could not be used and were replaced */
+    uint32_t *samples; /* (count): index in the dataset of the image that is shown */
+    uint64_t bad;      /* images that could not be used and were replaced */
 };
 
 /* Runs the encoder over the first `count_max` images (0: all of one epoch). options->batch is at

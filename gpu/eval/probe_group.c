@@ -29,9 +29,9 @@ struct probe_group {
     struct parameter weight, bias, gamma, beta; /* the last two empty without batch norm */
     float *running_mean, *running_variance;     /* (width); NULL without batch norm */
     float *xhat;                                /* (rows_max, width) */
-    float *folded;                              /* (rates * classes, width): V, then G */
-    float *logits;                              /* (rows_max, rates * classes), then E */
-    float *offset, *sums;                       /* (rates * classes): c, and e */
+    float *folded;                              /* (heads * classes, width): V, then G */
+    float *logits;                              /* (rows_max, heads * classes), then E */
+    float *offset, *sums;                       /* (heads * classes): c, and e */
     double *shift, *scale;                      /* (width): of the normalisation */
     float *device_x, *device_v, *device_logits; /* as xhat, folded, logits */
 };
@@ -57,11 +57,11 @@ static void parameter_done(struct parameter *p)
 static bool allocate_host(struct probe_group *g)
 {
     const struct probe_group_options *o = &g->options;
-    int64_t outputs = o->rates * o->classes;
+    int64_t outputs = o->heads * o->classes;
     bool good = parameter_init(&g->weight, outputs * o->width) && parameter_init(&g->bias, outputs);
     if (o->batch_norm) {
-        good = good && parameter_init(&g->gamma, o->rates * o->width) &&
-               parameter_init(&g->beta, o->rates * o->width);
+        good = good && parameter_init(&g->gamma, o->heads * o->width) &&
+               parameter_init(&g->beta, o->heads * o->width);
         g->running_mean = mem_array(float, (size_t)o->width);
         g->running_variance = mem_array(float, (size_t)o->width);
         good = good && g->running_mean && g->running_variance;
@@ -81,7 +81,7 @@ static enum ij_status allocate_device(struct probe_group *g, struct ij_err *rete
 {
     const struct probe_group_options *o = &g->options;
     const struct ops *ops = g->backend->ops;
-    size_t outputs = (size_t)(o->rates * o->classes);
+    size_t outputs = (size_t)(o->heads * o->classes);
     size_t row = (size_t)o->width * sizeof(float), rows = (size_t)o->rows_max;
     IJ_TRY(ops->allocate(g->backend, rows * row, (void **)&g->device_x, reterr_err));
     IJ_TRY(ops->allocate(g->backend, outputs * row, (void **)&g->device_v, reterr_err));
@@ -95,7 +95,7 @@ static void fill(float *values, size_t count, float value)
         values[i] = value;
 }
 
-/* All heads begin with the same weights, so that only the learning rate tells them apart. */
+/* All heads begin with the same weights, so that only rate and decay tell them apart. */
 static void initialise(struct probe_group *g)
 {
     const struct probe_group_options *o = &g->options;
@@ -107,7 +107,7 @@ static void initialise(struct probe_group *g)
         g->weight.value[i] = (float)((2 * rng_uniform(&rng) - 1) * bound);
     for (size_t i = 0; i < biases; i++)
         g->bias.value[i] = (float)((2 * rng_uniform(&rng) - 1) * bound);
-    for (int64_t r = 1; r < o->rates; r++) {
+    for (int64_t r = 1; r < o->heads; r++) {
         memcpy(g->weight.value + (size_t)r * weights, g->weight.value, weights * sizeof(float));
         memcpy(g->bias.value + (size_t)r * biases, g->bias.value, biases * sizeof(float));
     }
@@ -217,7 +217,7 @@ static void fold(struct probe_group *g)
         memcpy(g->offset, g->bias.value, g->bias.count * sizeof(float));
         return;
     }
-    for (int64_t row = 0; row < o->rates * o->classes; row++) {
+    for (int64_t row = 0; row < o->heads * o->classes; row++) {
         const float *w = g->weight.value + row * o->width;
         const float *gamma = g->gamma.value + row / o->classes * o->width;
         const float *beta = g->beta.value + row / o->classes * o->width;
@@ -230,11 +230,11 @@ static void fold(struct probe_group *g)
     }
 }
 
-/* logits (rows, rates * classes) = xhat V', without c. */
+/* logits (rows, heads * classes) = xhat V', without c. */
 static enum ij_status forward(struct probe_group *g, int64_t rows, struct ij_err *reterr_err)
 {
     struct backend *b = g->backend;
-    int64_t outputs = g->options.rates * g->options.classes, width = g->options.width;
+    int64_t outputs = g->options.heads * g->options.classes, width = g->options.width;
     const struct op_matmul args = {.m = rows,
                                    .n = outputs,
                                    .k = width,
@@ -278,9 +278,9 @@ static void loss_gradient(struct probe_group *g, const int32_t *labels, int64_t 
                           double *ret_losses)
 {
     const struct probe_group_options *o = &g->options;
-    int64_t outputs = o->rates * o->classes;
+    int64_t outputs = o->heads * o->classes;
     memset(g->sums, 0, (size_t)outputs * sizeof *g->sums);
-    for (int64_t h = 0; h < o->rates; h++) {
+    for (int64_t h = 0; h < o->heads; h++) {
         double loss = 0;
         for (int64_t r = 0; r < rows; r++)
             loss += cross_entropy(g->logits + r * outputs + h * o->classes,
@@ -297,7 +297,7 @@ static void loss_gradient(struct probe_group *g, const int32_t *labels, int64_t 
 static enum ij_status backward(struct probe_group *g, int64_t rows, struct ij_err *reterr_err)
 {
     struct backend *b = g->backend;
-    int64_t outputs = g->options.rates * g->options.classes, width = g->options.width;
+    int64_t outputs = g->options.heads * g->options.classes, width = g->options.width;
     const struct op_matmul args = {.m = outputs,
                                    .n = width,
                                    .k = rows,
@@ -336,17 +336,51 @@ static void row_gradient(struct probe_group *g, int64_t row)
     }
 }
 
-/* torch.optim.SGD with nesterov: m = 0.9 m + g; p -= lr (g + 0.9 m), g including the decay. */
-static void update(struct parameter *p, int64_t heads, const double *learning_rates, float decay)
+/* torch.optim.SGD with nesterov: m = 0.9 m + g; p -= rate (g + 0.9 m), g including the decay. */
+static void update_sgd(struct parameter *p, size_t first, size_t count, float rate, float decay)
 {
-    size_t each = p->count / (size_t)heads;
-    for (int64_t h = 0; h < heads; h++) {
+    for (size_t i = first; i < first + count; i++) {
+        float gradient = p->gradient[i] + decay * p->value[i];
+        p->momentum[i] = PROBE_GROUP_MOMENTUM * p->momentum[i] + gradient;
+        p->value[i] -= rate * (gradient + PROBE_GROUP_MOMENTUM * p->momentum[i]);
+    }
+}
+
+/* LARS's factor for one weight matrix. */
+static double trust_ratio(const struct parameter *p, size_t first, size_t count, float decay)
+{
+    double weight = 0, gradient = 0;
+    for (size_t i = first; i < first + count; i++) {
+        double g = (double)p->gradient[i] + (double)decay * (double)p->value[i];
+        weight += (double)p->value[i] * (double)p->value[i];
+        gradient += g * g;
+    }
+    return weight > 0 && gradient > 0 ? PROBE_GROUP_TRUST * sqrt(weight / gradient) : 1;
+}
+
+static void update_lars(struct parameter *p, size_t first, size_t count, float rate, float decay,
+                        bool matrix)
+{
+    float ratio = matrix ? (float)trust_ratio(p, first, count, decay) : 1;
+    for (size_t i = first; i < first + count; i++) {
+        float gradient = ratio * (p->gradient[i] + decay * p->value[i]);
+        p->momentum[i] = PROBE_GROUP_MOMENTUM * p->momentum[i] + gradient;
+        p->value[i] -= rate * p->momentum[i];
+    }
+}
+
+/* One tensor of every head. */
+static void update(struct probe_group *g, struct parameter *p, const double *learning_rates,
+                   bool decays, bool matrix)
+{
+    size_t heads = (size_t)g->options.heads, each = p->count / heads;
+    for (size_t h = 0; h < heads; h++) {
+        float decay = decays ? (float)g->options.weight_decays[h] : 0;
         float rate = (float)learning_rates[h];
-        for (size_t i = (size_t)h * each; i < (size_t)(h + 1) * each; i++) {
-            float gradient = p->gradient[i] + decay * p->value[i];
-            p->momentum[i] = PROBE_GROUP_MOMENTUM * p->momentum[i] + gradient;
-            p->value[i] -= rate * (gradient + PROBE_GROUP_MOMENTUM * p->momentum[i]);
-        }
+        if (g->options.optimizer == ENGINE_PROBE_LARS)
+            update_lars(p, h * each, each, rate, decay, matrix);
+        else
+            update_sgd(p, h * each, each, rate, decay);
     }
 }
 
@@ -366,12 +400,12 @@ enum ij_status probe_group_step(struct probe_group *g, const float *x, const int
         memset(g->gamma.gradient, 0, g->gamma.count * sizeof(float));
         memset(g->beta.gradient, 0, g->beta.count * sizeof(float));
     }
-    for (int64_t row = 0; row < o->rates * o->classes; row++)
+    for (int64_t row = 0; row < o->heads * o->classes; row++)
         row_gradient(g, row);
-    update(&g->weight, o->rates, learning_rates, (float)o->weight_decay);
-    update(&g->bias, o->rates, learning_rates, (float)o->weight_decay);
-    update(&g->gamma, o->rates, learning_rates, 0);
-    update(&g->beta, o->rates, learning_rates, 0);
+    update(g, &g->weight, learning_rates, true, true);
+    update(g, &g->bias, learning_rates, true, false);
+    update(g, &g->gamma, learning_rates, false, false);
+    update(g, &g->beta, learning_rates, false, false);
     return IJ_OK;
 }
 
@@ -381,13 +415,13 @@ enum ij_status probe_group_predict(struct probe_group *g, const float *x, int64_
                                    int32_t *ret_classes, struct ij_err *reterr_err)
 {
     const struct probe_group_options *o = &g->options;
-    int64_t outputs = o->rates * o->classes;
+    int64_t outputs = o->heads * o->classes;
     IJ_ASSERT(rows >= 1 && rows <= o->rows_max);
     if (o->batch_norm)
         running_statistics(g);
     normalise(g, x, rows);
     IJ_TRY(forward(g, rows, reterr_err));
-    for (int64_t h = 0; h < o->rates; h++)
+    for (int64_t h = 0; h < o->heads; h++)
         for (int64_t r = 0; r < rows; r++) {
             const float *logits = g->logits + r * outputs + h * o->classes;
             const float *offset = g->offset + h * o->classes;

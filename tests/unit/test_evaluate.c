@@ -79,6 +79,12 @@ Test(evaluate, linear_probe_beside_its_baseline, .timeout = 60)
     cr_assert_eq(get("probe", "set_aside"), 6);
     const json_t *trained = json_object_get(result, "trained");
     const json_t *heads = json_object_get(trained, "heads");
+    cr_assert_eq(json_array_size(json_object_get(trained, "per_class")), 3);
+    double mean = 0;
+    for (size_t c = 0; c < 3; c++)
+        mean += json_number_value(json_array_get(json_object_get(trained, "per_class"), c)) / 3;
+    cr_assert_float_eq(mean, get("trained", "top1"), 1e-9, "classes of equal size");
+    cr_assert_eq(json_array_size(json_object_get(result, "seeds")), 2);
     cr_assert_eq(json_array_size(heads), 16);
     cr_assert_eq(json_array_size(json_object_get(json_array_get(heads, 3), "top1_by_seed")), 2);
     cr_assert(json_is_number(json_object_get(trained, "top1_std")));
@@ -158,7 +164,7 @@ Test(evaluate, bad_input_is_named)
     expect_refusal(&spec, IJ_INVALID, "data.labels");
     spec = eval_spec(ENGINE_KNN);
     snprintf(spec.eval.checkpoint, sizeof spec.eval.checkpoint, "%s/absent", eval_root);
-    expect_refusal(&spec, IJ_NOT_FOUND, "absent");
+    expect_refusal(&spec, IJ_NOT_FOUND, "eval.checkpoint");
     struct checkpoint_info info;
     spec = eval_spec(ENGINE_KNN);
     eval_checkpoint(&spec, 1, &info);
@@ -169,6 +175,66 @@ Test(evaluate, bad_input_is_named)
     expect_refusal(&spec, IJ_CORRUPT, "model.safetensors");
     snprintf(spec.eval.checkpoint, sizeof spec.eval.checkpoint, "%s/run", eval_root);
     expect_refusal(&spec, IJ_NOT_FOUND, "eval.checkpoint");
+}
+
+/* Random crops and mirrors of the training images through the encoder, every epoch. */
+Test(evaluate, augmented_probe, .timeout = 60)
+{
+    struct engine_spec spec = eval_spec(ENGINE_LINEAR_PROBE);
+    spec.probe.mode = ENGINE_PROBE_AUGMENTED;
+    spec.probe.epochs = 4;
+    spec.eval.seeds = 1;
+    run(&spec);
+    cr_assert_str_eq(json_string_value(json_object_get(json_object_get(result, "probe"), "mode")),
+                     "augmented images");
+    cr_assert_geq(get("random", "top1"), 0.9);
+    cr_assert_eq(get("probe", "trained_on"), 54);
+    cr_assert_eq(get("probe", "set_aside"), 6);
+    json_t *first = json_deep_copy(json_object_get(json_object_get(result, "random"), "heads"));
+    run(&spec);
+    cr_assert(json_equal(first, json_object_get(json_object_get(result, "random"), "heads")));
+    spec.probe.mode = ENGINE_PROBE_CACHED;
+    run(&spec);
+    cr_assert(!json_equal(first, json_object_get(json_object_get(result, "random"), "heads")));
+    json_decref(first);
+}
+
+/* Count and distance of rendered scenes: two tasks on one pass of features, in the published
+ * classes. */
+Test(evaluate, clevr_has_two_tasks, .timeout = 60)
+{
+    struct engine_spec spec = eval_spec(ENGINE_CLEVR);
+    snprintf(spec.data.path, sizeof spec.data.path, "%s/scenes", eval_root);
+    cr_assert_eq(engine_scenes(spec.data.path, 80, 32, 3, NULL), IJ_OK);
+    spec.probe.epochs = 5;
+    spec.probe.distance_epochs = 7;
+    spec.eval.seeds = 1;
+    run(&spec);
+    cr_assert_str_eq(result_name, "clevr");
+    json_t *tasks = json_object_get(result, "tasks");
+    json_t *count = json_object_get(tasks, "count"), *distance = json_object_get(tasks, "distance");
+    cr_assert_eq(json_array_size(json_object_get(json_object_get(count, "data"), "classes")), 8);
+    cr_assert_eq(json_array_size(json_object_get(json_object_get(distance, "data"), "classes")), 6);
+    cr_assert_eq(json_integer_value(json_object_get(json_object_get(distance, "probe"), "epochs")),
+                 7);
+    cr_assert_float_eq(json_number_value(json_object_get(result, "top1")),
+                       (json_number_value(json_object_get(count, "top1")) +
+                        json_number_value(json_object_get(distance, "top1"))) /
+                           2,
+                       1e-12);
+    /* Each task alone gives the same figures as beside the other. */
+    json_t *kept = json_deep_copy(json_object_get(distance, "random"));
+    spec.probe.tasks = ENGINE_CLEVR_DISTANCE;
+    run(&spec);
+    tasks = json_object_get(result, "tasks");
+    cr_assert_null(json_object_get(tasks, "count"));
+    cr_assert(json_equal(json_object_get(json_object_get(tasks, "distance"), "random"), kept));
+    json_decref(kept);
+    char path[ENGINE_PATH_MAX + 32];
+    struct stat st;
+    snprintf(path, sizeof path, "%s/confusion.count.random.npy", spec.directory);
+    cr_assert_eq(stat(path, &st), 0);
+    cr_assert_eq(st.st_size, 128 + 64 * 4);
 }
 
 static enum engine_command stop(void *user)

@@ -9,16 +9,14 @@
 #include "gpu/eval/evaluate_report.h"
 #include "gpu/eval/probe.h"
 
-enum { TRAIN = 600, EVAL = 200, WIDTH = 16, CLASSES = 5 };
+enum { TRAIN = 600, EVAL = 200, WIDTH = 16, CLASSES = 5, HEADS = 16 };
 
 static struct backend *backend;
 static struct features train, eval;
-static const struct probe_options defaults = {.classes = CLASSES,
-                                              .batch = 64,
-                                              .epochs = 12,
-                                              .learning_rate = 0.1,
-                                              .weight_decay = 5e-4,
-                                              .seed = 1};
+static const struct engine_probe recipe = {.rates = {4, {0.01, 0.03, 0.1, 0.3}},
+                                           .weight_decays = {1, {5e-4}}};
+static const struct probe_options defaults = {
+    .recipe = &recipe, .classes = CLASSES, .batch = 64, .epochs = 12, .seed = 1};
 
 /* Class means in `last`; noise alone in `concat`. */
 static void make_features(struct features *f, size_t count, uint64_t sample)
@@ -67,12 +65,12 @@ static struct probe_result run(const struct probe_options *options)
 Test(probe, learns_a_separable_problem_and_chooses_the_right_feature)
 {
     struct probe_result result = run(&defaults);
-    cr_assert(result.trained == 540 && result.validated == 60);
-    size_t best = evaluate_report_best_head(&result, 1);
-    cr_assert(!probe_head_is_concat(best), "noise was preferred");
+    cr_assert(result.trained == 540 && result.set_aside == 60);
+    size_t best = evaluate_report_best_head(&recipe, &result, 1);
+    cr_assert(!probe_heads_is_concat(&recipe, best), "noise was preferred");
     cr_assert_geq(result.heads[best].eval_top1, 0.99);
-    for (size_t h = 0; h < PROBE_HEADS; h++)
-        if (probe_head_is_concat(h))
+    for (size_t h = 0; h < HEADS; h++)
+        if (probe_heads_is_concat(&recipe, h))
             cr_assert_leq(result.heads[h].eval_top1, 0.35, "head %zu learns from noise", h);
 }
 
@@ -83,7 +81,7 @@ Test(probe, random_labels_stay_at_chance)
     for (size_t i = 0; i < EVAL; i++)
         eval.labels[i] = (int32_t)rng_below(&rng, CLASSES);
     struct probe_result result = run(&defaults);
-    for (size_t h = 0; h < PROBE_HEADS; h++)
+    for (size_t h = 0; h < HEADS; h++)
         cr_assert_float_eq(result.heads[h].eval_top1, 1.0 / CLASSES, 0.12);
 }
 
@@ -92,8 +90,9 @@ Test(probe, repeats_itself_bit_for_bit_and_the_seed_matters)
     struct probe_options other = defaults;
     other.seed = 2;
     struct probe_result first = run(&defaults), second = run(&defaults), third = run(&other);
-    cr_assert_arr_eq(&first, &second, sizeof first);
-    cr_assert_neq(memcmp(&first, &third, sizeof first), 0);
+    cr_assert_arr_eq(first.heads, second.heads, sizeof first.heads);
+    cr_assert_arr_eq(first.answers, second.answers, HEADS * EVAL * sizeof *first.answers);
+    cr_assert_neq(memcmp(first.heads, third.heads, sizeof first.heads), 0);
 }
 
 Test(probe, images_without_a_label_are_not_trained_on)
@@ -101,7 +100,7 @@ Test(probe, images_without_a_label_are_not_trained_on)
     for (size_t i = 0; i < TRAIN; i += 2)
         train.labels[i] = -1;
     struct probe_result result = run(&defaults);
-    cr_assert_eq(result.trained + result.validated, TRAIN / 2);
+    cr_assert_eq(result.trained + result.set_aside, TRAIN / 2);
     for (size_t i = 1; i < TRAIN; i++)
         train.labels[i] = -1;
     train.labels[7] = 0;
@@ -116,11 +115,11 @@ Test(probe, small_sets_and_large_batches_work)
     options.batch = 4096;
     train.count = 2;
     struct probe_result result = run(&options);
-    cr_assert(result.trained == 2 && result.validated == 0);
+    cr_assert(result.trained == 2 && result.set_aside == 0);
     options.batch = 1;
     train.count = 21;
     result = run(&options);
-    cr_assert(result.trained == 19 && result.validated == 2);
+    cr_assert(result.trained == 19 && result.set_aside == 2);
 }
 
 static enum engine_command stop(void *user)
@@ -139,25 +138,45 @@ Test(probe, stops_when_asked)
                  IJ_STOPPED);
 }
 
-Test(probe, names_say_what_a_head_is)
+Test(probe, the_answers_are_what_the_figures_count)
 {
-    char names[PROBE_HEADS][PROBE_NAME_SIZE];
-    for (size_t h = 0; h < PROBE_HEADS; h++) {
-        probe_head_name(h, names[h]);
-        for (size_t i = 0; i < h; i++)
-            cr_assert_str_neq(names[i], names[h]);
+    struct probe_result result = run(&defaults);
+    for (size_t h = 0; h < HEADS; h++) {
+        size_t right = 0;
+        for (size_t i = 0; i < EVAL; i++)
+            right += result.answers[h * EVAL + i] == eval.labels[i];
+        cr_assert_float_eq(result.heads[h].eval_top1, (double)right / EVAL, 1e-12);
     }
-    cr_assert_str_eq(names[0], "last.bn.lr0.1");
-    cr_assert_str_eq(names[PROBE_HEADS - 1], "concat4.plain.lr3");
 }
 
-Test(probe, mean_and_deviation)
+Test(probe, as_published_nothing_is_set_aside_and_the_best_of_the_evaluation_split_counts)
 {
-    const double values[] = {0.5, 0.6, 0.7};
-    double mean, std;
-    evaluate_report_mean_std(values, 3, &mean, &std);
-    cr_assert_float_eq(mean, 0.6, 1e-12);
-    cr_assert_float_eq(std, 0.1, 1e-12);
-    evaluate_report_mean_std(values, 1, &mean, &std);
-    cr_assert(mean == 0.5 && isnan(std));
+    struct engine_probe published = recipe;
+    struct probe_options options = defaults;
+    published.selection = ENGINE_SELECT_EVAL;
+    options.recipe = &published;
+    struct probe_result result = run(&options);
+    cr_assert(result.trained == TRAIN && result.set_aside == 0);
+    size_t best = evaluate_report_best_head(&published, &result, 1);
+    for (size_t h = 0; h < HEADS; h++)
+        cr_assert_leq(result.heads[h].eval_top1, result.heads[best].eval_top1);
+}
+
+Test(probe, every_combination_of_rates_and_decays_is_a_head)
+{
+    struct engine_probe wide = recipe;
+    struct probe_options options = defaults;
+    wide.weight_decays = (struct engine_list){2, {5e-4, 0}};
+    options.recipe = &wide;
+    struct probe_result both = run(&options), one = run(&defaults);
+    cr_assert_eq(probe_heads_count(&wide), 32);
+    for (size_t h = 0; h < 32; h++) {
+        char name[PROBE_HEADS_NAME_SIZE], other[PROBE_HEADS_NAME_SIZE];
+        probe_heads_name(&wide, h, name);
+        for (size_t i = 0; i < HEADS; i++) {
+            probe_heads_name(&recipe, i, other);
+            if (strcmp(name, other) == 0)
+                cr_assert_eq(both.heads[h].eval_top1, one.heads[i].eval_top1, "%s", name);
+        }
+    }
 }

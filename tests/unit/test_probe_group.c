@@ -78,7 +78,8 @@ static double loss_of(const double *p, const float *input, const int32_t *label,
 }
 
 /* torch.optim.SGD(momentum=0.9, nesterov=True) with gradients by central differences. */
-static void reference_step(struct head *h, int step, bool norm, double rate, double decay)
+static void reference_step(struct head *h, int step, bool norm, double rate, double decay,
+                           bool lars)
 {
     double gradient[ALL] = {0};
     int count = norm ? ALL : GAMMA;
@@ -90,10 +91,17 @@ static void reference_step(struct head *h, int step, bool norm, double rate, dou
         gradient[i] = (up - loss_of(h->p, x[step], labels[step], norm)) / (2 * e);
         h->p[i] = kept;
     }
+    double weight_norm = 0, gradient_norm = 0;
+    for (int i = W; i < B; i++) {
+        weight_norm += h->p[i] * h->p[i];
+        gradient_norm += pow(gradient[i] + decay * h->p[i], 2);
+    }
     for (int i = 0; i < count; i++) {
         double g = gradient[i] + (i < GAMMA ? decay * h->p[i] : 0);
-        h->momentum[i] = step == 0 ? g : 0.9 * h->momentum[i] + g;
-        h->p[i] -= rate * (g + 0.9 * h->momentum[i]);
+        if (lars && i < B)
+            g *= 0.001 * sqrt(weight_norm) / sqrt(gradient_norm);
+        h->momentum[i] = 0.9 * h->momentum[i] + g;
+        h->p[i] -= rate * (lars ? h->momentum[i] : g + 0.9 * h->momentum[i]);
     }
     for (int d = 0; d < WIDTH; d++) {
         double mean = 0, square = 0;
@@ -106,14 +114,18 @@ static void reference_step(struct head *h, int step, bool norm, double rate, dou
     }
 }
 
-static struct probe_group *group_new(bool norm, double decay, uint64_t seed)
+static const double decays[RATES] = {0.02, 0, 0.1};
+
+static struct probe_group *group_new(bool norm, enum engine_probe_optimizer optimizer,
+                                     uint64_t seed)
 {
     const struct probe_group_options options = {.width = WIDTH,
                                                 .classes = CLASSES,
-                                                .rates = RATES,
+                                                .heads = RATES,
+                                                .optimizer = optimizer,
                                                 .rows_max = ROWS,
                                                 .batch_norm = norm,
-                                                .weight_decay = decay,
+                                                .weight_decays = decays,
                                                 .seed = seed};
     struct probe_group *group = NULL;
     struct ij_err err = IJ_ERR_INIT;
@@ -143,13 +155,15 @@ static void expect_equal(const struct head *expected, const struct head *got, in
                            "parameter %d: %.9g, expected %.9g", i, got->p[i], expected->p[i]);
 }
 
-static void compare_with_reference(bool norm)
+static void compare_with_reference(bool norm, enum engine_probe_optimizer optimizer)
 {
-    static const double rates[RATES] = {0.01, 0.05, 0.2};
+    /* LARS moves weights by a thousandth of their length: rates are larger. */
+    static const double all_rates[2][RATES] = {{0.01, 0.05, 0.2}, {1, 8, 30}};
+    const double *rates = all_rates[optimizer];
     struct head expected[RATES], got;
     double losses[RATES];
     make_data();
-    struct probe_group *group = group_new(norm, 0.02, 11);
+    struct probe_group *group = group_new(norm, optimizer, 11);
     struct probe_group_view view = probe_group_get(group);
     for (int h = 0; h < RATES; h++)
         copy_head(&expected[h], view, h, norm);
@@ -159,7 +173,8 @@ static void compare_with_reference(bool norm)
         for (int h = 0; h < RATES; h++) {
             double loss = loss_of(expected[h].p, x[step], labels[step], norm);
             cr_assert_float_eq(losses[h], loss, 3e-4 * (1 + loss), "step %d head %d", step, h);
-            reference_step(&expected[h], step, norm, rates[h], 0.02);
+            reference_step(&expected[h], step, norm, rates[h], decays[h],
+                           optimizer == ENGINE_PROBE_LARS);
             copy_head(&got, view, h, norm);
             expect_equal(&expected[h], &got, norm ? ALL : GAMMA);
         }
@@ -173,12 +188,22 @@ static void compare_with_reference(bool norm)
 
 Test(probe_group, steps_with_batch_norm_match_double_precision)
 {
-    compare_with_reference(true);
+    compare_with_reference(true, ENGINE_PROBE_SGD);
 }
 
 Test(probe_group, steps_without_batch_norm_match_double_precision)
 {
-    compare_with_reference(false);
+    compare_with_reference(false, ENGINE_PROBE_SGD);
+}
+
+Test(probe_group, lars_with_batch_norm_matches_double_precision)
+{
+    compare_with_reference(true, ENGINE_PROBE_LARS);
+}
+
+Test(probe_group, lars_without_batch_norm_matches_double_precision)
+{
+    compare_with_reference(false, ENGINE_PROBE_LARS);
 }
 
 Test(probe_group, starts_as_torch_linear_does)
@@ -204,7 +229,7 @@ Test(probe_group, prediction_uses_the_running_statistics)
     static const double rates[RATES] = {0.01, 0.05, 0.2};
     int32_t got[RATES * ROWS];
     make_data();
-    struct probe_group *group = group_new(true, 0, 11);
+    struct probe_group *group = group_new(true, ENGINE_PROBE_SGD, 11);
     struct probe_group_view v = probe_group_get(group);
     for (int step = 0; step < STEPS; step++)
         cr_assert_eq(probe_group_step(group, x[step], labels[step], ROWS, rates, NULL, NULL),
