@@ -33,8 +33,8 @@ enum engine_device { ENGINE_DEVICE_AUTO, ENGINE_DEVICE_HOST, ENGINE_DEVICE_CUDA 
 enum engine_precision { ENGINE_FLOAT32, ENGINE_BFLOAT16 };
 enum engine_loss { ENGINE_SMOOTH_L1, ENGINE_L2 };
 enum engine_sampler { ENGINE_MASKS_PUBLISHED, ENGINE_MASKS_UNBIASED };
-/* How context and targets are cut from the patches: I-JEPA's own, or what it was compared with (paper,
- * table 6). */
+/* How context and targets are cut from the patches: I-JEPA's own, or what it was compared with
+ * (paper, table 6). */
 enum engine_masking {
     ENGINE_MASKING_MULTI_BLOCK,
     ENGINE_MASKING_RASTERIZED,

@@ -1,7 +1,7 @@
 /*
- * The jail of a thread that decodes untrusted images: a seccomp filter that leaves it memory, locks,
- * the clock, its own end, and words on stderr. Anything else (open, socket, execve, fork, another
- * process's memory, executable pages, ...) ends the process at once with SIGSYS.
+ * The jail of a thread that decodes untrusted images: a seccomp filter that leaves it memory,
+ * locks, the clock, its own end, and words on stderr. Anything else (open, socket, execve, fork,
+ * another process's memory, executable pages, ...) ends the process at once with SIGSYS.
  *
  * The filter is the calling thread's own and cannot be taken off. It is a thread's filter, not a
  * process's: it stops a decoder that is driven to make system calls, not one that rewrites the

@@ -26,9 +26,9 @@ IJ_MUST_USE enum ij_status image_maker_new(const struct dataset *dataset,
                                            struct ij_err *reterr_err);
 void image_maker_free(struct image_maker *maker);
 
-/* Makes the sample that `jar` was asked for; the jar is free again afterwards, whatever is returned.
- * Writes (crop, crop, 3) to `pixels` and the index of the image that they show. Adds to *times.
- * IJ_DATA over the bad image limit or where no good image is found; IJ_NO_MEMORY. */
+/* Makes the sample that `jar` was asked for; the jar is free again afterwards, whatever is
+ * returned. Writes (crop, crop, 3) to `pixels` and the index of the image that they show. Adds to
+ * *times. IJ_DATA over the bad image limit or where no good image is found; IJ_NO_MEMORY. */
 IJ_MUST_USE enum ij_status image_maker_make(struct image_maker *maker, uint64_t epoch,
                                             struct read_ahead_jar *jar, uint8_t *pixels,
                                             uint64_t *ret_shown, struct image_maker_times *times,

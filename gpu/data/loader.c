@@ -1,7 +1,8 @@
 /*
- * See loader.h. One mutex guards the ring; threads claim images in order from the newest open batch,
- * and open the next one while fewer than `depth` are in the ring. A thread claims some images more
- * than it is working on, so that the readers (read_ahead.h) fetch their files meanwhile.
+ * See loader.h. One mutex guards the ring; threads claim images in order from the newest open
+ * batch, and open the next one while fewer than `depth` are in the ring. A thread claims some
+ * images more than it is working on, so that the readers (read_ahead.h) fetch their files
+ * meanwhile.
  *
  *     serial numbers:   taken < ... < head <= ... < opened <= head + depth
  *     slot of a batch:  serial % depth

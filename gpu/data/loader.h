@@ -94,8 +94,9 @@ struct loader_options loader_options_eval(const struct engine_data *data,
                                           const struct dataset *dataset);
 
 /* Borrows the dataset for its life and starts the threads: `threads` that decode, each in its jail
- * where the kernel has one, and as many that read files for them. IJ_INVALID names the option; IJ_DATA
- * (field "optimizer.batch") where the dataset is smaller than ranks * batch and keep_last is off.
+ * where the kernel has one, and as many that read files for them. IJ_INVALID names the option;
+ * IJ_DATA (field "optimizer.batch") where the dataset is smaller than ranks * batch and keep_last
+ * is off.
  */
 IJ_MUST_USE enum ij_status loader_new(const struct dataset *dataset,
                                       const struct loader_options *options,

@@ -1,6 +1,6 @@
 /*
- * The encoder without a backward pass: the target encoder, and evaluation. Over all patches, or over
- * as many of each image as `input->index` lists.
+ * The encoder without a backward pass: the target encoder, and evaluation. Over all patches, or
+ * over as many of each image as `input->index` lists.
  *
  * One set of buffers serves all blocks. Where only some tokens of the result are needed, the last
  * block's MLP and the final norm run on those alone (block.h).

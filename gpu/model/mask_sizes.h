@@ -43,8 +43,8 @@ struct mask_sizes_block mask_sizes_draw(const struct mask_sizes_rules *rules, co
  * multi-block, where it is an upper bound. A set of patches that is no block has height 1. */
 struct mask_sizes_bounds mask_sizes_bounds(const struct mask_sizes_rules *rules);
 
-/* IJ_INVALID with the field and a value that would work, where a target or context that can be drawn
- * would not keep more than min_keep patches; multi-block sampling would then never end. */
+/* IJ_INVALID with the field and a value that would work, where a target or context that can be
+ * drawn would not keep more than min_keep patches; multi-block sampling would then never end. */
 IJ_MUST_USE enum ij_status mask_sizes_check(const struct mask_sizes_rules *rules,
                                             struct ij_err *reterr_err);
 

@@ -19,8 +19,8 @@ char *spec_json_write(const struct engine_spec *spec);
 IJ_MUST_USE enum ij_status spec_json_read_model(const char *text, struct engine_spec *spec,
                                                 struct ij_err *reterr_err);
 
-/* The masks that a checkpoint was trained with. What the text does not say, or says wrongly (imported
- * weights), is as published; min_keep is then 0. */
+/* The masks that a checkpoint was trained with. What the text does not say, or says wrongly
+ * (imported weights), is as published; min_keep is then 0. */
 void spec_json_read_masks(const char *text, struct engine_masks *ret_masks);
 
 /* IJ_CONFLICT naming the first parameter ("model.width") in which the spec's model differs from the

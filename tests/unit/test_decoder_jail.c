@@ -1,4 +1,5 @@
-/* The decoders' jail: what dies in it, what still works, and that the loader's threads are in it. */
+/* The decoders' jail: what dies in it, what still works, and that loader threads are in it. */
+ * */
 #include "tests/unit/loader_fixture.h"
 
 #include <fcntl.h>

@@ -1,4 +1,5 @@
-/* Rows of deliveries: round trip, what is due, the two limits, and that they go with their webhook. */
+/* Rows of deliveries: round trip, what is due, the two limits, and that they go with their
+ * webhook. */
 #include "tests/unit/store_fixture.h"
 
 #include "store/webhook_row.h"
