@@ -1,5 +1,4 @@
 /* The decoders' jail: what dies in it, what still works, and that loader threads are in it. */
- * */
 #include "tests/unit/loader_fixture.h"
 
 #include <fcntl.h>
