@@ -30,6 +30,7 @@ LDFLAGS  := $(filter -fsanitize% --coverage,$(FLAGS_$(FLAVOUR))) -pie -Wl,-z,rel
             -Wl,--as-needed -fopenmp -pthread
 
 DAEMON_LIBS := -lmicrohttpd -lsystemd -lsqlite3 -ljansson -lnettle -linih -lm
+DELIVER_LIBS := -lcurl -lsystemd -ljansson
 ENGINE_LIBS := -ldnnl -lturbojpeg -ljpeg -lspng -lseccomp -ljansson -lnettle -lsystemd -lsqlite3 -lm
 
 sources    = $(sort $(wildcard $(addsuffix /*.c,$(1))))
@@ -41,7 +42,7 @@ SRC_engine := $(call sources,gpu gpu/ops gpu/ops/host gpu/model gpu/train gpu/ev
 ifeq ($(FLAVOUR),fuzz) # parsers only: clang does not take the operations' attributes
 SRC_engine := $(filter-out gpu/ops/host/%,$(SRC_engine))
 endif
-SRC_daemon := $(filter-out daemon/main.c daemon/worker.c,$(call sources,daemon))
+SRC_daemon := $(filter-out daemon/main.c daemon/worker.c daemon/deliver.c,$(call sources,daemon))
 SRC_api    := $(call sources,api)
 LIBS       := $(foreach l,api daemon store engine base,$(BUILD)/lib$(l).a)
 
@@ -55,8 +56,8 @@ BENCHES    := $(patsubst %.c,$(BUILD)/%,$(call sources,tests/bench))
 .PHONY: web-test all help demo test unit-programs bench bench_api asan fault fuzz fuzz-programs format clean install
 .SECONDARY:
 
-## all: build ijepad and ijepad-worker into build/
-all: $(BUILD)/ijepad $(BUILD)/ijepad-worker
+## all: build ijepad, ijepad-worker and ijepad-webhook into build/
+all: $(BUILD)/ijepad $(BUILD)/ijepad-worker $(BUILD)/ijepad-webhook
 
 define library
 $$(BUILD)/lib$(1).a: $$(call objects,$$(SRC_$(1)))
@@ -87,6 +88,10 @@ $(BUILD)/ijepad-worker: $(BUILD)/obj/daemon/worker.o $(LIBS)
 	@echo "  LINK  $@"
 	$(Q)$(CC) $(LDFLAGS) -o $@ $(BUILD)/obj/daemon/worker.o $(WORKER_CUDA) $(LIBS) $(ENGINE_LIBS) \
 	  $(if $(WITH_CUDA),$(CUDA_LIBS))
+
+$(BUILD)/ijepad-webhook: $(BUILD)/obj/daemon/deliver.o $(LIBS)
+	@echo "  LINK  $@"
+	$(Q)$(CC) $(LDFLAGS) -o $@ $(BUILD)/obj/daemon/deliver.o $(LIBS) $(DELIVER_LIBS)
 
 # The dashboard's files as a C table.
 $(BUILD)/webui.c: webui/embed.py $(WEBUI)
@@ -211,10 +216,11 @@ asan:
 ## install: programs, units and configuration under $(DESTDIR); a configuration that exists is kept
 PREFIX ?= /usr
 SYSTEMD = $(DESTDIR)$(PREFIX)/lib
+UNITS   = $(addprefix systemd/,ijepad.service ijepad.socket ijepad-http.socket ijepad-webhook.service ijepad-webhook.socket)
 install: all
-	install -D -m 755 -t $(DESTDIR)$(PREFIX)/bin $(BUILD)/ijepad $(BUILD)/ijepad-worker
-	install -D -m 644 -t $(SYSTEMD)/systemd/system systemd/ijepad.service systemd/ijepad.socket systemd/ijepad-http.socket
-	sed -i 's|/usr/bin/ijepad|$(PREFIX)/bin/ijepad|' $(SYSTEMD)/systemd/system/ijepad.service
+	install -D -m 755 -t $(DESTDIR)$(PREFIX)/bin $(BUILD)/ijepad $(BUILD)/ijepad-worker $(BUILD)/ijepad-webhook
+	install -D -m 644 -t $(SYSTEMD)/systemd/system $(UNITS)
+	sed -i 's|/usr/bin/ijepad|$(PREFIX)/bin/ijepad|' $(SYSTEMD)/systemd/system/ijepad.service $(SYSTEMD)/systemd/system/ijepad-webhook.service
 	install -D -m 644 systemd/sysusers.conf $(SYSTEMD)/sysusers.d/ijepad.conf
 	install -D -m 644 systemd/tmpfiles.conf $(SYSTEMD)/tmpfiles.d/ijepad.conf
 	install -D -m 644 -t $(DESTDIR)$(PREFIX)/share/doc/ijepad systemd/README.md systemd/nccl.conf docs/api.md docs/store.md LICENSE

@@ -52,6 +52,13 @@
     X(serve_tokens_list)                                                                           \
     X(serve_tokens_create)                                                                         \
     X(serve_tokens_revoke)                                                                         \
+    X(serve_webhooks_list)                                                                         \
+    X(serve_webhooks_create)                                                                       \
+    X(serve_webhooks_show)                                                                         \
+    X(serve_webhooks_patch)                                                                        \
+    X(serve_webhooks_delete)                                                                       \
+    X(serve_webhooks_test)                                                                         \
+    X(serve_webhooks_deliveries)                                                                   \
     X(serve_logs_text)                                                                             \
     X(serve_metrics_catalogue)                                                                     \
     X(serve_metrics_query)                                                                         \

@@ -5,7 +5,7 @@
 
 #include "api/router.h"
 
-#define ROUTES_MAX 64
+#define ROUTES_MAX 96
 
 extern const struct route routes_table[];
 extern const size_t routes_count;

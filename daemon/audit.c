@@ -8,9 +8,23 @@
 #include "base/clock.h"
 #include "store/audit_row.h"
 
-static bool is_about_tokens(enum control_verb verb)
+/* Details only where they are short and tell what changed; submissions are in the run's row. */
+static bool has_detail(enum control_verb verb)
 {
-    return verb == CONTROL_TOKEN_CREATE || verb == CONTROL_TOKEN_REVOKE;
+    switch (verb) {
+    case CONTROL_PATCH:
+    case CONTROL_MOVE:
+    case CONTROL_TOKEN_CREATE:
+    case CONTROL_TOKEN_REVOKE:
+    case CONTROL_BACKUP:
+    case CONTROL_CORDON:
+    case CONTROL_UNCORDON:
+    case CONTROL_WEBHOOK_CREATE:
+    case CONTROL_WEBHOOK_PATCH:
+        return true;
+    default:
+        return false;
+    }
 }
 
 static bool is_about_devices(enum control_verb verb)
@@ -35,9 +49,9 @@ enum ij_status audit_request(struct store *store, const struct control_request *
                  json_string_value(json_object_get(request->body, "gpu")));
     else if (run)
         snprintf(row.target, sizeof(row.target), "r%lld", (long long)run);
-    /* Details only where they are short and tell what changed; submissions are in the run's row. */
-    if (request->body && (request->verb == CONTROL_PATCH || request->verb == CONTROL_MOVE ||
-                          is_about_tokens(request->verb) || is_about_devices(request->verb))) {
+    else if (request->webhook)
+        snprintf(row.target, sizeof(row.target), "w%lld", (long long)request->webhook);
+    if (request->body && has_detail(request->verb)) {
         char *text = json_dumps(request->body, JSON_COMPACT);
         snprintf(row.detail, sizeof(row.detail), "%s",
                  text && strlen(text) < sizeof(row.detail) ? text : "{}");

@@ -38,12 +38,16 @@ struct config {
     uint32_t retry_failures_max; /* failures of one cause in a row: failed */
     uint32_t retry_stuck_max;    /* failures without a newer checkpoint before quarantine */
     uint32_t retry_base_ms, retry_cap_ms;
-    uint64_t log_bytes_max;    /* of one attempt's log */
-    uint64_t disk_floor_bytes; /* below this much free space nothing starts */
-    uint32_t body_bytes_max;   /* of an HTTP request */
-    uint32_t connections_max;  /* per listening socket */
+    uint64_t log_bytes_max;                      /* of one attempt's log */
+    uint64_t disk_floor_bytes;                   /* below this much free space nothing starts */
+    uint32_t body_bytes_max;                     /* of an HTTP request */
+    uint32_t connections_max;                    /* per listening socket */
     uint32_t streams_max, streams_per_token_max; /* event streams */
-    char log_level[16];        /* "" = as IJEPAD_LOG says */
+    char webhook_program[CONFIG_PATH_MAX]; /* default: ijepad-webhook beside the running ijepad */
+    char webhook_socket[CONFIG_PATH_MAX];  /* "" = the daemon starts the program itself */
+    bool webhook_allow_local;              /* targets may be this machine or its link */
+    uint32_t webhook_tries, webhook_retry_base_ms;
+    char log_level[16]; /* "" = as IJEPAD_LOG says */
 };
 
 void config_defaults(struct config *config);

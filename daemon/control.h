@@ -42,7 +42,11 @@
     X(CHECKPOINT_DELETE, "checkpoint_delete") /* `checkpoint`: its row and its files */            \
     X(TOKEN_CREATE, "token_create")           /* body: {"user", "role", "expires_s"?} */           \
     X(TOKEN_REVOKE, "token_revoke")           /* body: {"id"} */                                   \
-    X(BACKUP, "backup") /* body: {"file"}: an absolute path that does not exist */
+    X(BACKUP, "backup")                 /* body: {"file"}: an absolute path that does not exist */ \
+    X(WEBHOOK_CREATE, "webhook_create") /* body: {"url", "events", "note"?} */                     \
+    X(WEBHOOK_PATCH, "webhook_patch")   /* `webhook`; body {"enabled": true|false} */              \
+    X(WEBHOOK_DELETE, "webhook_delete") /* `webhook` */                                            \
+    X(WEBHOOK_TEST, "webhook_test")     /* `webhook`: sends a message without an event */
 
 enum control_verb {
 #define X(code, name) CONTROL_##code,
@@ -59,6 +63,7 @@ struct control_request {
     int64_t run;                 /* verbs on one run: its number (42 for "r42");
                                     SUBMIT: the run that it is a clone of; else 0 */
     int64_t checkpoint;          /* CHECKPOINT_PIN, CHECKPOINT_DELETE: its number */
+    int64_t webhook;             /* WEBHOOK_PATCH, _DELETE, _TEST: its number */
     int64_t if_version;          /* PATCH: the row version that If-Match names; 0 = any */
     const json_t *body;          /* object, or NULL where the verb takes none; copied */
     const char *actor;           /* who asks: recorded in the audit table and in events; copied */
@@ -76,6 +81,8 @@ struct control_reply {
                         TOKEN_CREATE: {"id", "token", "user", "role", "expires"}: `token` is told
                         only here */
     int64_t run;     /* the run that the verb made or changed; SWEEP: the sweep; 0 for the others */
+    int64_t webhook; /* WEBHOOK_*: its number. details of CREATE: {"secret"}, told only here; of
+                        TEST: {"delivery"} */
     bool pending;    /* the state change is still under way (202): stopping, pausing, saving */
     bool replayed;   /* SUBMIT: the key was used before with the same body; `run` is that run */
     bool unknown;    /* IJ_TIMEOUT after the loop took the request up */

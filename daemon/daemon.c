@@ -12,6 +12,7 @@
 #include "daemon/retention.h"
 #include "daemon/run_end.h"
 #include "daemon/run_verb.h"
+#include "daemon/webhook.h"
 #include "store/event_row.h"
 #include "store/idem_row.h"
 
@@ -176,6 +177,8 @@ static void maintain(struct daemon *daemon, int64_t now_ms)
         status = event_row_trim(daemon->store, EVENT_ROW_KEEP_ROWS,
                                 clock_wall_ms() - EVENT_ROW_KEEP_MS, &removed, &err);
     if (status == IJ_OK)
+        status = delivery_row_trim(daemon->store, &removed, &err);
+    if (status == IJ_OK)
         status =
             idem_row_trim(daemon->store, clock_wall_ms() - IDEM_ROW_KEEP_MS, false, &removed, &err);
     if (status != IJ_OK && status != IJ_BUSY)
@@ -193,6 +196,7 @@ static int on_tick(sd_event_source *source, uint64_t usec, void *user)
             if (!run_end_retry(daemon->runs[i - 1]))
                 break;
     save_progress(daemon);
+    webhook_pass(daemon->webhook);
     maintain(daemon, now_ms);
     if (now_ms / PASS_MS != (now_ms - 1000) / PASS_MS)
         queue_schedule(daemon);
@@ -250,6 +254,7 @@ enum ij_status daemon_open(struct daemon *daemon, const struct config *config,
     IJ_TRY(event_bus_new(EVENT_BUS_SLOTS, &daemon->bus, reterr_err));
     IJ_TRY(open_devices(daemon, reterr_err));
     IJ_TRY(control_new(&daemon->control, reterr_err));
+    IJ_TRY(webhook_new(daemon, &daemon->webhook, reterr_err));
     IJ_TRY(add_sources(daemon, reterr_err));
     IJ_TRY(coldplug(daemon, reterr_err));
     return control_attach(daemon->control, daemon->event, run_verb_handle, daemon, reterr_err);
@@ -300,6 +305,7 @@ void daemon_close(struct daemon *daemon)
     for (size_t i = 0; i < daemon->run_count; i++)
         run_free(daemon->runs[i]);
     mem_free(daemon->runs);
+    webhook_free(daemon->webhook);
     sd_event_source_disable_unref(daemon->schedule);
     sd_event_source_disable_unref(daemon->tick);
     sd_event_source_disable_unref(daemon->commit);

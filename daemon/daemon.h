@@ -18,6 +18,7 @@
 #include "store/store.h"
 
 struct run;
+struct webhook;
 
 struct daemon {
     struct config config;
@@ -26,6 +27,7 @@ struct daemon {
     struct control *control;
     struct event_bus *bus;
     struct device_table *devices;
+    struct webhook *webhook;
     struct run **runs; /* every live run, and ended ones whose worker is still being buried */
     size_t run_count, run_capacity;
     sd_event_source *schedule; /* defer: a scheduling pass is due */

@@ -80,26 +80,28 @@ static enum ij_status parse(int argc, char **argv, struct arguments *arguments, 
                          &arguments->place_count, reterr_err);
 }
 
-/* The worker program beside this one. */
-static void default_worker(struct config *config)
+/* A program beside this one, where the configuration names none. */
+static void default_program(char *path, size_t size, const char *name)
 {
     char self[CONFIG_PATH_MAX];
     ssize_t n = readlink("/proc/self/exe", self, sizeof(self) - 1);
-    if (n <= 0 || config->worker[0])
+    if (n <= 0 || path[0])
         return;
     self[n] = '\0';
     char *slash = strrchr(self, '/');
     if (!slash)
         return;
     *slash = '\0';
-    snprintf(config->worker, sizeof(config->worker), "%.900s/ijepad-worker", self);
+    snprintf(path, size, "%.900s/%s", self, name);
 }
 
 static enum ij_status load_config(const char *file, struct config *ret_config,
                                   struct ij_err *reterr_err)
 {
     IJ_TRY(config_load(file ? file : CONFIG_DEFAULT_FILE, file != NULL, ret_config, reterr_err));
-    default_worker(ret_config);
+    default_program(ret_config->worker, sizeof(ret_config->worker), "ijepad-worker");
+    default_program(ret_config->webhook_program, sizeof(ret_config->webhook_program),
+                    "ijepad-webhook");
     return IJ_OK;
 }
 

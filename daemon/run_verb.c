@@ -18,6 +18,7 @@
 #include "daemon/run_submit.h"
 #include "daemon/retention.h"
 #include "daemon/token_verb.h"
+#include "daemon/webhook_verb.h"
 
 #define LOG_MODULE "run_verb"
 
@@ -239,6 +240,8 @@ void run_verb_handle(void *user, const struct control_request *request,
         reply->status = device_verb_handle(daemon, request, reply);
     else if (request->verb >= CONTROL_DELETE && request->verb <= CONTROL_CHECKPOINT_DELETE)
         reply->status = retention_handle(daemon, request, reply);
+    else if (request->verb >= CONTROL_WEBHOOK_CREATE && request->verb <= CONTROL_WEBHOOK_TEST)
+        reply->status = webhook_verb_handle(daemon, request, reply);
     else if (request->verb >= CONTROL_TOKEN_CREATE)
         reply->status = token_verb_handle(daemon, request, reply);
     else

@@ -22,11 +22,11 @@ def installed(tmp_path):
     return tmp_path
 
 
-@pytest.mark.parametrize("drop_in,threshold", [(None, 10), ("nccl.conf", 20)])
+@pytest.mark.parametrize("name,drop_in,threshold", [("ijepad", None, 10), ("ijepad", "nccl.conf", 20), ("ijepad-webhook", None, 20)])
 @needs_systemd
-def test_exposure_stays_under_the_bar(tmp_path, drop_in, threshold):
-    unit = tmp_path / "ijepad.service"
-    text = (UNITS / "ijepad.service").read_text()
+def test_exposure_stays_under_the_bar(tmp_path, name, drop_in, threshold):
+    unit = tmp_path / f"{name}.service"
+    text = (UNITS / f"{name}.service").read_text()
     unit.write_text(text + ("\n" + (UNITS / drop_in).read_text() if drop_in else ""))
     done = subprocess.run(["systemd-analyze", "security", "--offline=true", f"--threshold={threshold}", "--no-pager", unit],
                           capture_output=True, text=True)
@@ -38,7 +38,7 @@ def test_exposure_stays_under_the_bar(tmp_path, drop_in, threshold):
 def test_units_verify_clean(tmp_path):
     units = tmp_path / "units"
     units.mkdir()
-    for name in ("ijepad.service", "ijepad.socket", "ijepad-http.socket"):
+    for name in ("ijepad.service", "ijepad.socket", "ijepad-http.socket", "ijepad-webhook.service", "ijepad-webhook.socket"):
         text = (UNITS / name).read_text().replace("/usr/bin/ijepad", str(BUILD / "ijepad"))
         (units / name).write_text("\n".join(line for line in text.splitlines() if not line.startswith("Documentation=")))
     done = subprocess.run(["systemd-analyze", "verify", "--man=no", *units.iterdir()], capture_output=True, text=True,
@@ -51,7 +51,8 @@ def test_install_puts_everything_in_place_and_keeps_a_configuration(tmp_path):
     root = installed(tmp_path)
     for name in ("usr/bin/ijepad", "usr/bin/ijepad-worker", "usr/lib/systemd/system/ijepad.service",
                  "usr/lib/systemd/system/ijepad.socket", "usr/lib/systemd/system/ijepad-http.socket",
-                 "usr/lib/sysusers.d/ijepad.conf", "usr/lib/tmpfiles.d/ijepad.conf", "etc/ijepad/ijepad.conf",
+                 "usr/lib/systemd/system/ijepad-webhook.service", "usr/lib/systemd/system/ijepad-webhook.socket",
+                 "usr/bin/ijepad-webhook", "usr/lib/sysusers.d/ijepad.conf", "usr/lib/tmpfiles.d/ijepad.conf", "etc/ijepad/ijepad.conf",
                  "usr/share/doc/ijepad/nccl.conf"):
         assert (root / name).is_file(), name
     unit = (root / "usr/lib/systemd/system/ijepad.service").read_text()

@@ -26,7 +26,7 @@ ORDER = {
     "daemon": {"base", "store", "gpu", "daemon"},
     "api": {"base", "store", "gpu", "daemon", "api"},
 }
-ROOTS = {"daemon/main.c", "daemon/worker.c"}
+ROOTS = {"daemon/main.c", "daemon/worker.c", "daemon/deliver.c"}
 
 # call -> what to use instead
 BANNED = {

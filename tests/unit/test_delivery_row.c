@@ -1,5 +1,4 @@
-/* Rows of deliveries: round trip, what is due, the two limits, and that they go with their
- * webhook. */
+/* Rows of deliveries: round trip, what is due, the two limits, the end with their webhook. */
 #include "tests/unit/store_fixture.h"
 
 #include "store/webhook_row.h"
