@@ -6,6 +6,8 @@
 #include <stdint.h>
 #include <string.h>
 
+#include "api/decimal.h"
+
 /* The columns of a series in their order; a NULL array is left out. */
 struct column {
     const char *name;
@@ -22,13 +24,18 @@ static void columns_of(const struct metric_series *series, struct column ret_col
     ret_columns[3] = (struct column){"last", series->last};
 }
 
-/* Nine digits bring every float32 back exactly. */
-static void put_number(struct buf *buf, float value, const char *otherwise)
+/* `before`, then the value: what holds for most of an answer's bytes is done in one append. */
+static void put_number(struct buf *buf, const char *before, float value, const char *otherwise)
 {
-    if (isfinite(value))
-        buf_printf(buf, "%.9g", (double)value);
-    else
-        buf_append_text(buf, otherwise);
+    char text[1 + DECIMAL_SIZE];
+    size_t n = strlen(before);
+    memcpy(text, before, n);
+    if (isfinite(value)) {
+        buf_append(buf, text, n + decimal_from_float(value, text + n));
+        return;
+    }
+    buf_append_text(buf, before);
+    buf_append_text(buf, otherwise);
 }
 
 static void put_table_head(struct buf *buf, const struct metric_table *table)
@@ -54,11 +61,8 @@ static void json_series(struct buf *buf, const struct metric_series *series, siz
         if (!columns[c].values)
             continue;
         buf_printf(buf, ",\"%s\":[", columns[c].name);
-        for (size_t i = 0; i < rows; i++) {
-            if (i)
-                buf_append(buf, ",", 1);
-            put_number(buf, columns[c].values[i], "null");
-        }
+        for (size_t i = 0; i < rows; i++)
+            put_number(buf, i ? "," : "", columns[c].values[i], "null");
         buf_append(buf, "]", 1);
     }
     buf_append(buf, "}", 1);
@@ -91,9 +95,10 @@ static void csv_row(struct buf *buf, const struct metric_table *table, size_t ro
     buf_printf(buf, "r%" PRId64 ",%s,%" PRIu64 ",%s", table->run, table->stream, table->step[row],
                series->key);
     for (size_t c = 0; c < COLUMNS; c++) {
-        buf_append(buf, ",", 1);
         if (columns[c].values)
-            put_number(buf, columns[c].values[row], "nan");
+            put_number(buf, ",", columns[c].values[row], "nan");
+        else
+            buf_append(buf, ",", 1);
     }
     buf_append(buf, "\n", 1);
 }

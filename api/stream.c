@@ -18,13 +18,7 @@
 
 #define PENDING_MAX  ((size_t)256 * 1024)
 #define REPLAY_BATCH 200
-#define THIN_SLOTS   16
 #define FILL_TARGET  ((size_t)16 * 1024) /* stop collecting once this much is pending */
-
-struct thin_slot { /* the last ephemeral item sent, by run and type */
-    int64_t run, at_ms;
-    char type[EVENT_BUS_TYPE_MAX];
-};
 
 struct stream {
     struct stream *next, *previous; /* guarded by the hub's mutex */
@@ -41,7 +35,6 @@ struct stream {
     uint64_t cursor;
     bool replaying;
     int64_t last_id, spoke_ms;
-    struct thin_slot thin[THIN_SLOTS];
 };
 
 struct stream_hub {
@@ -187,29 +180,6 @@ static bool wants(const struct stream *stream, int64_t run, const char *type)
     return is_metric(type) ? stream->topics.metrics : stream->topics.runs;
 }
 
-/* True if one of this run and type was sent a moment ago. Slots are shared when runs are many: the
- * oldest goes, which only thins less. */
-static bool is_thinned(struct stream *stream, int64_t run, const char *type, int64_t now_ms)
-{
-    struct thin_slot *slot = &stream->thin[0];
-    for (size_t i = 0; i < THIN_SLOTS; i++) {
-        struct thin_slot *each = &stream->thin[i];
-        if (each->run == run && strcmp(each->type, type) == 0) {
-            slot = each;
-            break;
-        }
-        if (each->at_ms < slot->at_ms)
-            slot = each;
-    }
-    bool same = slot->run == run && strcmp(slot->type, type) == 0;
-    if (same && now_ms - slot->at_ms < STREAM_THIN_MS)
-        return true;
-    slot->run = run;
-    slot->at_ms = now_ms;
-    (void)snprintf(slot->type, sizeof slot->type, "%s", type);
-    return false;
-}
-
 static void say_event(struct stream *stream, int64_t id, const char *type, const char *data)
 {
     if (id)
@@ -224,8 +194,6 @@ static void say_item(struct stream *stream, const struct event_bus_item *item)
     if (item->event_id)
         stream->last_id = item->event_id;
     if (!wants(stream, item->run, item->type))
-        return;
-    if (!item->event_id && is_thinned(stream, item->run, item->type, clock_monotonic_ms()))
         return;
     say_event(stream, item->event_id, item->type, item->data);
 }

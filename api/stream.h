@@ -9,8 +9,7 @@
  * rest.
  *
  * Durable events carry their id and are replayed from the store after Last-Event-ID; a reader that
- * falls a whole ring behind is caught up from the store too and loses the others. Metrics and
- * progress are thinned to one in STREAM_THIN_MS per run and type.
+ * falls a whole ring behind is caught up from the store too and loses the others.
  */
 #ifndef API_STREAM_H
 #define API_STREAM_H
@@ -24,7 +23,6 @@
 #include "base/status.h"
 
 #define STREAM_HEARTBEAT_MS 15000
-#define STREAM_THIN_MS      200
 #define STREAM_TOPICS_MAX   16
 
 struct event_bus;

@@ -28,6 +28,11 @@ int64_t clock_wall_ms(void)
     return clock_read_ns(CLOCK_REALTIME) / 1000000;
 }
 
+int64_t clock_thread_ns(void)
+{
+    return clock_read_ns(CLOCK_THREAD_CPUTIME_ID);
+}
+
 void clock_rfc3339(int64_t wall_ms, char ret_text[CLOCK_RFC3339_SIZE])
 {
     int64_t seconds = wall_ms / 1000, ms = wall_ms % 1000;

@@ -7,6 +7,7 @@
 #include "base/clock.h"
 #include "base/log.h"
 #include "base/mem.h"
+#include "daemon/live_feed.h"
 #include "daemon/queue.h"
 #include "daemon/recorder.h"
 #include "daemon/retention.h"
@@ -195,6 +196,7 @@ static int on_tick(sd_event_source *source, uint64_t usec, void *user)
         for (size_t i = daemon->run_count; i > 0; i--)
             if (!run_end_retry(daemon->runs[i - 1]))
                 break;
+    live_feed_flush(daemon);
     save_progress(daemon);
     webhook_pass(daemon->webhook);
     maintain(daemon, now_ms);

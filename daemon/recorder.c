@@ -10,6 +10,7 @@
 #include "base/mem.h"
 #include "base/seed_bug.h"
 #include "daemon/daemon.h"
+#include "daemon/live_feed.h"
 #include "daemon/record_event.h"
 #include "store/metric_store.h"
 
@@ -38,6 +39,7 @@ void recorder_commit(struct daemon *daemon)
     }
     for (size_t i = 0; i < daemon->run_count; i++)
         acknowledge(daemon->runs[i]);
+    live_feed_flush(daemon);
 }
 
 /* Something of `run` waits for the next commit: soon, or now if there is much. */
@@ -62,6 +64,8 @@ static void commit_soon(struct run *run)
 
 void recorder_forget(struct run *run)
 {
+    json_decref(run->untold_progress);
+    run->untold_progress = NULL;
     for (size_t i = 0; i < run->stream_count; i++) {
         mem_free(run->streams[i].name);
         mem_free(run->streams[i].last);
@@ -133,19 +137,6 @@ static json_t *number_or_null(double value)
     return isfinite(value) ? json_real(value) : json_null();
 }
 
-static void publish_metrics(const struct run *run, const struct run_stream *stream,
-                            const struct wire_metrics *metrics)
-{
-    json_t *values = json_array();
-    for (uint32_t i = 0; i < metrics->count; i++)
-        json_array_append_new(values, number_or_null((double)metrics->values[i]));
-    json_t *body = json_pack(
-        "{s:o, s:s, s:I, s:O, s:o}", "run", json_sprintf("r%lld", (long long)run->row.id), "stream",
-        stream->name, "step", (json_int_t)metrics->step, "keys", stream->keys, "values", values);
-    event_bus_publish(run->daemon->bus, 0, run->row.id, "metric.frame", body);
-    json_decref(body);
-}
-
 /* The first training step of an attempt tells where it went on from: what older attempts recorded
  * beyond that did not happen. */
 static enum ij_status supersede(struct run *run, const struct run_stream *stream, uint64_t step,
@@ -176,8 +167,9 @@ static enum ij_status on_metrics(struct run *run, const struct wire_frame *frame
     IJ_TRY(metric_store_put(run->daemon->store, stream->id, metrics.step, metrics.ts_ms,
                             metrics.values, metrics.count, reterr_err));
     memcpy(stream->last, metrics.values, metrics.count * sizeof(float));
+    stream->step = metrics.step;
     run->progress_dirty = true;
-    publish_metrics(run, stream, &metrics);
+    live_feed_metrics(run, stream);
     return IJ_OK;
 }
 
@@ -208,8 +200,7 @@ static void on_progress(struct run *run, json_t *message)
     run->row.eta_s = real_or_nan(message, "eta_s");
     snprintf(run->row.phase, sizeof(run->row.phase), "%s", phase ? phase : "");
     run->progress_dirty = true;
-    json_object_set_new(message, "run", json_sprintf("r%lld", (long long)run->row.id));
-    event_bus_publish(run->daemon->bus, 0, run->row.id, "run.progress", message);
+    live_feed_progress(run, message);
 }
 
 /* {"train/loss": 0.3, ...} of every stream; a key may bring its stream's name along. */

@@ -9,6 +9,7 @@
 #include "base/mem.h"
 #include "daemon/audit.h"
 #include "daemon/daemon.h"
+#include "daemon/recorder.h"
 #include "store/dep_row.h"
 #include "store/event_row.h"
 #include "store/sweep_row.h"
@@ -74,12 +75,7 @@ void run_free(struct run *run)
     if (!run)
         return;
     supervisor_free(run->worker);
-    for (size_t i = 0; i < run->stream_count; i++) {
-        mem_free(run->streams[i].name);
-        mem_free(run->streams[i].last);
-        json_decref(run->streams[i].keys);
-    }
-    mem_free(run->streams);
+    recorder_forget(run);
     mem_free(run->dependencies);
     run_row_done(&run->row);
     mem_free(run);

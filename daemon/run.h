@@ -28,7 +28,10 @@ struct run_stream {
     int64_t id;      /* the store's */
     char *name;
     json_t *keys;
-    float *last; /* newest values */
+    float *last; /* newest values, of `step` */
+    uint64_t step;
+    int64_t told_ms; /* monotonic; live_feed.h */
+    bool untold;
 };
 
 struct run {
@@ -45,6 +48,8 @@ struct run {
     struct run_stream *streams;
     size_t stream_count;
     uint64_t seq_seen, seq_acked;
+    json_t *untold_progress; /* live_feed.h */
+    int64_t progress_told_ms;
     bool superseded;       /* frames of older attempts beyond the resume step are marked */
     bool newer_checkpoint; /* this attempt saved one */
     bool progress_dirty;   /* the progress block is newer than the store */

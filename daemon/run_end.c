@@ -9,6 +9,7 @@
 #include "base/log.h"
 #include "base/mem.h"
 #include "daemon/daemon.h"
+#include "daemon/live_feed.h"
 #include "daemon/queue.h"
 #include "daemon/recorder.h"
 
@@ -131,6 +132,7 @@ void run_end_of_worker(void *user, const struct supervisor_end *end)
 {
     struct run *run = user;
     recorder_commit(run->daemon);
+    live_feed_end(run);
     run->end = *end;
     run->end_waiting = true;
     (void)run_end_retry(run);

@@ -44,8 +44,7 @@ static enum ij_status resolve_checkpoint(struct run *run, json_t *params, const 
     if (submit_parse_id(text, 'r', &id)) {
         status = checkpoint_row_newest(store, id, &row, &err);
         if (status == IJ_NOT_FOUND)
-            return IJ_ERR_FIELD(reterr_err, status, key, "r%lld left no checkpoint",
-                                (long long)id);
+            return IJ_ERR_FIELD(reterr_err, status, key, "r%lld left no checkpoint", (long long)id);
     } else if (submit_parse_id(text, 'c', &id)) {
         status = checkpoint_row_get(store, id, &row, &err);
         if (status == IJ_NOT_FOUND || (status == IJ_OK && row.state != CHECKPOINT_ROW_VALID))

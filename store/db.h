@@ -32,9 +32,10 @@ struct db {
     sqlite3 *handle;
     char path[1024];
     bool reader, begun, snapshot;
-    int64_t deadline_ns; /* monotonic; 0: no limit */
-    int64_t limit_ns;    /* of one read; 0: none */
-    int wal_pages;       /* after the last commit */
+    int64_t deadline_ns;     /* monotonic; 0: no limit */
+    int64_t cpu_deadline_ns; /* of the thread's processor time; together with deadline_ns */
+    int64_t limit_ns;        /* processor time of one read; 0: none */
+    int wal_pages;           /* after the last commit */
     uint64_t commits;
     double commit_s_last, commit_s_max;
     struct db_kept kept[DB_STATEMENTS_MAX];

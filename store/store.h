@@ -6,7 +6,8 @@
  * A `struct store` is either the writer or a reader. There is one writer per state directory, held
  * by a lock and used by the loop thread only; it alone checkpoints. Every other thread opens its
  * own reader: it sees committed rows only, cannot write, never checkpoints, and each call is cut
- * off after STORE_READ_LIMIT_MS. A store is not shared between threads.
+ * off after STORE_READ_LIMIT_MS of processor time or four times that by the clock. A store is not
+ * shared between threads.
  *
  * The *_row.h functions take either kind; writing through a reader is IJ_FORBIDDEN. A write outside
  * a transaction commits by itself. Failures: IJ_BUSY (locked, or a read over its limit is

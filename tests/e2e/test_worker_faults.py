@@ -1,10 +1,12 @@
 """What the daemon makes of workers that hang, lie, flood, crash or will not stop."""
+import json
 import os
 import pathlib
 import sys
 import time
 
 import pytest
+import requests
 
 from harness import Daemon, wait_until
 
@@ -84,6 +86,24 @@ def test_flood_is_stored_and_its_log_is_capped(daemon, submit):
     log = daemon.state / "logs" / f"{run['id']}-a1.log"
     assert 100000 <= log.stat().st_size < 101000
     assert "the log is full" in log.read_text()[-200:]
+
+
+def test_listeners_hear_little_of_a_flood_but_its_end(daemon, submit):
+    """5,000 frames at once: some five a second reach a stream, the last one for certain."""
+    headers = {"Authorization": f"Bearer {daemon.token}"}
+    with requests.get(daemon.url + "/v1/events?topics=runs,metrics", headers=headers, stream=True, timeout=30) as stream:
+        run, steps, start, kind = submit("floods"), [], time.monotonic(), None
+        for line in stream.iter_lines():
+            name, _, text = line.decode().partition(": ")
+            kind = text if name == "event" else kind
+            data = json.loads(text) if name == "data" else {}
+            if data.get("run") == run and kind == "metric.frame":
+                steps.append(data["step"])
+            if data.get("run") == run and kind == "run.state" and data["state"] == "succeeded":
+                break
+        took_s = time.monotonic() - start
+    assert steps == sorted(steps) and steps[-1] == 5000, steps
+    assert len(steps) <= took_s * 6 + 2, steps
 
 
 def test_children_of_a_worker_do_not_outlive_it(daemon, submit):

@@ -269,7 +269,11 @@ Test(api, a_stream_that_falls_behind_goes_on, .timeout = 30)
     json_decref(data);
     size_t used = 0;
     for (int64_t start_ms = clock_monotonic_ms(); clock_monotonic_ms() - start_ms < 10000;) {
-        ssize_t got = poll(&item, 1, 1000) > 0 ? recv(fd, answer + used, 60000 - used, 0) : 0;
+        if (used > 60000) { /* the end is what counts */
+            memmove(answer, answer + 50000, used - 50000);
+            used -= 50000;
+        }
+        ssize_t got = poll(&item, 1, 1000) > 0 ? recv(fd, answer + used, 65000 - used, 0) : 0;
         used += got > 0 ? (size_t)got : 0;
         answer[used] = '\0';
         if (strstr(answer, "metric.last"))
