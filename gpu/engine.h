@@ -12,6 +12,7 @@
 
 #include <stddef.h>
 #include <stdint.h>
+#include <sys/types.h>
 
 #include "base/status.h"
 
@@ -19,6 +20,7 @@
 #define ENGINE_NAME_MAX    64
 #define ENGINE_TARGETS_MAX 16 /* target blocks per image */
 #define ENGINE_LIST_MAX    8  /* values of an engine_list */
+#define ENGINE_RANKS_MAX   16 /* processes of one run */
 
 enum engine_kind {
     ENGINE_PRETRAIN,
@@ -109,7 +111,7 @@ struct engine_masks {
 };
 
 struct engine_optimizer {
-    uint32_t batch;      /* images per micro-batch: masks are cut to its minimum */
+    uint32_t batch;      /* images per micro-batch and rank: masks are cut to its minimum */
     uint32_t accumulate; /* micro-batches per optimiser step */
     double epochs, warmup_epochs;
     double start_lr, lr, final_lr, weight_decay, final_weight_decay;
@@ -184,6 +186,14 @@ struct engine_finetune {
     double eval_every_epochs;              /* 0 = at the end only */
 };
 
+/* The processes of one run, one per device. Filled by who starts them, not by parameters. */
+struct engine_ranks {
+    uint32_t rank, count; /* count 0: as 1 */
+    int fd;               /* shared memory (memfd) that all ranks have; unused where count is 1 */
+    double timeout_s;     /* a rank that the others wait for longer is given up; 0: 300 */
+    pid_t pids[ENGINE_RANKS_MAX]; /* in the parent of the others: theirs, to see one end; else 0 */
+};
+
 struct engine_spec {
     enum engine_kind kind;
     enum engine_device device;
@@ -200,6 +210,7 @@ struct engine_spec {
     struct engine_probe probe;
     struct engine_low_shot low_shot;
     struct engine_finetune finetune;
+    struct engine_ranks ranks;
     char directory[ENGINE_PATH_MAX]; /* run directory: checkpoints/ and results go below it */
     char resume[ENGINE_PATH_MAX];    /* checkpoint directory to continue from; "" = the newest
                                          valid one in `directory`, or from scratch */

@@ -34,7 +34,8 @@ static enum ij_status plan_pretrain(const struct engine_spec *spec, const struct
     IJ_TRY(ijepa_measure(config, &limits, TENSOR_U8, &bytes, reterr_err));
     plan->bytes_activations = bytes.activations;
     plan->bytes_input = bytes.input;
-    uint64_t per_epoch = schedule_steps_per_epoch(&spec->optimizer, images);
+    uint64_t ranks = spec->ranks.count > 1 ? spec->ranks.count : 1;
+    uint64_t per_epoch = schedule_steps_per_epoch(&spec->optimizer, images / ranks);
     plan->steps = per_epoch ? schedule_new(&spec->optimizer, per_epoch).steps : 0;
     return flops_expected(config, &rules, spec->optimizer.batch, &plan->flop_per_image, reterr_err);
 }

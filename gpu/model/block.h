@@ -14,13 +14,27 @@
 #include "gpu/model/carve.h"
 #include "gpu/model/layout.h"
 
+/* Told during a backward pass: the gradients from offset `from` on are final. `from` falls from
+ * call to call, down to 0. */
+struct block_ready {
+    enum ij_status (*call)(void *user, int64_t from, struct ij_err *reterr_err);
+    void *user;
+};
+
 /* Weights that a pass reads and gradients that it writes; borrowed device memory. */
 struct block_arena {
     const float *parameter;
-    const uint16_t *parameter_bf16; /* copy for matrix products; NULL in float32 */
-    float *gradient;                /* NULL: no backward pass */
-    bool accumulate;                /* add to the gradients instead of writing them */
+    const uint16_t *parameter_bf16;  /* copy for matrix products; NULL in float32 */
+    float *gradient;                 /* NULL: no backward pass */
+    bool accumulate;                 /* add to the gradients instead of writing them */
+    const struct block_ready *ready; /* NULL: nobody wants to know */
 };
+
+static inline enum ij_status block_tell_ready(const struct block_arena *arena, int64_t from,
+                                              struct ij_err *reterr_err)
+{
+    return arena->ready ? arena->ready->call(arena->ready->user, from, reterr_err) : IJ_OK;
+}
 
 /* The rows of one pass. */
 struct block_rows {

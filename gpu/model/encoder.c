@@ -110,10 +110,13 @@ enum ij_status encoder_backward(struct backend *backend, const struct vit_config
             .rstd = encoder->rstd, .dx = encoder->gradient,
             .dgamma = arena->gradient + layout->norm_weight,
             .dbeta = arena->gradient + layout->norm_bias, .accumulate = arena->accumulate);
-    for (int64_t i = stack->depth - 1; i >= 0; i--)
-        IJ_TRY(block_backward(backend, stack, &layout->encoder_blocks[i], arena, &rows,
-                              encoder->x[i], &encoder->saved[i], work, encoder->gradient,
-                              reterr_err));
-    return embed_backward(backend, config, layout, arena, block_rows_in(&rows), encoder, work,
-                          reterr_err);
+    for (int64_t i = stack->depth - 1; i >= 0; i--) {
+        const struct layout_block *at = &layout->encoder_blocks[i];
+        IJ_TRY(block_backward(backend, stack, at, arena, &rows, encoder->x[i], &encoder->saved[i],
+                              work, encoder->gradient, reterr_err));
+        IJ_TRY(block_tell_ready(arena, at->norm1_weight, reterr_err));
+    }
+    IJ_TRY(embed_backward(backend, config, layout, arena, block_rows_in(&rows), encoder, work,
+                          reterr_err));
+    return block_tell_ready(arena, 0, reterr_err);
 }

@@ -146,3 +146,17 @@ void masks_draw(struct masks *masks, uint64_t epoch, uint64_t batch, uint32_t im
     }
     cut(masks);
 }
+
+void masks_keep(struct masks *masks, uint32_t first, uint32_t count)
+{
+    IJ_ASSERT(count >= 1 && first + count <= masks->images);
+    size_t length = masks->context_count, block = masks->target_count;
+    memmove(masks->context, masks->context + first * length,
+            count * length * sizeof *masks->context);
+    memmove(masks->lengths, masks->lengths + first, count * sizeof *masks->lengths);
+    for (uint32_t m = 0; m < masks->rules.targets; m++)
+        memmove(masks->targets + m * count * block,
+                masks->targets + ((size_t)m * masks->images + first) * block,
+                count * block * sizeof *masks->targets);
+    masks->images = count;
+}

@@ -159,9 +159,10 @@ enum ij_status predictor_backward(struct backend *backend, const struct vit_conf
     IJ_TRY(head_backward(backend, config, layout, arena, out, predictor, work, reterr_err));
     for (int64_t i = stack->depth - 1; i >= 0; i--) {
         struct block_rows rows = rows_of(config, input, i);
-        IJ_TRY(block_backward(backend, stack, &layout->predictor_blocks[i], arena, &rows,
-                              predictor->x[i], &predictor->saved[i], work, predictor->gradient,
-                              reterr_err));
+        const struct layout_block *at = &layout->predictor_blocks[i];
+        IJ_TRY(block_backward(backend, stack, at, arena, &rows, predictor->x[i],
+                              &predictor->saved[i], work, predictor->gradient, reterr_err));
+        IJ_TRY(block_tell_ready(arena, at->norm1_weight, reterr_err));
     }
     return embed_backward(backend, config, layout, arena, input, predictor, dfeatures, reterr_err);
 }

@@ -14,6 +14,7 @@
 #include "gpu/model/schedule.h"
 #include "gpu/model/spec_json.h"
 #include "gpu/train/train_init.h"
+#include "gpu/train/train_ranks.h"
 #include "gpu/train/train_resume.h"
 #include "gpu/train/train_save.h"
 #include "gpu/train/train_sink.h"
@@ -21,6 +22,8 @@
 struct run {
     const struct engine_spec *spec;
     struct backend *backend;
+    struct comm *comm;
+    bool leader; /* rank 0 */
     struct train_sink sink;
     struct vit_config config;
     struct schedule schedule;
@@ -45,15 +48,16 @@ static enum ij_status open_data(struct run *r, struct ij_err *reterr_err)
     const struct engine_optimizer *o = &r->spec->optimizer;
     IJ_TRY(dataset_open(&r->spec->data, DATASET_TRAIN, &r->dataset, reterr_err));
     uint64_t images = dataset_count(r->dataset);
-    r->steps_per_epoch = schedule_steps_per_epoch(o, images);
+    uint32_t ranks = train_ranks_count(r->spec);
+    r->steps_per_epoch = schedule_steps_per_epoch(o, images / ranks);
     if (r->steps_per_epoch == 0)
         return IJ_ERR_FIELD(reterr_err, IJ_DATA, "data.path",
-                            "%llu images are fewer than one step takes: %u x %u",
-                            (unsigned long long)images, o->batch, o->accumulate);
+                            "%llu images are fewer than one step takes: %u x %u on %u ranks",
+                            (unsigned long long)images, o->batch, o->accumulate, ranks);
     r->schedule = schedule_new(o, r->steps_per_epoch);
     r->sink.steps = r->schedule.steps;
     r->sink.steps_per_epoch = r->steps_per_epoch;
-    r->sink.images_per_step = (uint64_t)o->batch * o->accumulate;
+    r->sink.images_per_step = (uint64_t)o->batch * o->accumulate * ranks;
     return IJ_OK;
 }
 
@@ -74,6 +78,8 @@ static enum ij_status open_loader(struct run *r, struct ij_err *reterr_err)
     options.seed = r->spec->seed;
     options.epoch = epoch_of(r);
     options.batch_first = batch_of(r);
+    options.rank = r->spec->ranks.rank;
+    options.ranks = train_ranks_count(r->spec);
     return loader_new(r->dataset, &options, &r->loader, reterr_err);
 }
 
@@ -82,8 +88,10 @@ static enum ij_status build_model(struct run *r, struct ij_err *reterr_err)
     struct mask_sizes_rules rules = mask_sizes_from_spec(r->spec);
     struct predictor_limits limits = ijepa_limits(&rules, r->spec->optimizer.batch);
     r->config = vit_config_from_spec(r->spec);
-    IJ_TRY(masks_init(&r->masks, &rules, r->spec->seed, r->spec->optimizer.batch, reterr_err));
+    IJ_TRY(
+        masks_init(&r->masks, &rules, r->spec->seed, train_ranks_mask_images(r->spec), reterr_err));
     IJ_TRY(trainer_new(r->backend, &r->config, &limits, TENSOR_U8, &r->trainer, reterr_err));
+    trainer_join(r->trainer, r->comm);
     return train_save_init(&r->save, r->trainer, reterr_err);
 }
 
@@ -132,10 +140,14 @@ static enum ij_status prepare(struct run *r, struct ij_err *reterr_err)
 {
     IJ_TRY(open_data(r, reterr_err));
     IJ_TRY(train_sink_progress(&r->sink, 0, "loading", true, NULL, reterr_err));
-    IJ_TRY(checkpoint_remove_stale(r->spec->directory, reterr_err));
+    if (r->leader)
+        IJ_TRY(checkpoint_remove_stale(r->spec->directory, reterr_err));
     IJ_TRY(build_model(r, reterr_err));
     IJ_TRY(restore(r, reterr_err));
     IJ_TRY(open_loader(r, reterr_err));
+    r->saved_ns = clock_monotonic_ns();
+    if (!r->leader)
+        return IJ_OK;
     IJ_TRY(checkpoint_writer_new(r->spec->directory, r->sink.sink,
                                  r->spec->monitor.keep_checkpoints, &r->writer, reterr_err));
     if (r->spec->monitor.eval_every_epochs > 0)
@@ -143,7 +155,6 @@ static enum ij_status prepare(struct run *r, struct ij_err *reterr_err)
     r->parameters = spec_json_write(r->spec);
     if (!r->parameters)
         return IJ_ERR(reterr_err, IJ_NO_MEMORY, "no memory for the run's parameters");
-    r->saved_ns = clock_monotonic_ns();
     return IJ_OK;
 }
 
@@ -156,6 +167,7 @@ static void finish(struct run *r)
     trainer_free(r->trainer);
     masks_done(&r->masks);
     dataset_free(r->dataset);
+    comm_free(r->comm);
     mem_free(r->parameters);
 }
 
@@ -163,8 +175,9 @@ static void finish(struct run *r)
 
 static enum ij_status save(struct run *r, struct ij_err *reterr_err)
 {
-    if (r->saved_step == r->step)
+    if (r->saved_step == r->step || !r->leader)
         return IJ_OK;
+    comm_set_away(r->comm, true); /* it may wait for the one before to be written */
     IJ_TRY(train_sink_progress(&r->sink, r->step, "saving", false, NULL, reterr_err));
     struct checkpoint_state state = {
         .step = r->step,
@@ -180,6 +193,7 @@ static enum ij_status save(struct run *r, struct ij_err *reterr_err)
         .data = dataset_fingerprint(r->dataset),
     };
     IJ_TRY(train_save_submit(&r->save, r->writer, &state, reterr_err));
+    comm_set_away(r->comm, false);
     r->saved_step = r->step;
     r->saved_ns = clock_monotonic_ns();
     return IJ_OK;
@@ -198,6 +212,8 @@ static bool save_is_due(const struct run *r)
 {
     const struct engine_monitor *m = &r->spec->monitor;
     double since_s = (double)(clock_monotonic_ns() - r->saved_ns) / 1e9;
+    if (!r->leader)
+        return false;
     if (r->step == r->schedule.steps || epochs_passed(r, m->checkpoint_every_epochs))
         return true;
     if (m->checkpoint_every_steps > 0 && r->step % m->checkpoint_every_steps == 0)
@@ -209,9 +225,12 @@ static bool save_is_due(const struct run *r)
 /* The check of representation quality at the current step. */
 static enum ij_status evaluate(struct run *r, struct ij_err *reterr_err)
 {
+    comm_set_away(r->comm, true);
     IJ_TRY(train_sink_progress(&r->sink, r->step, "evaluating", true, NULL, reterr_err));
-    return monitor_check(r->monitor, r->trainer->arenas[TRAINER_TARGET], r->trainer->target_bf16,
-                         r->step, r->sink.sink, NULL, reterr_err);
+    IJ_TRY(monitor_check(r->monitor, r->trainer->arenas[TRAINER_TARGET], r->trainer->target_bf16,
+                         r->step, r->sink.sink, NULL, reterr_err));
+    comm_set_away(r->comm, false);
+    return IJ_OK;
 }
 
 static enum ij_status report_bad_images(struct run *r, struct ij_err *reterr_err)
@@ -232,7 +251,7 @@ static enum ij_status report_bad_images(struct run *r, struct ij_err *reterr_err
 
 /* Loads, masks and runs micro-batch `index` of the current step; adds to *metrics. */
 static enum ij_status micro_batch(struct run *r, uint32_t index, struct train_sink_step *metrics,
-                                  struct ij_err *reterr_err)
+                                  double *nonfinite_share, struct ij_err *reterr_err)
 {
     const struct loader_batch *images;
     struct ijepa_loss loss;
@@ -242,7 +261,8 @@ static enum ij_status micro_batch(struct run *r, uint32_t index, struct train_si
     IJ_TRY(loader_next(r->loader, &images, reterr_err));
     metrics->data_wait_s += (double)(clock_monotonic_ns() - begin_ns) / 1e9;
     IJ_ASSERT(images->epoch == epoch && images->batch == place);
-    masks_draw(&r->masks, epoch, place, images->count);
+    IJ_ASSERT(images->count == r->spec->optimizer.batch);
+    train_ranks_draw(r->spec, &r->masks, epoch, place);
     struct ijepa_batch batch = {.pixels = images->pixels,
                                 .images = images->count,
                                 .context_count = r->masks.context_count,
@@ -254,10 +274,7 @@ static enum ij_status micro_batch(struct run *r, uint32_t index, struct train_si
     loader_release(r->loader);
     if (status != IJ_OK)
         return status;
-    if (!isfinite(loss.loss))
-        return IJ_ERR(reterr_err, IJ_NONFINITE,
-                      "the loss is not finite at step %llu (%.3g of the predicted values are not)",
-                      (unsigned long long)r->step + 1, (double)loss.nonfinite_share);
+    *nonfinite_share += (double)loss.nonfinite_share / count;
     metrics->loss += (double)loss.loss / count;
     metrics->cosine += (double)loss.cosine / count;
     metrics->context_patches += (double)r->masks.context_count / count;
@@ -270,13 +287,19 @@ static enum ij_status step(struct run *r, struct ij_err *reterr_err)
 {
     const struct engine_optimizer *o = &r->spec->optimizer;
     struct train_sink_step m = {.step = r->step + 1};
+    double nonfinite_share = 0;
     struct trainer_norms norms;
     int64_t begin_ns = clock_monotonic_ns();
     /* The images that do not fill a step at the end of an epoch are left out. */
     if (batch_of(r) == 0 && r->steps_per_epoch * o->accumulate != loader_batches(r->loader))
         loader_seek(r->loader, epoch_of(r), 0);
     for (uint32_t i = 0; i < o->accumulate; i++)
-        IJ_TRY(micro_batch(r, i, &m, reterr_err));
+        IJ_TRY(micro_batch(r, i, &m, &nonfinite_share, reterr_err));
+    IJ_TRY(train_ranks_mean(r->comm, &m, &nonfinite_share, reterr_err));
+    if (!isfinite(m.loss)) /* nothing was changed yet */
+        return IJ_ERR(reterr_err, IJ_NONFINITE,
+                      "the loss is not finite at step %llu (%.3g of the predicted values are not)",
+                      (unsigned long long)r->step + 1, nonfinite_share);
     m.lr = schedule_lr(&r->schedule, r->step + 1);
     m.weight_decay = schedule_weight_decay(&r->schedule, r->step + 1);
     m.ema_momentum = schedule_ema(&r->schedule, r->step);
@@ -310,15 +333,22 @@ static enum ij_status after_step(struct run *r, struct ij_err *reterr_err)
     return save_is_due(r) ? save(r, reterr_err) : IJ_OK;
 }
 
+static enum ij_status save_and_wait(struct run *r, struct ij_err *reterr_err)
+{
+    IJ_TRY(save(r, reterr_err));
+    return r->leader ? checkpoint_writer_wait(r->writer, reterr_err) : IJ_OK;
+}
+
 /* IJ_STOPPED where the host asks for it. */
 static enum ij_status obey(struct run *r, struct ij_err *reterr_err)
 {
-    switch (train_sink_poll(&r->sink)) {
+    enum engine_command command = r->leader ? train_sink_poll(&r->sink) : ENGINE_CONTINUE;
+    IJ_TRY(train_ranks_agree(r->comm, &command, reterr_err));
+    switch (command) {
     case ENGINE_CHECKPOINT_NOW:
         return save(r, reterr_err);
     case ENGINE_STOP:
-        IJ_TRY(save(r, reterr_err));
-        IJ_TRY(checkpoint_writer_wait(r->writer, reterr_err));
+        IJ_TRY(save_and_wait(r, reterr_err));
         return IJ_ERR(reterr_err, IJ_STOPPED, "stopped at step %llu", (unsigned long long)r->step);
     case ENGINE_ABORT:
         return IJ_ERR(reterr_err, IJ_STOPPED, "aborted at step %llu", (unsigned long long)r->step);
@@ -329,6 +359,7 @@ static enum ij_status obey(struct run *r, struct ij_err *reterr_err)
 
 static enum ij_status loop(struct run *r, struct ij_err *reterr_err)
 {
+    IJ_TRY(train_ranks_begin(r->comm, r->step, reterr_err));
     if (r->step == 0 && r->monitor)
         IJ_TRY(evaluate(r, reterr_err));
     while (r->step < r->schedule.steps) {
@@ -336,23 +367,30 @@ static enum ij_status loop(struct run *r, struct ij_err *reterr_err)
         IJ_TRY(step(r, reterr_err));
         IJ_TRY(after_step(r, reterr_err));
     }
-    IJ_TRY(save(r, reterr_err));
     IJ_TRY(train_sink_progress(&r->sink, r->step, "saving", true, NULL, reterr_err));
-    return checkpoint_writer_wait(r->writer, reterr_err);
+    return save_and_wait(r, reterr_err);
 }
 
 enum ij_status train_run(struct backend *backend, const struct engine_spec *spec,
                          const struct engine_sink *sink, struct ij_err *reterr_err)
 {
     struct run r;
+    struct ij_err err = IJ_ERR_INIT;
     memset(&r, 0, sizeof r);
     r.spec = spec;
     r.backend = backend;
     r.sink.sink = sink;
     r.saved_step = UINT64_MAX;
-    enum ij_status status = prepare(&r, reterr_err);
+    r.leader = train_ranks_is_leader(spec);
+    IJ_TRY(comm_new(&spec->ranks, COMM_AUTO, backend, &r.comm, reterr_err));
+    comm_set_away(r.comm, true); /* to read a dataset takes its time */
+    enum ij_status status = prepare(&r, &err);
     if (status == IJ_OK)
-        status = loop(&r, reterr_err);
+        status = loop(&r, &err);
+    if (status != IJ_OK && status != IJ_STOPPED) /* all stop together */
+        comm_fail(r.comm, &err);
     finish(&r);
+    if (status != IJ_OK && reterr_err)
+        *reterr_err = err;
     return status;
 }

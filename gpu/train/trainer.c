@@ -9,7 +9,8 @@
 #include "gpu/model/op_call.h"
 #include "gpu/model/weights_init.h"
 
-#define CLIP_EPS 1e-6 /* added to the norm, as torch.nn.utils.clip_grad_norm_ does */
+#define BUCKET_FLOATS (25 * 1024 * 1024 / 4) /* of one exchange between ranks */
+#define CLIP_EPS      1e-6 /* added to the norm, as torch.nn.utils.clip_grad_norm_ does */
 
 int64_t trainer_floats(const struct trainer *trainer, enum trainer_arena arena)
 {
@@ -127,6 +128,39 @@ struct block_arena trainer_target(const struct trainer *trainer)
     return arena;
 }
 
+/* ---- Ranks ----------------------------------------------------------------------------------- */
+
+void trainer_join(struct trainer *trainer, struct comm *comm)
+{
+    trainer->comm = comm;
+}
+
+/* Gradients become final from the end of the arena to its beginning: a full bucket leaves at once.
+ */
+static enum ij_status give_bucket(void *user, int64_t from, struct ij_err *reterr_err)
+{
+    struct trainer *t = user;
+    int64_t count = t->summed_from - from;
+    if (count < BUCKET_FLOATS && from > 0)
+        return IJ_OK;
+    t->summed_from = from;
+    return comm_add(t->comm, t->arenas[TRAINER_GRADIENT] + from, count, reterr_err);
+}
+
+static enum ij_status backward(struct trainer *t, struct block_arena *weights, bool last,
+                               struct ij_err *reterr_err)
+{
+    struct block_ready ready = {.call = give_bucket, .user = t};
+    bool exchange = last && t->comm && comm_count(t->comm) > 1;
+    if (exchange)
+        weights->ready = &ready;
+    t->summed_from = t->layout.floats;
+    IJ_TRY(ijepa_backward(t->ijepa, weights, reterr_err));
+    return exchange ? comm_add_finish(t->comm, reterr_err) : IJ_OK;
+}
+
+/* ---- Steps ----------------------------------------------------------------------------------- */
+
 enum ij_status trainer_micro_batch(struct trainer *trainer, const struct ijepa_batch *batch,
                                    uint32_t index, uint32_t count, struct ijepa_loss *ret_loss,
                                    struct ij_err *reterr_err)
@@ -136,8 +170,9 @@ enum ij_status trainer_micro_batch(struct trainer *trainer, const struct ijepa_b
     IJ_TRY(ijepa_load(trainer->ijepa, batch, reterr_err));
     IJ_TRY(ijepa_target(trainer->ijepa, &target, reterr_err));
     IJ_TRY(ijepa_predict(trainer->ijepa, &weights, reterr_err));
-    IJ_TRY(ijepa_loss(trainer->ijepa, 1.0f / (float)count, ret_loss, reterr_err));
-    return ijepa_backward(trainer->ijepa, &weights, reterr_err);
+    uint32_t ranks = trainer->comm ? comm_count(trainer->comm) : 1;
+    IJ_TRY(ijepa_loss(trainer->ijepa, 1.0f / (float)(count * ranks), ret_loss, reterr_err));
+    return backward(trainer, &weights, index + 1 == count, reterr_err);
 }
 
 static bool in_block(const char *name, long long block)

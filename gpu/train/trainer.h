@@ -9,6 +9,7 @@
 #ifndef GPU_TRAIN_TRAINER_H
 #define GPU_TRAIN_TRAINER_H
 
+#include "gpu/comm/comm.h"
 #include "gpu/model/ijepa.h"
 
 enum trainer_arena {
@@ -29,6 +30,8 @@ struct trainer {
     uint16_t *parameter_bf16, *target_bf16; /* owned; device; NULL in float32 */
     double *square_sums;                    /* owned; device; one per tensor */
     double *host_sums;                      /* owned */
+    struct comm *comm;                      /* borrowed; NULL: one rank */
+    int64_t summed_from; /* gradients from here on are given to comm, in the last micro-batch */
 };
 
 /* How one update is made. */
@@ -47,6 +50,10 @@ IJ_MUST_USE enum ij_status trainer_new(struct backend *backend, const struct vit
                                        enum tensor_type pixels, struct trainer **ret_trainer,
                                        struct ij_err *reterr_err);
 void trainer_free(struct trainer *trainer); /* NULL is fine */
+
+/* From now on the gradients of a step are the mean over the ranks: summed while the last backward
+ * pass goes on. Borrows comm. */
+void trainer_join(struct trainer *trainer, struct comm *comm);
 
 /* Initial weights of a run: gpu/model/weights_init.h; the target is a copy, moments are zero. */
 IJ_MUST_USE enum ij_status trainer_set_random(struct trainer *trainer, uint64_t seed,
