@@ -104,20 +104,22 @@ $(BUILD)/obj/webui.o: $(BUILD)/webui.c
 # ---- CUDA: CUDA=auto|0|1. The backend is linked into the worker only; cuBLASLt is loaded when the
 # program runs. tests/simt compiles the same kernels for the host, with or without a toolkit. --------
 CUDA       ?= auto
+ifndef NVCC # NVCC="ccache nvcc" is fine too
 NVCC       := $(firstword $(shell command -v nvcc 2>/dev/null) $(wildcard /usr/local/cuda/bin/nvcc))
+endif
 ifeq ($(CUDA),1)
 ifeq ($(NVCC),)
 $(error CUDA=1, but there is no nvcc in PATH or /usr/local/cuda/bin)
 endif
 endif
 WITH_CUDA  := $(if $(filter 0,$(CUDA)),,$(if $(NVCC),1))
-CUDA_HOME  := $(patsubst %/bin/nvcc,%,$(realpath $(NVCC)))
+CUDA_HOME  := $(patsubst %/bin/nvcc,%,$(realpath $(shell command -v $(lastword $(NVCC)))))
 CUDA_LIB   := $(firstword $(wildcard $(CUDA_HOME)/lib64 $(CUDA_HOME)/targets/x86_64-linux/lib) $(CUDA_HOME)/lib64)
-CUDA_ARCH  ?= -gencode arch=compute_80,code=sm_80 -gencode arch=compute_90,code=[sm_90,compute_90]
+CUDA_ARCH  ?= -gencode arch=compute_80,code=[sm_80,compute_80] -gencode arch=compute_90a,code=sm_90a
 CUDA_LIBS  := $(CUDA_LIB)/libcudart_static.a -ldl -lrt
 SRC_cuda   := $(sort $(wildcard gpu/ops/cuda/*.cu))
 OBJ_cuda   := $(patsubst %.cu,build/cuda/%.o,$(SRC_cuda))
-NVCCFLAGS  := -std=c++17 -O3 -lineinfo --threads 1 -Werror all-warnings -Xcudafe --display_error_number \
+NVCCFLAGS  := -std=c++17 -O3 -lineinfo --compress-mode=size --threads 1 -Werror all-warnings -Xcudafe --display_error_number \
               -Xcompiler -Wall,-Wextra,-Wno-unused-parameter,-Wno-missing-field-initializers \
               -Xcompiler -fPIE,-fno-exceptions,-fno-rtti,-fno-threadsafe-statics,-O2 -MMD -MP
 build/cuda/%.o: %.cu
@@ -138,10 +140,16 @@ build/simt/%.o: %
 	@echo "  SIMT  $<"
 	$(Q)$(CXX) $(SIMTFLAGS) -MMD -MP -x c++ -c $< -o $@
 -include $(OBJ_simt:.o=.d)
-$(BUILD)/gpu/%: $(BUILD)/obj/tests/ops/%.o $(OBJ_cuda) $(LIBS)
+# The operation suite on a GPU: one program with a runner of its own (tests/gpu), no Criterion.
+OBJ_suite  := $(patsubst %.c,$(BUILD)/gpu/obj/%.o,$(call sources,tests/ops tests/gpu))
+$(BUILD)/gpu/obj/%.o: %.c
 	@mkdir -p $(dir $@)
+	@echo "  CC    $< (GPU suite)"
+	$(Q)$(CC) -Itests/gpu $(CPPFLAGS) $(CFLAGS) -MMD -MP -c $< -o $@
+-include $(OBJ_suite:.o=.d)
+$(BUILD)/gpu/ops-suite: $(OBJ_suite) $(WORKER_CUDA) $(LIBS)
 	@echo "  LINK  $@"
-	$(Q)$(CC) $(LDFLAGS) -o $@ $^ -lcriterion $(ENGINE_LIBS) $(CUDA_LIBS)
+	$(Q)$(CC) $(LDFLAGS) -o $@ $^ $(ENGINE_LIBS) $(if $(WITH_CUDA),$(CUDA_LIBS))
 # Under a sanitizer the fibres' stacks would only confuse it: there the host backend alone is tested.
 SIMT_TESTS := $(if $(filter release,$(FLAVOUR)),$(OBJ_simt))
 
@@ -188,8 +196,16 @@ web-test: all
 	IJEPAD_BUILD=$(abspath $(BUILD)) PYTHONPATH=tests/e2e /usr/bin/python3 -m pytest -q -ra tests/web
 
 ## gpu-test: the operation suite and the reference files on this machine's GPU; needs CUDA
-gpu-test: $(patsubst tests/ops/%.c,$(BUILD)/gpu/%,$(call sources,tests/ops))
-	@for t in $^; do echo "  GPU   $$t"; $$t --jobs 1 --timeout 300 || exit 1; done
+gpu-test: $(BUILD)/gpu/ops-suite $(BUILD)/ijepad-worker
+	IJEPAD_TEST_CUDA=1 $(BUILD)/gpu/ops-suite
+	IJEPAD_DEVICE=cuda $(BUILD)/ijepad-worker check-golden tests/golden/*.safetensors
+
+## gpu-bundle: build/gpu-bundle, which run.sh in it proves and times on a machine with a GPU; needs nvcc
+gpu-bundle: $(if $(WITH_CUDA),$(BUILD)/gpu/ops-suite $(BUILD)/ijepad-worker,no-nvcc)
+	@tests/gpu/bundle.sh $(BUILD) $(BUILD)/gpu-bundle
+no-nvcc:
+	@echo "there is no nvcc in PATH or /usr/local/cuda/bin" >&2; exit 1
+.PHONY: gpu-test gpu-bundle no-nvcc
 
 ## demo: install what is missing, build, render scenes, pretrain, evaluate and show
 demo:

@@ -25,7 +25,7 @@ static const struct {
 } commands[] = {
     {"run", worker_run, "one run by hand: --spec FILE --directory DIR; JSON lines on stdout"},
     {"check-golden", worker_tools_check_golden, "FILE...: replay reference files"},
-    {"bench", worker_tools_bench, "step|loader: images/s and more as JSON"},
+    {"bench", worker_tools_bench, "step|ops|loader: images/s and more as JSON"},
     {"plan", worker_tools_plan, "--spec FILE: memory, work and steps as JSON"},
     {"scenes", worker_tools_scenes, "DIR --count N: render the built-in dataset"},
     {"export", worker_interop_export, "a checkpoint for transformers, timm or the official code"},

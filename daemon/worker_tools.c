@@ -12,7 +12,9 @@
 #include "daemon/worker_spec.h"
 #include "gpu/engine.h"
 
-#define FILES_MAX 64
+#define FILES_MAX      64
+#define BENCH_LOADER_S 10   /* where --seconds does not say */
+#define BENCH_OP_S     0.05 /* per operation */
 
 static void print_help(const char *usage, const struct options_row *rows, size_t count)
 {
@@ -65,7 +67,7 @@ enum ij_status worker_tools_check_golden(int argc, char **argv, struct ij_err *r
 /* ---- bench ----------------------------------------------------------------------------------- */
 
 struct bench {
-    const char *model, *precision, *dataset, *preset;
+    const char *model, *precision, *dataset, *preset, *device;
     uint64_t batch, threads, crop, patch, accumulate, loader_threads, warmup, steps, seed;
     double seconds;
     bool help;
@@ -98,6 +100,8 @@ static enum ij_status bench_spec(const struct bench *bench, bool step, struct en
         json_object_set_new(params, "preset", json_string(bench->preset));
     if (bench->model)
         json_object_set_new(params, "model", json_string(bench->model));
+    if (bench->device)
+        json_object_set_new(params, "device", json_string(bench->device));
     if (bench->precision)
         json_object_set_new(params, "precision", json_string(bench->precision));
     set_if(params, "batch", bench->batch);
@@ -117,33 +121,38 @@ static enum ij_status bench_spec(const struct bench *bench, bool step, struct en
 static enum ij_status bench_run(const struct bench *bench, const char *what,
                                 struct ij_err *reterr_err)
 {
-    static const char *const names[] = {"step", "loader"};
+    static const char *const names[] = {"step", "loader", "ops"};
     mem_auto struct engine_spec *spec = mem_new(struct engine_spec);
     mem_auto char *json = NULL;
     if (!spec)
         return IJ_ERR(reterr_err, IJ_NO_MEMORY, "no memory for a benchmark");
-    bool step = strcmp(what, "step") == 0;
-    if (!step && strcmp(what, "loader") != 0) {
+    bool ops = strcmp(what, "ops") == 0, step = strcmp(what, "step") == 0;
+    if (!ops && !step && strcmp(what, "loader") != 0) {
         const char *nearest = text_nearest(what, names, COUNT_OF(names));
-        return IJ_ERR(
-            reterr_err, IJ_INVALID, "unknown benchmark \"%.60s\": expected step or loader%s%s%s",
-            what, nearest ? "; did you mean \"" : "", nearest ? nearest : "", nearest ? "\"?" : "");
+        return IJ_ERR(reterr_err, IJ_INVALID,
+                      "unknown benchmark \"%.60s\": expected step, ops or loader%s%s%s", what,
+                      nearest ? "; did you mean \"" : "", nearest ? nearest : "",
+                      nearest ? "\"?" : "");
     }
-    if (!step && !bench->dataset)
+    if (!ops && !step && !bench->dataset)
         return IJ_ERR_FIELD(reterr_err, IJ_INVALID, "dataset", "bench loader needs --dataset PATH");
-    IJ_TRY(bench_spec(bench, step, spec, reterr_err));
+    IJ_TRY(bench_spec(bench, step || ops, spec, reterr_err));
+    if (ops)
+        return engine_bench_ops(spec, bench->seconds > 0 ? bench->seconds : BENCH_OP_S, print_line,
+                                NULL, reterr_err);
     if (step)
         IJ_TRY(engine_bench_step(spec, (uint32_t)bench->warmup, (uint32_t)bench->steps, &json,
                                  reterr_err));
     else
-        IJ_TRY(engine_bench_loader(spec, bench->seconds, &json, reterr_err));
+        IJ_TRY(engine_bench_loader(spec, bench->seconds > 0 ? bench->seconds : BENCH_LOADER_S,
+                                   &json, reterr_err));
     puts(json);
     return IJ_OK;
 }
 
 enum ij_status worker_tools_bench(int argc, char **argv, struct ij_err *reterr_err)
 {
-    struct bench bench = {.warmup = 1, .steps = 5, .seconds = 10};
+    struct bench bench = {.warmup = 1, .steps = 5};
     const char *places[1];
     size_t count;
     const struct options_row rows[] = {
@@ -154,26 +163,28 @@ enum ij_status worker_tools_bench(int argc, char **argv, struct ij_err *reterr_e
         {"crop", OPTIONS_UINT, &bench.crop, "PIXELS", "side of the image"},
         {"patch", OPTIONS_UINT, &bench.patch, "PIXELS", "side of a patch"},
         {"precision", OPTIONS_TEXT, &bench.precision, "NAME", "float32 or bfloat16"},
+        {"device", OPTIONS_TEXT, &bench.device, "NAME", "auto, host or cuda"},
         {"threads", OPTIONS_UINT, &bench.threads, "N", "of the host backend; 0 = all cores"},
         {"loader-threads", OPTIONS_UINT, &bench.loader_threads, "N", "0 = chosen"},
         {"dataset", OPTIONS_TEXT, &bench.dataset, "PATH", "images, for bench loader"},
         {"warmup", OPTIONS_UINT, &bench.warmup, "N", "steps before the clock starts; default 1"},
         {"steps", OPTIONS_UINT, &bench.steps, "N", "steps timed; default 5"},
-        {"seconds", OPTIONS_NUMBER, &bench.seconds, "S", "bench loader: how long; default 10"},
+        {"seconds", OPTIONS_NUMBER, &bench.seconds, "S",
+         "bench loader: how long, default 10; bench ops: each, default 0.05"},
         {"seed", OPTIONS_UINT, &bench.seed, "N", "default 0"},
         {"help", OPTIONS_FLAG, &bench.help, NULL, "print this"},
     };
     IJ_TRY(options_parse(argc, argv, rows, COUNT_OF(rows), places, 1, &count, reterr_err));
     if (bench.help) {
-        print_help("bench step|loader [options]", rows, COUNT_OF(rows));
+        print_help("bench step|ops|loader [options]", rows, COUNT_OF(rows));
         return IJ_OK;
     }
     if (!count)
-        return IJ_ERR(reterr_err, IJ_INVALID, "bench needs one of: step, loader");
+        return IJ_ERR(reterr_err, IJ_INVALID, "bench needs one of: step, ops, loader");
     if (bench.steps < 1 || bench.steps > 1000000 || bench.warmup > 1000000 ||
-        !(bench.seconds > 0 && bench.seconds <= 86400))
+        !(bench.seconds >= 0 && bench.seconds <= 86400))
         return IJ_ERR(reterr_err, IJ_INVALID,
-                      "--steps must be 1 to 1000000, --warmup at most that, --seconds above 0");
+                      "--steps must be 1 to 1000000, --warmup at most that, --seconds 0 to 86400");
     return bench_run(&bench, places[0], reterr_err);
 }
 

@@ -320,6 +320,11 @@ IJ_MUST_USE enum ij_status engine_bench_step(const struct engine_spec *spec, uin
                                              struct ij_err *reterr_err);
 IJ_MUST_USE enum ij_status engine_bench_loader(const struct engine_spec *spec, double seconds,
                                                char **ret_json, struct ij_err *reterr_err);
+/* Times each operation of the spec's training step for about `seconds`; `report` receives one JSON
+ * object per line: first the device's ceilings, then the operations. */
+IJ_MUST_USE enum ij_status engine_bench_ops(const struct engine_spec *spec, double seconds,
+                                            void (*report)(void *user, const char *line),
+                                            void *user, struct ij_err *reterr_err);
 /* Weights to and from other programs. Nothing is overwritten, no device is used. */
 enum engine_format { ENGINE_FORMAT_HF, ENGINE_FORMAT_TIMM, ENGINE_FORMAT_OFFICIAL };
 struct engine_export {

@@ -13,11 +13,11 @@
 #include "base/clock.h"
 #include "base/mem.h"
 #include "base/rng.h"
+#include "gpu/bench_ceiling.h"
 #include "gpu/engine.h"
 #include "gpu/engine_device.h"
 #include "gpu/model/flops.h"
 #include "gpu/model/masks.h"
-#include "gpu/ops/host/host_peak.h"
 #include "gpu/train/trainer.h"
 
 #define STEPS_MAX 100000
@@ -29,9 +29,10 @@ struct bench {
     struct masks masks;
     struct trainer *trainer;
     uint8_t *pixels;
-    double *seconds;       /* per step */
-    double peak_gflops;    /* the better of before and after: other load comes and goes */
-    double flops, context; /* sums over the measured steps, per image */
+    double *seconds;                /* per step */
+    double peak_gflops;             /* the better of before and after: other load comes and goes */
+    double loss;                    /* of the last step */
+    double flops, context, targets; /* sums over the measured steps, per image */
 };
 
 static enum ij_status bench_prepare(struct bench *b, uint32_t steps, struct ij_err *reterr_err)
@@ -79,6 +80,7 @@ static enum ij_status bench_step(struct bench *b, uint64_t index, double *ret_se
                                     .eps = o->adam_eps,
                                     .clip = o->clip_grad};
     IJ_TRY(trainer_micro_batch(b->trainer, &batch, 0, 1, &loss, reterr_err));
+    b->loss = (double)loss.loss;
     IJ_TRY(trainer_update(b->trainer, &update, &norms, reterr_err));
     IJ_TRY(b->backend->ops->synchronize(b->backend, reterr_err));
     *ret_seconds = (double)(clock_monotonic_ns() - begin_ns) / 1e9;
@@ -112,23 +114,25 @@ static json_t *bench_json(const struct bench *b, uint32_t steps)
     double gflop = b->flops / steps / 1e9;
     return json_pack(
         "{s:s, s:i, s:i, s:i, s:i, s:i, s:i, s:s, s:s, s:i, s:i, s:f, s:f, s:f, s:f, s:f, s:f, "
-        "s:{s:f, s:f, s:f}, s:s}",
+        "s:f, "
+        "s:f, s:{s:f, s:f, s:f}, s:s}",
         "model", shape_name(&s->model), "width", (int)s->model.width, "depth", (int)s->model.depth,
         "pred_depth", (int)s->model.pred_depth, "crop", (int)s->data.crop, "patch",
         (int)s->model.patch, "batch", (int)s->optimizer.batch, "precision",
         s->precision == ENGINE_BFLOAT16 ? "bfloat16" : "float32", "device", b->backend->name,
         "threads", b->backend->threads, "steps", (int)steps, "images_per_s", rate,
-        "mean_context_patches", b->context / steps, "gflop_per_image", gflop, "gflops",
-        gflop * rate, "peak_gflops", b->peak_gflops, "share_of_peak", gflop * rate / b->peak_gflops,
-        "step_s", "median", median, "min", b->seconds[0], "max", b->seconds[steps - 1], "build",
-        build_id());
+        "mean_context_patches", b->context / steps, "mean_target_patches", b->targets / steps,
+        "loss", b->loss, "gflop_per_image", gflop, "gflops", gflop * rate, "peak_gflops",
+        b->peak_gflops, "share_of_peak", gflop * rate / b->peak_gflops, "step_s", "median", median,
+        "min", b->seconds[0], "max", b->seconds[steps - 1], "build", build_id());
 }
 
 static enum ij_status bench_run(struct bench *b, uint32_t warmup, uint32_t steps, char **ret_json,
                                 struct ij_err *reterr_err)
 {
+    struct bench_ceiling before, after;
     IJ_TRY(bench_prepare(b, steps, reterr_err));
-    b->peak_gflops = host_peak_gflops(b->backend->threads);
+    IJ_TRY(bench_ceiling_measure(b->backend, b->config.type, &before, reterr_err));
     for (uint32_t i = 0; i < warmup + steps; i++) {
         double seconds;
         IJ_TRY(bench_step(b, i, &seconds, reterr_err));
@@ -136,11 +140,13 @@ static enum ij_status bench_run(struct bench *b, uint32_t warmup, uint32_t steps
             continue;
         b->seconds[i - warmup] = seconds;
         b->context += b->masks.context_count;
+        b->targets += b->masks.target_count;
         b->flops += flops_per_image(&b->config, b->masks.rules.targets, b->masks.context_count,
                                     b->masks.target_count);
     }
     qsort(b->seconds, steps, sizeof *b->seconds, by_value);
-    b->peak_gflops = fmax(b->peak_gflops, host_peak_gflops(b->backend->threads));
+    IJ_TRY(bench_ceiling_measure(b->backend, b->config.type, &after, reterr_err));
+    b->peak_gflops = fmax(before.gflops, after.gflops);
     json_t *object = bench_json(b, steps);
     char *text = object ? json_dumps(object, JSON_COMPACT | JSON_REAL_PRECISION(6)) : NULL;
     *ret_json = text ? mem_strdup(text) : NULL;

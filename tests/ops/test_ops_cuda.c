@@ -7,7 +7,12 @@
 #include "tests/ops/ops_harness.h"
 #include "tests/simt/simt_control.h"
 
-enum { ERROR_MEMORY = 2, ERROR_NO_DEVICE = 100, ERROR_ADDRESS = 700 }; /* cudaError_t */
+enum {
+    ERROR_MEMORY = 2,
+    ERROR_DRIVER = 35,
+    ERROR_NO_DEVICE = 100,
+    ERROR_ADDRESS = 700
+}; /* cudaError_t */
 
 static struct backend *cuda_backend_or_skip(void)
 {
@@ -101,6 +106,9 @@ Test(ops_cuda, a_machine_without_a_gpu_is_refused_with_the_reason)
     cr_assert_eq(backend_cuda_new(0, &none, &err), IJ_UNSUPPORTED);
     cr_assert_str_eq(err.field, "device");
     cr_assert(strstr(err.text, "no usable GPU"), "%s", err.text);
+    simt_fail_next("cudaGetDeviceCount", ERROR_DRIVER);
+    cr_assert_eq(backend_cuda_new(0, &none, &err), IJ_UNSUPPORTED);
+    cr_assert(strstr(err.text, "driver is for CUDA 12.8, 13.0 is needed"), "%s", err.text);
     cr_assert_eq(backend_cuda_new(1, &none, &err), IJ_UNSUPPORTED, "the shim has one");
     cr_assert_eq(backend_cuda_new(-1, &none, &err), IJ_UNSUPPORTED);
     simt_fail_next("cudaStreamCreateWithFlags", ERROR_ADDRESS);

@@ -30,6 +30,11 @@ Test(ops_golden, square)
     golden_replay("tests/golden/square.safetensors");
 }
 
+Test(ops_golden, patch14)
+{
+    golden_replay("tests/golden/patch14.safetensors");
+}
+
 Test(ops_golden, giant_ratio)
 {
     golden_replay("tests/golden/giant_ratio.safetensors");

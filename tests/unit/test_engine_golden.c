@@ -29,6 +29,11 @@ Test(engine_golden, square, .timeout = 120)
     expect_replay("tests/golden/square.safetensors");
 }
 
+Test(engine_golden, patch14, .timeout = 120)
+{
+    expect_replay("tests/golden/patch14.safetensors");
+}
+
 Test(engine_golden, giant_ratio_with_l2_loss, .timeout = 120)
 {
     expect_replay("tests/golden/giant_ratio.safetensors");

@@ -203,16 +203,29 @@ static const struct ops *cuda_ops(void)
 
 /* ---- Opening --------------------------------------------------------------------------------- */
 
+/* Why the devices cannot be counted, in the words of whoever has to mend it. */
+static enum ij_status cuda_no_device(cudaError_t error, struct ij_err *reterr_err)
+{
+    int driver = 0, runtime = 0;
+    (void)cudaGetLastError();
+    if (cudaDriverGetVersion(&driver) == cudaSuccess && driver == 0)
+        return IJ_ERR_FIELD(reterr_err, IJ_UNSUPPORTED, "device",
+                            "no usable GPU: there is no NVIDIA driver (libcuda.so.1) here");
+    if (error == cudaErrorInsufficientDriver && cudaRuntimeGetVersion(&runtime) == cudaSuccess)
+        return IJ_ERR_FIELD(reterr_err, IJ_UNSUPPORTED, "device",
+                            "no usable GPU: the NVIDIA driver is for CUDA %d.%d, %d.%d is needed",
+                            driver / 1000, driver % 1000 / 10, runtime / 1000, runtime % 1000 / 10);
+    return IJ_ERR_FIELD(reterr_err, IJ_UNSUPPORTED, "device", "no usable GPU: %s",
+                        cudaGetErrorString(error));
+}
+
 /* IJ_UNSUPPORTED unless there is a usable GPU of that number. */
 static enum ij_status cuda_probe(int device, struct ij_err *reterr_err)
 {
     int count = 0, major = 0, minor = 0;
     cudaError_t error = cudaGetDeviceCount(&count);
-    if (error != cudaSuccess) {
-        (void)cudaGetLastError();
-        return IJ_ERR_FIELD(reterr_err, IJ_UNSUPPORTED, "device", "no usable GPU: %s",
-                            cudaGetErrorString(error));
-    }
+    if (error != cudaSuccess)
+        return cuda_no_device(error, reterr_err);
     if (device < 0 || device >= count)
         return IJ_ERR_FIELD(reterr_err, IJ_UNSUPPORTED, "device", "GPU %d of %d does not exist",
                             device, count);
