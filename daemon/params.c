@@ -21,6 +21,7 @@ static const char *const kind_names[ENGINE_KIND_COUNT] = {
     [ENGINE_FEATURES] = "features",
     [ENGINE_VISUALIZE] = "visualize",
     [ENGINE_CLEVR] = "clevr",
+    [ENGINE_LOW_SHOT] = "low_shot",
 };
 
 static const char *const model_names[] = {"vit_tiny",  "vit_small", "vit_base",
@@ -293,6 +294,8 @@ static void apply_defaults(enum engine_kind kind, struct engine_spec *spec)
         IJ_ASSERT(value_from_json(&params_rows[i], value, spec, NULL) == IJ_OK);
         json_decref(value);
     }
+    if (kind == ENGINE_CLEVR) /* its tasks bring their own */
+        spec->data.labels = ENGINE_LABELS_COUNT;
 }
 
 static void apply_preset(struct layer *layer, const json_t *object, struct engine_spec *spec)

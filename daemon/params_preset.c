@@ -115,6 +115,12 @@ const struct param_preset params_preset_rows[] = {
      "features, the head chosen on training images set aside, three seeds.",
      "{\"probe_mode\": \"cached\", \"probe_epochs\": 100, \"probe_lr\": [0.01, 0.03, 0.1, 0.3],\n"
      " \"probe_weight_decay\": [0.0005, 0], \"repeats\": 3}"},
+    {"in1k_1percent", ENGINE_LOW_SHOT,
+     "Assran et al., tables 6 to 12: 1 % of ImageNet, frozen features (54.2 for B/16, 300 epochs)",
+     "13 images per class of ImageNet-1k, logistic regression; give `split_list` for the published "
+     "images.",
+     "{\"shots\": 13, \"features\": \"pooled\", \"scaling\": \"standardize\", \"l2\": 0.0025,\n"
+     " \"intercept\": false}"},
     {"clevr_published", ENGINE_CLEVR,
      "published configuration; Assran et al., table 4: count 86.7, distance 72.4 for H/14",
      "CLEVR: stretched and mirrored images, SGD, cosine to a hundredth, 50 epochs for the count "

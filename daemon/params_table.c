@@ -13,8 +13,9 @@
 #define FEA  PARAM_KIND(ENGINE_FEATURES)
 #define VIS  PARAM_KIND(ENGINE_VISUALIZE)
 #define CLE  PARAM_KIND(ENGINE_CLEVR)
+#define LOW  PARAM_KIND(ENGINE_LOW_SHOT)
 #define HEAD (LIN | CLE)        /* linear heads */
-#define EVAL (HEAD | KNN)       /* frozen features, judged */
+#define EVAL (HEAD | KNN | LOW) /* frozen features, judged */
 #define USE  (EVAL | FEA | VIS) /* of a checkpoint */
 #define ALL  (PRE | USE)
 
@@ -235,12 +236,30 @@ const struct param_row params_rows[] = {
         "Evaluate the same model at random initialisation too, and report it beside."),
     ROW("repeats", "Evaluation", UINT32, eval.seeds, EVAL, 1, 100, "", "1",
         "Repetitions with other seeds; mean and deviation are reported."),
-    ENUM("features", "Evaluation", eval.features, FEA, "\"pooled\"",
+    ENUM("features", "Evaluation", eval.features, FEA | LOW, "\"pooled\"",
          "pooled: mean over tokens of the final norm's output; concat4: the same of the last four "
          "blocks side by side; patches: every token.",
          "pooled", "concat4", "patches"),
     ENUM("splits", "Evaluation", eval.splits, FEA, "\"both\"", "Of which images.", "both", "train",
          "eval"),
+    ROW("shots", "Low-shot", UINT32, low_shot.shots, LOW, 0, 1e6, "images per class", "0",
+        "Training images of each class, drawn by the seed; 0: `fraction` of each."),
+    ROW("fraction", "Low-shot", DOUBLE, low_shot.fraction, LOW, 1e-6, 1, "share", "0.01",
+        "Share of each class's training images, at least one, drawn by the seed."),
+    TEXT("split_list", "Low-shot", low_shot.list, LOW, "\"\"",
+         "Text file on the server with the names of the training images to use, one per line (the "
+         "published 1 % list of ImageNet, for one). Empty: drawn."),
+    ENUM("scaling", "Low-shot", low_shot.scaling, LOW, "\"standardize\"",
+         "standardize: every dimension to mean 0 and deviation 1, each split by its own, as "
+         "published. standardize_train: both by the training images'. l2_center: every image to "
+         "length 1, then the training mean subtracted.",
+         "standardize", "standardize_train", "l2_center", "none"),
+    ROW("l2", "Low-shot", DOUBLE, low_shot.l2, LOW, 1e-9, 1e6, "", "0.0025",
+        "Penalty: l2 / images / 2 times the squared weights, beside the mean cross entropy."),
+    ROW("intercept", "Low-shot", BOOL, low_shot.intercept, LOW, 0, 1, "", "false",
+        "Give the classes an offset, which is not penalised."),
+    ROW("iterations", "Low-shot", UINT32, low_shot.iterations, LOW, 1, 1e6, "", "300",
+        "Iterations of L-BFGS at most; the result says whether it converged."),
     ROW("images", "Visualisation", UINT32, eval.images, VIS, 1, 64, "images", "8",
         "Held-out images shown, evenly chosen; one row of a sheet each."),
     ROW("bank", "Visualisation", UINT32, eval.bank, VIS, 1, 4096, "images", "256",

@@ -182,6 +182,22 @@ static enum ij_status check_probe(const struct engine_spec *spec, struct ij_err 
                : IJ_OK;
 }
 
+static enum ij_status check_low_shot(const struct engine_spec *spec, struct ij_err *reterr_err)
+{
+    const struct engine_low_shot *l = &spec->low_shot;
+    if (l->list[0] && spec->eval.seeds > 1)
+        return IJ_ERR_FIELD(reterr_err, IJ_INVALID, "eval.seeds",
+                            "a list fixes the images: repeating it %u times changes nothing",
+                            spec->eval.seeds);
+    if (spec->eval.features == ENGINE_FEATURES_PATCHES)
+        return IJ_ERR_FIELD(reterr_err, IJ_INVALID, "eval.features",
+                            "low_shot takes pooled or concat4 features");
+    IJ_TRY(range(l->shots, 0, 1e6, "low_shot.shots", reterr_err));
+    IJ_TRY(range(l->fraction, 1e-6, 1, "low_shot.fraction", reterr_err));
+    IJ_TRY(range(l->l2, 1e-9, 1e6, "low_shot.l2", reterr_err));
+    return range(l->iterations, 1, 1e6, "low_shot.iterations", reterr_err);
+}
+
 static enum ij_status check_eval(const struct engine_spec *spec, struct ij_err *reterr_err)
 {
     const struct engine_eval *e = &spec->eval;
@@ -195,7 +211,8 @@ static enum ij_status check_eval(const struct engine_spec *spec, struct ij_err *
         IJ_TRY(range(e->neighbors, 1, 1e6, "eval.neighbors", reterr_err));
         return range(e->temperature, 1e-6, 1e6, "eval.temperature", reterr_err);
     }
-    return check_probe(spec, reterr_err);
+    return spec->kind == ENGINE_LOW_SHOT ? check_low_shot(spec, reterr_err)
+                                         : check_probe(spec, reterr_err);
 }
 
 enum ij_status engine_check(const struct engine_spec *spec, struct ij_err *reterr_err)

@@ -7,6 +7,7 @@
 #include "base/mem.h"
 #include "base/rng.h"
 #include "gpu/eval/probe_group.h"
+#include "tests/unit/eval_golden.h"
 
 enum { ROWS = 9, WIDTH = 7, CLASSES = 4, RATES = 3, STEPS = 12 };
 
@@ -254,4 +255,99 @@ Test(probe_group, prediction_uses_the_running_statistics)
             cr_assert_eq(got[h * ROWS + r], best, "head %d row %d", h, r);
         }
     probe_group_free(group);
+}
+
+/* ---- Against PyTorch in double precision (tests/golden/eval/make_probe.py) ------------------- */
+
+enum { GOLDEN_ROWS = 24, GOLDEN_WIDTH = 10, GOLDEN_CLASSES = 5, GOLDEN_STEPS = 30 };
+
+/* Norm-wise: |got - expected| <= 1e-4 |expected|. */
+static void expect_near(const struct safetensors *file, const char *prefix, const char *name,
+                        const float *got, int count)
+{
+    double expected[RATES * GOLDEN_CLASSES * GOLDEN_WIDTH], error = 0, size = 0;
+    golden_f64(file, prefix, name, expected, (uint64_t)count);
+    for (int i = 0; i < count; i++) {
+        error += pow((double)got[i] - expected[i], 2);
+        size += expected[i] * expected[i];
+    }
+    cr_assert_leq(sqrt(error), 1e-4 * sqrt(size), "%s%s: %g of %g", prefix, name, sqrt(error),
+                  sqrt(size));
+}
+
+/* All heads of a group begin with the file's weights. */
+static void load_start(const struct safetensors *file, struct probe_group *group)
+{
+    struct probe_group_view view = probe_group_get(group);
+    for (int h = 0; h < RATES; h++) {
+        golden_f32(file, "", "weight", view.weight + h * GOLDEN_CLASSES * GOLDEN_WIDTH,
+                   GOLDEN_CLASSES * GOLDEN_WIDTH);
+        golden_f32(file, "", "bias", view.bias + h * GOLDEN_CLASSES, GOLDEN_CLASSES);
+    }
+}
+
+static void replay(enum engine_probe_optimizer optimizer, bool norm)
+{
+    static float inputs[GOLDEN_STEPS * GOLDEN_ROWS * GOLDEN_WIDTH];
+    static int32_t classes[GOLDEN_STEPS * GOLDEN_ROWS];
+    double rates[RATES], decay[RATES], losses[RATES], expected[RATES * GOLDEN_STEPS];
+    struct safetensors *file = golden_open("heads.safetensors");
+    const char *name = optimizer == ENGINE_PROBE_LARS ? "lars." : "sgd.";
+    char prefix[16];
+    struct probe_group *group = NULL;
+    snprintf(prefix, sizeof prefix, "%s%s", name, norm ? "bn." : "plain.");
+    golden_f32(file, "", "x", inputs, GOLDEN_STEPS * GOLDEN_ROWS * GOLDEN_WIDTH);
+    golden_i32(file, "", "labels", classes, GOLDEN_STEPS * GOLDEN_ROWS);
+    golden_f64(file, "", "decays", decay, RATES);
+    golden_f64(file, name, "rates", rates, RATES);
+    golden_f64(file, prefix, "losses", expected, RATES * GOLDEN_STEPS);
+    const struct probe_group_options options = {.width = GOLDEN_WIDTH,
+                                                .classes = GOLDEN_CLASSES,
+                                                .heads = RATES,
+                                                .rows_max = GOLDEN_ROWS,
+                                                .batch_norm = norm,
+                                                .optimizer = optimizer,
+                                                .weight_decays = decay};
+    cr_assert_eq(probe_group_new(backend, &options, &group, NULL), IJ_OK);
+    load_start(file, group);
+    for (int s = 0; s < GOLDEN_STEPS; s++) {
+        cr_assert_eq(probe_group_step(group, inputs + s * GOLDEN_ROWS * GOLDEN_WIDTH,
+                                      classes + s * GOLDEN_ROWS, GOLDEN_ROWS, rates, losses, NULL),
+                     IJ_OK);
+        for (int h = 0; h < RATES; h++) {
+            double loss = expected[h * GOLDEN_STEPS + s];
+            cr_assert_float_eq(losses[h], loss, 1e-4 * (1 + loss), "%s step %d head %d", prefix, s,
+                               h);
+        }
+    }
+    struct probe_group_view view = probe_group_get(group);
+    expect_near(file, prefix, "weight", view.weight, RATES * GOLDEN_CLASSES * GOLDEN_WIDTH);
+    expect_near(file, prefix, "bias", view.bias, RATES * GOLDEN_CLASSES);
+    if (norm) {
+        expect_near(file, prefix, "gamma", view.gamma, RATES * GOLDEN_WIDTH);
+        expect_near(file, prefix, "beta", view.beta, RATES * GOLDEN_WIDTH);
+        float statistics[2][RATES * GOLDEN_WIDTH];
+        for (int h = 0; h < RATES; h++) { /* every head saw the same input */
+            memcpy(statistics[0] + h * GOLDEN_WIDTH, view.running_mean,
+                   GOLDEN_WIDTH * sizeof(float));
+            memcpy(statistics[1] + h * GOLDEN_WIDTH, view.running_variance,
+                   GOLDEN_WIDTH * sizeof(float));
+        }
+        expect_near(file, prefix, "running_mean", statistics[0], RATES * GOLDEN_WIDTH);
+        expect_near(file, prefix, "running_variance", statistics[1], RATES * GOLDEN_WIDTH);
+    }
+    probe_group_free(group);
+    safetensors_free(file);
+}
+
+Test(probe_group, sgd_agrees_with_pytorch)
+{
+    replay(ENGINE_PROBE_SGD, false);
+    replay(ENGINE_PROBE_SGD, true);
+}
+
+Test(probe_group, lars_agrees_with_pytorch)
+{
+    replay(ENGINE_PROBE_LARS, false);
+    replay(ENGINE_PROBE_LARS, true);
 }

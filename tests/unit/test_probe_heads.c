@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "gpu/eval/probe_heads.h"
+#include "tests/unit/eval_golden.h"
 
 static const struct engine_probe recipe = {.rates = {2, {0.1, 0.01}},
                                            .weight_decays = {2, {5e-4, 0}}};
@@ -65,4 +66,23 @@ Test(probe_heads, warms_up_linearly)
     cr_assert_float_eq(probe_heads_factor(&warm, 10, 5, 5), 0.5, 1e-15);
     cr_assert_float_eq(probe_heads_factor(&warm, 10, 5, 10), 1, 1e-15);
     cr_assert_float_eq(probe_heads_factor(&warm, 10, 5, 30), 0.5, 1e-12);
+}
+
+/* torch's MultiStepLR and CosineAnnealingLR (tests/golden/eval/make_probe.py). */
+Test(probe_heads, schedules_agree_with_pytorch)
+{
+    enum { EPOCHS = 6, STEPS = 7 };
+    double step[EPOCHS * STEPS], cosine[EPOCHS * STEPS];
+    struct safetensors *file = golden_open("heads.safetensors");
+    struct engine_probe stepped = recipe, smooth = recipe;
+    stepped.schedule = ENGINE_PROBE_STEP;
+    stepped.milestones = (struct engine_list){3, {2, 3, 5}};
+    smooth.final_share = 0.01;
+    golden_f64(file, "", "schedule.step", step, EPOCHS * STEPS);
+    golden_f64(file, "", "schedule.cosine", cosine, EPOCHS * STEPS);
+    for (uint64_t s = 0; s < EPOCHS * STEPS; s++) {
+        cr_assert_float_eq(probe_heads_factor(&stepped, EPOCHS, STEPS, s), step[s], 1e-12);
+        cr_assert_float_eq(probe_heads_factor(&smooth, EPOCHS, STEPS, s), cosine[s], 1e-12);
+    }
+    safetensors_free(file);
 }
