@@ -4,29 +4,20 @@
 #include <math.h>
 #include <stdarg.h>
 #include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
 
 #include "base/mem.h"
+#include "daemon/scheduler_pool.h"
+#include "daemon/scheduler_rank.h"
 
-struct plan {
+struct pass {
     const struct scheduler_input *input;
-    int32_t free_slots;
+    struct scheduler_plan *plan;
+    struct scheduler_pool pool;
     int64_t *started; /* sweeps of the runs that start in this pass */
     size_t started_count;
-    const struct scheduler_run *first_waiting; /* lacks only slots; everyone behind it waits too */
+    size_t lacking; /* runs so far that only lack devices */
 };
-
-static int by_rank(const void *left, const void *right)
-{
-    const struct scheduler_run *a = *(const struct scheduler_run *const *)left;
-    const struct scheduler_run *b = *(const struct scheduler_run *const *)right;
-    if (a->priority != b->priority)
-        return a->priority > b->priority ? -1 : 1;
-    if (a->queue_pos != b->queue_pos)
-        return a->queue_pos < b->queue_pos ? -1 : 1;
-    return (a->id > b->id) - (a->id < b->id);
-}
 
 __attribute__((format(printf, 3, 4))) static void
 wait_for(struct scheduler_decision *decision, const char *code, const char *format, ...)
@@ -38,6 +29,14 @@ wait_for(struct scheduler_decision *decision, const char *code, const char *form
     va_end(arguments);
 }
 
+static void block(struct scheduler_decision *decision, int64_t run)
+{
+    if (run && decision->blocking_count < SCHEDULER_BLOCKING_MAX)
+        decision->blocking[decision->blocking_count++] = run;
+}
+
+/* ---- Reasons of the run itself --------------------------------------------------------------- */
+
 static double active_eta(const struct scheduler_input *input, int64_t id)
 {
     for (size_t i = 0; i < input->active_count; i++)
@@ -46,42 +45,52 @@ static double active_eta(const struct scheduler_input *input, int64_t id)
     return NAN;
 }
 
+/* The dependency that keeps it from starting: one that failed, else one that is open, else NULL. */
+static const struct scheduler_dependency *unmet(const struct scheduler_run *run)
+{
+    const struct scheduler_dependency *open = NULL;
+    for (size_t i = 0; i < run->dependency_count; i++) {
+        const struct scheduler_dependency *on = &run->dependencies[i];
+        bool ended = run_state_is_terminal(on->state);
+        if (ended && !on->any && on->state != RUN_STATE_SUCCEEDED)
+            return on;
+        if (!ended && !open)
+            open = on;
+    }
+    return open;
+}
+
 /* When the last run that is waited for ends, if each of them says so; else NaN. */
-static double dependency_eta(const struct scheduler_input *input, const struct scheduler_run *run)
+static double dependency_eta(const struct scheduler_input *input, const struct scheduler_run *run,
+                             struct scheduler_decision *decision)
 {
     double eta = 0;
     for (size_t i = 0; i < run->dependency_count; i++) {
         if (run_state_is_terminal(run->dependencies[i].state))
             continue;
         double one = active_eta(input, run->dependencies[i].run);
-        if (isnan(one))
-            return NAN;
-        eta = one > eta ? one : eta;
+        block(decision, run->dependencies[i].run);
+        eta = isnan(one) || isnan(eta) ? (double)NAN : one > eta ? one : eta;
     }
     return eta;
 }
 
-/* Dependencies and back-off: reasons of the run itself. True if there is one. */
+/* Dependencies and back-off. True if there is one. */
 static bool waits_by_itself(const struct scheduler_input *input, const struct scheduler_run *run,
                             struct scheduler_decision *decision)
 {
-    const struct scheduler_dependency *open = NULL;
-    for (size_t i = 0; i < run->dependency_count; i++) {
-        const struct scheduler_dependency *on = &run->dependencies[i];
-        bool ended = run_state_is_terminal(on->state);
-        if (ended && !on->any && on->state != RUN_STATE_SUCCEEDED) {
-            wait_for(decision, "dependency_failed",
-                     "r%lld is %s but must succeed first: requeue it, or cancel this run",
-                     (long long)on->run, run_state_name(on->state));
-            return true;
-        }
-        if (!ended && !open)
-            open = on;
+    const struct scheduler_dependency *on = unmet(run);
+    if (on && run_state_is_terminal(on->state)) {
+        block(decision, on->run);
+        wait_for(decision, "dependency_failed",
+                 "r%lld is %s but must succeed first: requeue it, or cancel this run",
+                 (long long)on->run, run_state_name(on->state));
+        return true;
     }
-    if (open) {
-        decision->eta_s = dependency_eta(input, run);
-        wait_for(decision, "dependency", "waits for r%lld, which is %s", (long long)open->run,
-                 run_state_name(open->state));
+    if (on) {
+        decision->eta_s = dependency_eta(input, run, decision);
+        wait_for(decision, "dependency", "waits for r%lld, which is %s", (long long)on->run,
+                 run_state_name(on->state));
         return true;
     }
     if (run->state == RUN_STATE_BACKOFF && run->not_before_ms > input->now_ms) {
@@ -92,100 +101,135 @@ static bool waits_by_itself(const struct scheduler_input *input, const struct sc
     return false;
 }
 
-/* When `wanted` slots will be free, if those who hold them say when they end; else NaN. */
-static double slots_eta(const struct scheduler_input *input, int32_t free_slots, int32_t wanted)
-{
-    double eta = 0;
-    bool counted[64] = {false};
-    size_t count = input->active_count < 64 ? input->active_count : 64;
-    while (free_slots < wanted) {
-        size_t next = count;
-        for (size_t i = 0; i < count; i++)
-            if (!counted[i] && !isnan(input->active[i].eta_s) &&
-                (next == count || input->active[i].eta_s < input->active[next].eta_s))
-                next = i;
-        if (next == count)
-            return NAN;
-        counted[next] = true;
-        free_slots += input->active[next].slots;
-        eta = input->active[next].eta_s;
-    }
-    return eta;
-}
-
 /* Has its sweep as many workers as it may have? */
-static bool sweep_is_full(const struct plan *plan, const struct scheduler_run *run)
+static bool sweep_is_full(const struct pass *pass, const struct scheduler_run *run,
+                          struct scheduler_decision *decision)
 {
     int32_t count = 0;
     if (!run->sweep)
         return false;
-    for (size_t i = 0; i < plan->input->active_count; i++)
-        count += plan->input->active[i].sweep == run->sweep;
-    for (size_t i = 0; i < plan->started_count; i++)
-        count += plan->started[i] == run->sweep;
-    return count >= run->sweep_max;
+    for (size_t i = 0; i < pass->input->active_count; i++)
+        count += pass->input->active[i].sweep == run->sweep;
+    for (size_t i = 0; i < pass->started_count; i++)
+        count += pass->started[i] == run->sweep;
+    if (count < run->sweep_max)
+        return false;
+    for (size_t i = 0; i < pass->input->active_count; i++)
+        if (pass->input->active[i].sweep == run->sweep)
+            block(decision, pass->input->active[i].id);
+    wait_for(decision, "sweep", "its sweep s%lld runs %d at a time", (long long)run->sweep,
+             run->sweep_max);
+    return true;
 }
 
-static void decide_one(struct plan *plan, const struct scheduler_run *run,
-                       struct scheduler_decision *decision)
+/* ---- Devices --------------------------------------------------------------------------------- */
+
+static const char *noun(const struct scheduler_run *run)
 {
-    const struct scheduler_input *input = plan->input;
-    *decision = (struct scheduler_decision){
-        .id = run->id, .index = (size_t)(run - input->runs), .eta_s = NAN};
-    if (waits_by_itself(input, run, decision))
-        return;
-    if (sweep_is_full(plan, run)) {
-        wait_for(decision, "sweep", "its sweep s%lld runs %d at a time", (long long)run->sweep,
-                 run->sweep_max);
-        return;
+    return run->gpu ? run->slots == 1 ? "GPU" : "GPUs" : run->slots == 1 ? "slot" : "slots";
+}
+
+/* "2 GPUs of 40.0 GiB" */
+static void describe_wish(const struct scheduler_run *run, char ret_text[64])
+{
+    if (run->memory_bytes)
+        snprintf(ret_text, 64, "%d %s of %.1f GiB", run->slots, noun(run),
+                 (double)run->memory_bytes / (1 << 30));
+    else
+        snprintf(ret_text, 64, "%d %s", run->slots, noun(run));
+}
+
+/* Nothing but free devices is missing: what is told of it, and who gives way. */
+static void lack(struct pass *pass, const struct scheduler_run *run,
+                 const struct scheduler_pool_count *count, struct scheduler_decision *decision)
+{
+    const char *code = run->gpu ? "no_gpus" : "no_slots";
+    bool detailed = pass->lacking++ < SCHEDULER_DETAILS_MAX;
+    size_t victims = pass->plan->victim_count;
+    int64_t ahead = 0;
+    char wish[64];
+    describe_wish(run, wish);
+    scheduler_pool_preempt(&pass->pool, run, pass->plan);
+    scheduler_pool_reserve(&pass->pool, run, &ahead);
+    if (detailed) {
+        decision->eta_s = scheduler_pool_eta(&pass->pool, run);
+        decision->blocking_count = scheduler_pool_holders(&pass->pool, run, decision->blocking);
+        block(decision, ahead);
     }
-    if (input->draining) {
-        wait_for(decision, "draining", "the daemon is stopping");
-    } else if (input->blocked) {
-        wait_for(decision, input->blocked_code, "%s", input->blocked);
-    } else if (run->slots > input->slots) {
-        wait_for(decision, "too_big", "needs %d slots; this machine has %d", run->slots,
-                 input->slots);
-    } else if (plan->first_waiting) {
-        wait_for(decision, "no_slots", "waits its turn behind other runs");
-    } else if (run->slots > plan->free_slots) {
-        plan->first_waiting = run;
-        decision->eta_s = slots_eta(input, plan->free_slots, run->slots);
-        wait_for(decision, "no_slots", "needs %d of %d slots; %d free now", run->slots,
-                 input->slots, plan->free_slots > 0 ? plan->free_slots : 0);
+    if (pass->plan->victim_count > victims)
+        wait_for(decision, code, "needs %s; r%lld is asked to give way", wish,
+                 (long long)pass->input->active[pass->plan->victims[victims].index].id);
+    else if (!ahead)
+        wait_for(decision, code, "needs %s; %d of %d free now", wish, count->idle, count->usable);
+    else if (detailed)
+        wait_for(decision, code, "needs %s and waits its turn behind r%lld", wish,
+                 (long long)ahead);
+    else
+        wait_for(decision, code, "waits its turn behind other runs");
+}
+
+static void assign(struct pass *pass, const struct scheduler_run *run,
+                   struct scheduler_decision *decision)
+{
+    struct scheduler_pool_count count = scheduler_pool_count(&pass->pool, run);
+    char wish[64];
+    describe_wish(run, wish);
+    if (run->slots > count.fitting) {
+        wait_for(decision, "too_big", "needs %s; this machine has %d such", wish, count.fitting);
+    } else if (run->slots > count.usable) {
+        wait_for(decision, "unavailable", "needs %s; %.160s", wish,
+                 scheduler_pool_trouble(&pass->pool, run));
+    } else if (run->slots > count.open) {
+        lack(pass, run, &count, decision);
     } else {
-        plan->free_slots -= run->slots;
-        plan->started[plan->started_count++] = run->sweep;
+        scheduler_pool_take(&pass->pool, run, decision->devices);
+        pass->started[pass->started_count++] = run->sweep;
         decision->start = true;
         decision->eta_s = 0;
     }
 }
 
-enum ij_status scheduler_decide(const struct scheduler_input *input,
-                                struct scheduler_decision *ret_decisions, size_t *ret_count,
+static void decide_one(struct pass *pass, size_t index, struct scheduler_decision *decision)
+{
+    const struct scheduler_input *input = pass->input;
+    const struct scheduler_run *run = &input->runs[index];
+    *decision = (struct scheduler_decision){.id = run->id, .index = index, .eta_s = NAN};
+    if (waits_by_itself(input, run, decision) || sweep_is_full(pass, run, decision))
+        return;
+    if (input->draining)
+        wait_for(decision, "draining", "the daemon is stopping");
+    else if (input->blocked)
+        wait_for(decision, input->blocked_code, "%s", input->blocked);
+    else
+        assign(pass, run, decision);
+}
+
+enum ij_status scheduler_decide(const struct scheduler_input *input, struct scheduler_plan *plan,
                                 struct ij_err *reterr_err)
 {
-    *ret_count = 0;
-    if (!input->run_count)
-        return IJ_OK;
-    mem_auto const struct scheduler_run **order =
-        mem_array(const struct scheduler_run *, input->run_count);
-    mem_auto int64_t *started = mem_array(int64_t, input->run_count);
-    if (!order || !started)
+    plan->decision_count = plan->victim_count = 0;
+    mem_auto struct scheduler_rank *order = mem_array(struct scheduler_rank, input->run_count + 1);
+    mem_auto int64_t *started = mem_array(int64_t, input->run_count + 1);
+    mem_auto bool *ending = mem_array(bool, input->active_count + 1);
+    if (!order || !started || !ending)
         return IJ_ERR(reterr_err, IJ_NO_MEMORY, "no memory to schedule %zu runs", input->run_count);
     size_t count = 0;
     for (size_t i = 0; i < input->run_count; i++) {
-        enum run_state state = input->runs[i].state;
-        if (state == RUN_STATE_QUEUED || state == RUN_STATE_BACKOFF)
-            order[count++] = &input->runs[i];
+        const struct scheduler_run *run = &input->runs[i];
+        IJ_ASSERT(run->slots >= 1 && run->slots <= SCHEDULER_WANTED_MAX);
+        if (run->state == RUN_STATE_QUEUED || run->state == RUN_STATE_BACKOFF)
+            order[count++] = (struct scheduler_rank){.id = run->id,
+                                                     .priority = run->priority,
+                                                     .queue_pos = run->queue_pos,
+                                                     .queued_ms = run->queued_ms,
+                                                     .ages = !unmet(run),
+                                                     .index = i};
     }
-    qsort(order, count, sizeof(*order), by_rank);
-
-    struct plan plan = {.input = input, .free_slots = input->slots, .started = started};
-    for (size_t i = 0; i < input->active_count; i++)
-        plan.free_slots -= input->active[i].slots;
+    scheduler_rank(order, count, input->now_ms, input->age_ms);
+    struct pass pass = {.input = input, .plan = plan, .started = started};
+    scheduler_pool_init(&pass.pool, input, ending);
     for (size_t i = 0; i < count; i++)
-        decide_one(&plan, order[i], &ret_decisions[i]);
-    *ret_count = count;
+        decide_one(&pass, order[i].index, &plan->decisions[i]);
+    plan->decision_count = count;
     return IJ_OK;
 }
