@@ -10,6 +10,7 @@
 
 #include "base/mem.h"
 #include "daemon/params.h"
+#include "daemon/submit.h"
 
 struct member {
     const char *name, *type, *help;
@@ -18,7 +19,7 @@ struct member {
 struct schema {
     const char *name, *help;
     const char *required;      /* member that a request must have; NULL: none */
-    struct member members[44]; /* ends with a NULL name */
+    struct member members[52]; /* ends with a NULL name */
 };
 
 /* clang-format off */
@@ -54,7 +55,7 @@ static const struct schema schemas[] = {
       {"reason_text", "?s", "the same for people"},
       {"deadline", "?t", "when the daemon escalates"},
       {"not_before", "?t", "end of a back-off"},
-      {"pending", "?o", "why it waits: code, text, and eta where one can be told"},
+      {"pending", "?o", "why it waits: code, text, blocking_runs, and eta where one can be told"},
       {"backend", "?s", "host or cuda"}, {"device", "?s", NULL},
       {"attempts", "i", "starts so far"}, {"failures", "i", "since the last progress"},
       {"phase", "?s", "loading, training, evaluating, saving"},
@@ -64,6 +65,12 @@ static const struct schema schemas[] = {
       {"health", "?o", "newest health figures"}, {"user", "s", "who submitted it"},
       {"parent", "?s", "run it was made from"},
       {"sweep", "?s", "sweep that made it, like s3"}, {"priority", "i", "higher first"},
+      {"gpus", "a", "devices that it holds or held last, by id"},
+      {"gpus_wanted", "i", "how many it asks for"},
+      {"gpu_memory_bytes", "i", "least memory of each"},
+      {"preemptible", "b", "may be paused for a run of higher priority"},
+      {"preemptions", "i", "times that it was"},
+      {"queued", "t", "since when it waits or waited last"},
       {"tags", "a", NULL}, {"notes", "s", NULL}, {"dataset", "?s", "path of the images"},
       {"created", "t", NULL}, {"updated", "t", NULL}, {"started", "?t", NULL},
       {"finished", "?t", NULL}}},
@@ -104,7 +111,8 @@ static const struct schema schemas[] = {
     {"Clone", "Edits of the run to clone; what is left out stays.", NULL,
      {{"name", "s", NULL}, {"params", "o", "merged over those submitted; null: the default"},
       {"priority", "i", NULL}, {"after", "a", NULL}, {"tags", "a", NULL}, {"notes", "s", NULL},
-      {"hold", "b", NULL}}},
+      {"hold", "b", NULL}, {"gpus", "i", NULL}, {"gpu_memory_bytes", "i", NULL},
+      {"preemptible", "b", NULL}}},
     {"Bulk", "One command for many runs.", "action",
      {{"action", "s", "cancel, kill, pause, resume, hold, release, requeue, checkpoint"},
       {"ids", "a", "1 to 200 runs"}}},
@@ -151,6 +159,7 @@ static const struct schema schemas[] = {
      {{"kind", "s", NULL}, {"name", "s", "at most 58 characters"},
       {"params", "o", "what all share"},
       {"priority", "i", NULL}, {"tags", "a", NULL}, {"notes", "s", NULL}, {"hold", "b", NULL},
+      {"gpus", "i", NULL}, {"gpu_memory_bytes", "i", NULL}, {"preemptible", "b", NULL},
       {"max_parallel", "i", "runs at a time, 1 to 64, default 1"},
       {"grid", "o", "arrays of values by parameter: every combination"},
       {"random", "o", "count, seed, and space: by parameter an array of choices or an object "
@@ -324,6 +333,13 @@ static json_t *submission_of(enum engine_kind kind)
         "integer", "minimum", -1000, "maximum", 1000, "after", after_schema(), "tags", "type",
         "array", "maxItems", 16, "notes", "type", "string", "maxLength", 4096, "hold", "type",
         "boolean");
+    json_object_set_new(properties, "gpus",
+                        json_pack("{s:s, s:i, s:i}", "type", "integer", "minimum", 1, "maximum",
+                                  SUBMIT_GPUS_MAX));
+    json_object_set_new(properties, "gpu_memory_bytes",
+                        json_pack("{s:s, s:i, s:I}", "type", "integer", "minimum", 0, "maximum",
+                                  (json_int_t)SUBMIT_MEMORY_MAX));
+    json_object_set_new(properties, "preemptible", json_pack("{s:s}", "type", "boolean"));
     return json_pack("{s:s, s:b, s:[s, s], s:o}", "type", "object", "additionalProperties", 0,
                      "required", "kind", "params", "properties", properties);
 }

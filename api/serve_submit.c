@@ -122,8 +122,10 @@ static json_t *clone_body(const struct run_row *row, const json_t *edits)
 {
     json_t *tags = row->tags ? json_loads(row->tags, 0, NULL) : NULL;
     json_t *body =
-        json_pack("{s:s, s:s, s:o*, s:s, s:i}", "kind", row->kind, "name", row->name, "tags", tags,
-                  "notes", row->notes ? row->notes : "", "priority", (int)row->priority);
+        json_pack("{s:s, s:s, s:o*, s:s, s:i, s:i, s:I, s:b}", "kind", row->kind, "name", row->name,
+                  "tags", tags, "notes", row->notes ? row->notes : "", "priority",
+                  (int)row->priority, "gpus", (int)row->slots, "gpu_memory_bytes",
+                  (json_int_t)row->gpu_memory_bytes, "preemptible", row->preemptible);
     const char *key;
     json_t *value;
     json_object_foreach((json_t *)edits, key, value)
@@ -138,8 +140,9 @@ static json_t *clone_body(const struct run_row *row, const json_t *edits)
 
 static enum ij_status check_edits(struct request *request, struct ij_err *reterr_err)
 {
-    static const char *const keys[] = {"name", "params", "priority", "after",
-                                       "tags", "notes",  "hold"};
+    static const char *const keys[] = {
+        "name", "params", "priority",         "after",      "tags", "notes",
+        "hold", "gpus",   "gpu_memory_bytes", "preemptible"};
     if (!request->json)
         return IJ_OK;
     IJ_TRY(json_in_known_keys(request->json, keys, COUNT_OF(keys), &request->problem, reterr_err));

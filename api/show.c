@@ -70,7 +70,9 @@ static json_t *show_pending(const struct run_row *row)
                        : row->state == RUN_STATE_HELD
                            ? "held: it starts after a release"
                            : "queued; the scheduler has not looked at it yet";
-    return json_pack("{s:s, s:s, s:o}", "code", code, "text", text, "eta",
+    bool told = row->state == RUN_STATE_QUEUED && !fresh;
+    return json_pack("{s:s, s:s, s:o, s:o}", "code", code, "text", text, "blocking_runs",
+                     told ? show_stored(row->blocking) : json_array(), "eta",
                      show_time(row->start_eta_ms));
 }
 
@@ -87,6 +89,12 @@ static void put_state(json_t **object, const struct run_row *row)
     put(object, "device", show_text(row->device));
     put(object, "attempts", json_integer(row->attempts));
     put(object, "failures", json_integer(row->failures));
+    put(object, "gpus", show_stored(row->gpus));
+    put(object, "gpus_wanted", json_integer(row->slots));
+    put(object, "gpu_memory_bytes", json_integer((json_int_t)row->gpu_memory_bytes));
+    put(object, "preemptible", json_boolean(row->preemptible));
+    put(object, "preemptions", json_integer(row->preemptions));
+    put(object, "queued", show_time(row->queued_ms));
 }
 
 static void put_figures(json_t **object, const struct run_row *row)
@@ -183,6 +191,7 @@ json_t *show_attempt(const struct attempt_row *row)
     put(&object, "from_step", json_integer((json_int_t)row->from_step));
     put(&object, "last_step", json_integer((json_int_t)row->last_step));
     put(&object, "device", show_text(row->device));
+    put(&object, "gpus", show_stored(row->gpus));
     return object;
 }
 

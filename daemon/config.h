@@ -38,10 +38,13 @@ struct config {
     uint32_t retry_failures_max; /* failures of one cause in a row: failed */
     uint32_t retry_stuck_max;    /* failures without a newer checkpoint before quarantine */
     uint32_t retry_base_ms, retry_cap_ms;
-    uint64_t log_bytes_max;                      /* of one attempt's log */
-    uint64_t disk_floor_bytes;                   /* below this much free space nothing starts */
-    uint32_t body_bytes_max;                     /* of an HTTP request */
-    uint32_t connections_max;                    /* per listening socket */
+    uint32_t priority_age_s;        /* waiting so long counts as one of priority; 0 = nothing */
+    uint32_t preempt_min_runtime_s; /* a run is left alone for so long after its start */
+    uint32_t preempt_max;           /* times that a run may be preempted; 0 = never */
+    uint64_t log_bytes_max;         /* of one attempt's log */
+    uint64_t disk_floor_bytes;      /* below this much free space nothing starts */
+    uint32_t body_bytes_max;        /* of an HTTP request */
+    uint32_t connections_max;       /* per listening socket */
     uint32_t streams_max, streams_per_token_max; /* event streams */
     char webhook_program[CONFIG_PATH_MAX]; /* default: ijepad-webhook beside the running ijepad */
     char webhook_socket[CONFIG_PATH_MAX];  /* "" = the daemon starts the program itself */

@@ -11,6 +11,7 @@
 #include "base/log.h"
 #include "base/mem.h"
 #include "daemon/run_start.h"
+#include "daemon/run_yield.h"
 #include "daemon/scheduler.h"
 
 #define LOG_MODULE   "queue"
@@ -112,55 +113,117 @@ static const char *find_block(const struct daemon *daemon, char text[128], const
 /* The scheduler's view of the queue. */
 struct view {
     struct run **sources;  /* sources[i] is behind runs[i] */
+    struct run **holders;  /* holders[i] is behind active[i] */
     struct run_row *fresh; /* rows with new reasons, by decision; id 0: unchanged */
     struct scheduler_run *runs;
     struct scheduler_active *active;
-    struct scheduler_decision *decisions;
-    size_t run_count, active_count, decision_count;
+    struct scheduler_plan plan;
+    struct scheduler_device devices[DEVICE_MAX];
+    char troubles[DEVICE_MAX][256];
+    size_t run_count, active_count, device_count;
 };
 
-static void view_done(struct view *view)
+static void view_free(struct view *view)
 {
+    if (!view)
+        return;
     mem_free(view->sources);
+    mem_free(view->holders);
     mem_free(view->fresh);
     mem_free(view->runs);
     mem_free(view->active);
-    mem_free(view->decisions);
+    mem_free(view->plan.decisions);
+    mem_free(view->plan.victims);
+    mem_free(view);
 }
 
-static bool view_init(const struct daemon *daemon, struct view *view)
+static void add_holder(struct view *view, struct run *run)
 {
-    *view = (struct view){.sources = mem_array(struct run *, daemon->run_count),
-                          .fresh = mem_array(struct run_row, daemon->run_count),
-                          .runs = mem_array(struct scheduler_run, daemon->run_count),
-                          .active = mem_array(struct scheduler_active, daemon->run_count),
-                          .decisions = mem_array(struct scheduler_decision, daemon->run_count)};
-    if (!view->sources || !view->fresh || !view->runs || !view->active || !view->decisions)
-        return false;
+    const struct run_row *row = &run->row;
+    view->holders[view->active_count] = run;
+    view->active[view->active_count++] = (struct scheduler_active){
+        .id = row->id,
+        .eta_s = row->eta_s,
+        .sweep = row->sweep,
+        .priority = row->priority,
+        .preemptions = row->preemptions,
+        .preemptible = row->preemptible,
+        .ending = row->state != RUN_STATE_RUNNING && row->state != RUN_STATE_STARTING,
+        .started_ms = run->attempt.started_ms};
+}
+
+static void add_waiting(struct view *view, struct run *run, int64_t now_ms)
+{
+    const struct run_row *row = &run->row;
+    view->sources[view->run_count] = run;
+    view->runs[view->run_count++] =
+        (struct scheduler_run){.id = row->id,
+                               .state = row->state,
+                               .priority = row->priority,
+                               .queue_pos = row->queue_pos,
+                               .queued_ms = row->queued_ms,
+                               .slots = row->slots,
+                               .gpu = strcmp(row->backend, "cuda") == 0,
+                               .memory_bytes = row->gpu_memory_bytes,
+                               .sweep = row->sweep,
+                               .sweep_max = run->sweep_max,
+                               .not_before_ms = due_ms(run->daemon, row, now_ms),
+                               .dependencies = run->dependencies,
+                               .dependency_count = run->dependency_count};
+}
+
+/* Places are those of the table; one that is not there fits nobody. */
+static void add_devices(struct view *view, const struct device_table *table)
+{
+    view->device_count = device_table_count(table);
+    for (size_t i = 0; i < view->device_count; i++) {
+        const struct device *device = device_table_at(table, i);
+        bool sound = device->present && !device->cordon.ts_ms && !device->trouble[0];
+        device_explain(device, view->troubles[i], sizeof(view->troubles[i]));
+        view->devices[i] =
+            (struct scheduler_device){.absent = !device->present,
+                                      .gpu = device->kind == DEVICE_GPU,
+                                      .memory_bytes = device->memory_bytes,
+                                      .usable = sound && (device->run || !device->foreign_count),
+                                      .trouble = view->troubles[i],
+                                      .run = device->run};
+    }
+}
+
+static bool view_alloc(struct view *view, size_t runs)
+{
+    view->sources = mem_array(struct run *, runs);
+    view->holders = mem_array(struct run *, runs);
+    view->fresh = mem_array(struct run_row, runs);
+    view->runs = mem_array(struct scheduler_run, runs);
+    view->active = mem_array(struct scheduler_active, runs);
+    view->plan.decisions = mem_array(struct scheduler_decision, runs);
+    view->plan.victims = mem_array(struct scheduler_victim, runs);
+    return view->sources && view->holders && view->fresh && view->runs && view->active &&
+           view->plan.decisions && view->plan.victims;
+}
+
+/* NULL: no memory. */
+static struct view *view_new(const struct daemon *daemon)
+{
+    struct view *view = mem_new(struct view);
+    if (!view || !view_alloc(view, daemon->run_count)) {
+        view_free(view);
+        return NULL;
+    }
     int64_t now_ms = clock_wall_ms();
     for (size_t i = 0; i < daemon->run_count; i++) {
-        const struct run *run = daemon->runs[i];
-        const struct run_row *row = &run->row;
-        if (run_state_has_process(row->state) || run->worker) {
-            view->active[view->active_count++] = (struct scheduler_active){
-                .id = row->id, .slots = row->slots, .eta_s = row->eta_s, .sweep = row->sweep};
-            continue;
-        }
-        view->sources[view->run_count] = daemon->runs[i];
-        view->runs[view->run_count++] =
-            (struct scheduler_run){.id = row->id,
-                                   .state = row->state,
-                                   .priority = row->priority,
-                                   .queue_pos = row->queue_pos,
-                                   .slots = row->slots,
-                                   .sweep = row->sweep,
-                                   .sweep_max = run->sweep_max,
-                                   .not_before_ms = due_ms(daemon, row, now_ms),
-                                   .dependencies = run->dependencies,
-                                   .dependency_count = run->dependency_count};
+        struct run *run = daemon->runs[i];
+        if (run_state_has_process(run->row.state) || run->worker)
+            add_holder(view, run);
+        else
+            add_waiting(view, run, now_ms);
     }
-    return true;
+    add_devices(view, daemon->devices);
+    return view;
 }
+
+/* ---- Reasons --------------------------------------------------------------------------------- */
 
 static int64_t eta_of(const struct scheduler_decision *decision)
 {
@@ -169,71 +232,129 @@ static int64_t eta_of(const struct scheduler_decision *decision)
     return clock_wall_ms() + (int64_t)(decision->eta_s * 1000);
 }
 
-/* Reasons change rarely: one transaction for those that did. A back-off's reason is its failure. */
-static enum ij_status save_reasons(struct daemon *daemon, const struct view *view,
-                                   struct ij_err *reterr_err)
+static bool is_told(const struct run_row *row, const struct scheduler_decision *decision,
+                    int64_t eta_ms)
 {
-    enum ij_status status = IJ_OK;
-    for (size_t i = 0; i < view->decision_count && status == IJ_OK; i++) {
-        const struct scheduler_decision *decision = &view->decisions[i];
+    char blocking[sizeof(row->blocking)];
+    run_blocking_text(decision, blocking, sizeof(blocking));
+    return strcmp(row->reason, decision->code) == 0 &&
+           strcmp(row->reason_text, decision->text) == 0 && strcmp(row->blocking, blocking) == 0 &&
+           llabs(eta_ms - row->start_eta_ms) < ETA_SLACK_MS;
+}
+
+static enum ij_status write_reasons(struct daemon *daemon, struct view *view,
+                                    struct ij_err *reterr_err)
+{
+    for (size_t i = 0; i < view->plan.decision_count; i++) {
+        const struct scheduler_decision *decision = &view->plan.decisions[i];
         const struct run *run = view->sources[decision->index];
         int64_t eta_ms = eta_of(decision);
         if (decision->start || run->row.state != RUN_STATE_QUEUED ||
-            (strcmp(run->row.reason, decision->code) == 0 &&
-             strcmp(run->row.reason_text, decision->text) == 0 &&
-             llabs(eta_ms - run->row.start_eta_ms) < ETA_SLACK_MS))
+            is_told(&run->row, decision, eta_ms))
             continue;
         if (!store_in_transaction(daemon->store))
-            status = store_begin(daemon->store, reterr_err);
-        if (status == IJ_OK)
-            status = run_write_pending(run, decision->code, decision->text, eta_ms, &view->fresh[i],
-                                       reterr_err);
+            IJ_TRY(store_begin(daemon->store, reterr_err));
+        IJ_TRY(run_write_pending(run, decision, eta_ms, &view->fresh[i], reterr_err));
     }
-    if (status == IJ_OK && store_in_transaction(daemon->store))
-        status = store_commit(daemon->store, reterr_err);
+    return store_in_transaction(daemon->store) ? store_commit(daemon->store, reterr_err) : IJ_OK;
+}
+
+/* Reasons change rarely: one transaction for those that did. A back-off's reason is its failure. */
+static enum ij_status save_reasons(struct daemon *daemon, struct view *view,
+                                   struct ij_err *reterr_err)
+{
+    enum ij_status status = write_reasons(daemon, view, reterr_err);
     if (status != IJ_OK) {
         store_rollback(daemon->store);
         return status;
     }
-    for (size_t i = 0; i < view->decision_count; i++)
+    for (size_t i = 0; i < view->plan.decision_count; i++)
         if (view->fresh[i].id)
-            view->sources[view->decisions[i].index]->row = view->fresh[i];
+            view->sources[view->plan.decisions[i].index]->row = view->fresh[i];
     return IJ_OK;
 }
 
-static enum ij_status start_all(const struct view *view, struct ij_err *reterr_err)
+/* ---- Acts ------------------------------------------------------------------------------------ */
+
+/* Devices first, so that the attempt can say which; a run that does not start gives them back. */
+static enum ij_status start_one(struct daemon *daemon, struct run *run,
+                                const struct scheduler_decision *decision,
+                                struct ij_err *reterr_err)
 {
-    for (size_t i = 0; i < view->decision_count; i++)
-        if (view->decisions[i].start)
-            IJ_TRY(run_start(view->sources[view->decisions[i].index], reterr_err));
+    int64_t id = run->row.id;
+    for (int32_t i = 0; i < run->row.slots; i++)
+        device_table_hold(daemon->devices, decision->devices[i], id);
+    enum ij_status status = run_start(run, reterr_err); /* may free the run */
+    const struct run *live = queue_find(daemon, id);
+    if (!live || !live->worker)
+        device_table_release(daemon->devices, id);
+    return status;
+}
+
+/* A start may fill a sweep, so that one of its runs in front keeps no device any more: another pass
+ * sees that. */
+static enum ij_status start_all(struct daemon *daemon, const struct view *view,
+                                struct ij_err *reterr_err)
+{
+    bool any = false;
+    for (size_t i = 0; i < view->plan.decision_count; i++)
+        if (view->plan.decisions[i].start) {
+            IJ_TRY(start_one(daemon, view->sources[view->plan.decisions[i].index],
+                             &view->plan.decisions[i], reterr_err));
+            any = true;
+        }
+    if (any)
+        queue_schedule(daemon);
     return IJ_OK;
+}
+
+static enum ij_status preempt_all(const struct view *view, struct ij_err *reterr_err)
+{
+    for (size_t i = 0; i < view->plan.victim_count; i++) {
+        const struct scheduler_victim *victim = &view->plan.victims[i];
+        char text[128];
+        snprintf(text, sizeof(text), "gives way to r%lld, which has a higher priority",
+                 (long long)victim->for_run);
+        IJ_TRY(run_yield(view->holders[victim->index], true, text, reterr_err));
+    }
+    return IJ_OK;
+}
+
+static enum ij_status decide(struct daemon *daemon, struct view *view, struct ij_err *reterr_err)
+{
+    const struct config *config = &daemon->config;
+    char text[128];
+    struct scheduler_input input = {.runs = view->runs,
+                                    .run_count = view->run_count,
+                                    .active = view->active,
+                                    .active_count = view->active_count,
+                                    .devices = view->devices,
+                                    .device_count = view->device_count,
+                                    .draining = daemon->draining,
+                                    .now_ms = clock_wall_ms(),
+                                    .age_ms = config->priority_age_s * 1000LL,
+                                    .preempt_min_ms = config->preempt_min_runtime_s * 1000LL,
+                                    .preempt_max = (int32_t)config->preempt_max};
+    input.blocked = find_block(daemon, text, &input.blocked_code);
+    return scheduler_decide(&input, &view->plan, reterr_err);
 }
 
 void queue_pass(struct daemon *daemon)
 {
     struct ij_err err = IJ_ERR_INIT;
-    struct view view;
-    char text[128];
-    struct scheduler_input input = {.slots = (int32_t)daemon->config.slots,
-                                    .draining = daemon->draining,
-                                    .now_ms = clock_wall_ms()};
     if (!daemon->run_count || daemon->storage_failed)
         return;
-    input.blocked = find_block(daemon, text, &input.blocked_code);
+    struct view *view = view_new(daemon);
     enum ij_status status =
-        view_init(daemon, &view) ? IJ_OK : IJ_ERR(&err, IJ_NO_MEMORY, "no memory to schedule");
-    input.runs = view.runs;
-    input.run_count = view.run_count;
-    input.active = view.active;
-    input.active_count = view.active_count;
-    if (status == IJ_OK)
-        status = scheduler_decide(&input, view.decisions, &view.decision_count, &err);
+        view ? decide(daemon, view, &err) : IJ_ERR(&err, IJ_NO_MEMORY, "no memory to schedule");
     if (status == IJ_OK && !daemon->draining)
-        status = save_reasons(daemon, &view, &err);
+        status = save_reasons(daemon, view, &err);
     if (status == IJ_OK)
-        status = start_all(&view, &err);
+        status = preempt_all(view, &err);
+    if (status == IJ_OK)
+        status = start_all(daemon, view, &err);
     if (status != IJ_OK)
         daemon_storage_error(daemon, "the queue", &err);
-    view_done(&view);
+    view_free(view);
     arm_due(daemon);
 }

@@ -75,6 +75,7 @@ void run_free(struct run *run)
     if (!run)
         return;
     supervisor_free(run->worker);
+    device_table_release(run->daemon->devices, run->row.id);
     recorder_forget(run);
     mem_free(run->dependencies);
     run_row_done(&run->row);
@@ -164,6 +165,10 @@ static void apply_change(struct run_row *row, const struct run_change *change, i
     if (change->to == RUN_STATE_STARTING && !row->started_ms)
         row->started_ms = now_ms;
     row->finished_ms = run_state_is_terminal(change->to) ? now_ms : 0;
+    row->preemptions += change->preempts;
+    if (change->queues_anew)
+        row->queued_ms = now_ms;
+    snprintf(row->blocking, sizeof(row->blocking), "[]");
 }
 
 /* Everything that a change writes, inside a transaction. `fresh` is the row as it will be. */
@@ -218,8 +223,10 @@ enum ij_status run_set_state(struct run *run, const struct run_change *change,
     IJ_ASSERT(change->to == from || run_machine_allowed(from, change->to));
     struct run_row fresh = run->row; /* shares the pointers */
     apply_change(&fresh, change, now_ms);
-    if (change->attempt_begins)
+    if (change->attempt_begins) {
         fresh.attempts = run->attempt.n;
+        snprintf(fresh.gpus, sizeof(fresh.gpus), "%s", run->attempt.gpus);
+    }
 
     IJ_TRY(store_begin(store, reterr_err));
     enum ij_status status = write_change(run, &fresh, change, now_ms, &event_id, reterr_err);
@@ -238,14 +245,24 @@ enum ij_status run_set_state(struct run *run, const struct run_change *change,
     return IJ_OK;
 }
 
-enum ij_status run_write_pending(const struct run *run, const char *code, const char *text,
+void run_blocking_text(const struct scheduler_decision *decision, char *ret_text, size_t size)
+{
+    size_t used = (size_t)snprintf(ret_text, size, "[");
+    for (size_t i = 0; i < decision->blocking_count && used + 26 < size; i++)
+        used += (size_t)snprintf(ret_text + used, size - used, "%s\"r%lld\"", i ? "," : "",
+                                 (long long)decision->blocking[i]);
+    snprintf(ret_text + used, size - used, "]");
+}
+
+enum ij_status run_write_pending(const struct run *run, const struct scheduler_decision *decision,
                                  int64_t start_eta_ms, struct run_row *ret_row,
                                  struct ij_err *reterr_err)
 {
     IJ_ASSERT(store_in_transaction(run->daemon->store));
     struct run_row fresh = run->row;
-    snprintf(fresh.reason, sizeof(fresh.reason), "%s", code);
-    snprintf(fresh.reason_text, sizeof(fresh.reason_text), "%s", text);
+    snprintf(fresh.reason, sizeof(fresh.reason), "%s", decision->code);
+    snprintf(fresh.reason_text, sizeof(fresh.reason_text), "%s", decision->text);
+    run_blocking_text(decision, fresh.blocking, sizeof(fresh.blocking));
     fresh.start_eta_ms = start_eta_ms;
     IJ_TRY(run_row_update_state(run->daemon->store, &fresh, clock_wall_ms(), reterr_err));
     *ret_row = fresh;

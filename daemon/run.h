@@ -78,6 +78,8 @@ struct run_change {
     const char *failure;      /* fingerprint */
     double queue_pos;
     bool attempt_begins, attempt_ends;     /* write run->attempt in the same transaction */
+    bool queues_anew;                      /* its age begins now */
+    bool preempts;                         /* counts as a preemption */
     const struct control_request *request; /* whose audit row goes along, or NULL */
 };
 
@@ -88,9 +90,12 @@ IJ_MUST_USE enum ij_status run_set_state(struct run *run, const struct run_chang
                                          struct ij_err *reterr_err);
 /* Writes only why it waits and until when (0: unknown), inside a transaction of the caller's, who
  * stores *ret_row into run->row once that is committed. */
-IJ_MUST_USE enum ij_status run_write_pending(const struct run *run, const char *code,
-                                             const char *text, int64_t start_eta_ms,
-                                             struct run_row *ret_row, struct ij_err *reterr_err);
+IJ_MUST_USE enum ij_status run_write_pending(const struct run *run,
+                                             const struct scheduler_decision *decision,
+                                             int64_t start_eta_ms, struct run_row *ret_row,
+                                             struct ij_err *reterr_err);
+/* JSON array like ["r1","r2"] of the runs that a decision names, as the row holds it. */
+void run_blocking_text(const struct scheduler_decision *decision, char *ret_text, size_t size);
 
 /* Checks what must hold in the run's state; aborts where it does not. */
 void run_assert_state(const struct run *run);

@@ -89,6 +89,10 @@ static enum ij_status settle(struct run *run, struct ij_err *reterr_err)
     change.stuck = verdict.stuck;
     if (verdict.failed)
         change.failure = verdict.cause;
+    if (verdict.first) {
+        change.queue_pos = queue_front(run->daemon, run->row.priority);
+        change.queues_anew = true;
+    }
     if (verdict.to == RUN_STATE_BACKOFF)
         change.not_before_ms = clock_wall_ms() + verdict.delay_ms;
     if (verdict.to == RUN_STATE_SUCCEEDED) { /* the last reports need not say 100 % */
@@ -121,6 +125,7 @@ bool run_end_retry(struct run *run)
     run->end_waiting = false;
     supervisor_free(run->worker);
     run->worker = NULL;
+    device_table_release(daemon->devices, run->row.id);
     recorder_forget(run);
     run_assert_state(run);
     run_end_forget(run);

@@ -231,15 +231,35 @@ static void judge_wanted(const struct run_machine_end *end, struct run_machine_v
         decide(verdict, RUN_STATE_PAUSED, "forced",
                "paused, but the worker ended without saving: it will go on from the newest "
                "checkpoint");
+    else if (end->cause == RUN_MACHINE_BY_PREEMPTION)
+        decide(verdict, RUN_STATE_QUEUED, "preempted",
+               "gave its device to a run of higher priority; it goes on from its checkpoint");
+    else if (end->cause == RUN_MACHINE_BY_EVICTION)
+        decide(verdict, RUN_STATE_QUEUED, "evicted",
+               "its device was taken out of use; it goes on from its checkpoint");
+    else if (end->cause == RUN_MACHINE_GPU_FAULT)
+        decide(verdict, RUN_STATE_QUEUED, "gpu_fault",
+               "its device broke; it goes on from its checkpoint on another");
     else if (end->cause == RUN_MACHINE_BY_SHUTDOWN)
         decide(verdict, RUN_STATE_QUEUED, "daemon_restart",
                "the daemon stopped; the run goes on when it is back");
     else
         decide(verdict, RUN_STATE_QUEUED, "resumed", "resumed while it was pausing");
-    snprintf(verdict->cause, sizeof(verdict->cause), "%s",
-             end->escalated                          ? "forced"
-             : end->cause == RUN_MACHINE_BY_SHUTDOWN ? "daemon_restart"
-                                                     : "stopped");
+    verdict->first = verdict->to == RUN_STATE_QUEUED && end->cause != RUN_MACHINE_BY_SHUTDOWN;
+    const char *cause = end->cause == RUN_MACHINE_GPU_FAULT       ? "gpu_fault"
+                        : end->escalated                          ? "forced"
+                        : end->cause == RUN_MACHINE_BY_SHUTDOWN   ? "daemon_restart"
+                        : end->cause == RUN_MACHINE_BY_PREEMPTION ? "preempted"
+                        : end->cause == RUN_MACHINE_BY_EVICTION   ? "evicted"
+                                                                  : "stopped";
+    snprintf(verdict->cause, sizeof(verdict->cause), "%s", cause);
+}
+
+/* The daemon wanted the worker to end, for no fault of the run. */
+static bool is_wanted(enum run_machine_cause cause)
+{
+    return cause == RUN_MACHINE_BY_USER || cause == RUN_MACHINE_BY_SHUTDOWN ||
+           cause == RUN_MACHINE_BY_PREEMPTION || cause == RUN_MACHINE_BY_EVICTION;
 }
 
 void run_machine_judge(const struct run_machine_end *end, const struct run_machine_policy *policy,
@@ -250,7 +270,7 @@ void run_machine_judge(const struct run_machine_end *end, const struct run_machi
                                             .stuck = end->newer_checkpoint ? 0 : end->stuck};
     enum ij_status status = end->exit_code >= 0 ? end->status : IJ_INTERNAL;
     bool stopped = status == IJ_STOPPED || end->exit_code < 0;
-    bool wanted = end->cause == RUN_MACHINE_BY_USER || end->cause == RUN_MACHINE_BY_SHUTDOWN;
+    bool wanted = is_wanted(end->cause);
     bool wished = end->desired != RUN_STATE_DESIRE_RUN && end->desired != RUN_STATE_DESIRE_HOLD;
 
     if (end->exit_code == 0) {
@@ -259,7 +279,8 @@ void run_machine_judge(const struct run_machine_end *end, const struct run_machi
         return;
     }
     if ((wanted && (stopped || end->desired == RUN_STATE_DESIRE_CANCEL)) ||
-        end->desired == RUN_STATE_DESIRE_KILL || (wished && end->cause != RUN_MACHINE_BY_ITSELF)) {
+        end->cause == RUN_MACHINE_GPU_FAULT || end->desired == RUN_STATE_DESIRE_KILL ||
+        (wished && end->cause != RUN_MACHINE_BY_ITSELF)) {
         judge_wanted(end, verdict);
         return;
     }

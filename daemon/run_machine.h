@@ -64,6 +64,9 @@ enum run_machine_cause {
     RUN_MACHINE_BY_ITSELF,
     RUN_MACHINE_BY_USER,       /* pause, cancel or kill */
     RUN_MACHINE_BY_SHUTDOWN,   /* the daemon stops */
+    RUN_MACHINE_BY_PREEMPTION, /* a run of higher priority gets its devices */
+    RUN_MACHINE_BY_EVICTION,   /* its device is taken out of use */
+    RUN_MACHINE_GPU_FAULT,     /* its device broke: not the run's fault */
     RUN_MACHINE_START_TIMEOUT, /* no first message in time */
     RUN_MACHINE_HUNG,          /* no progress in time */
     RUN_MACHINE_PROTOCOL,      /* it sent what it must not */
@@ -94,6 +97,7 @@ struct run_machine_verdict {
     uint32_t failures, stuck; /* to store; 0 after a success */
     int64_t delay_ms;         /* backoff: wait this long */
     bool failed;              /* counts as a failure of the run */
+    bool first;               /* queued: before the others of its priority, its age anew */
 };
 
 void run_machine_judge(const struct run_machine_end *end, const struct run_machine_policy *policy,

@@ -70,7 +70,8 @@ static void fill_threads(const struct run *run, json_t *params)
     if (!threads || json_integer_value(threads) != 0)
         return;
     long cores = sysconf(_SC_NPROCESSORS_ONLN);
-    long share = config->threads ? (long)config->threads : cores / (long)config->slots;
+    long share = config->threads ? (long)config->threads
+                                 : cores / (long)config->slots * (long)run->row.slots;
     json_object_set_new(params, "threads", json_integer(share > 0 ? share : 1));
 }
 
@@ -90,9 +91,10 @@ static enum ij_status make_spec(struct run *run, json_t **ret_spec, struct ij_er
         return status;
     }
     fill_threads(run, params);
-    *ret_spec = json_pack("{s:s, s:o, s:s, s:s, s:I, s:i}", "kind", run->row.kind, "params", params,
-                          "directory", directory, "resume", "", "run", (json_int_t)run->row.id,
-                          "attempt", (int)run->attempt.n);
+    json_t *gpus = json_loads(run->attempt.gpus, 0, NULL);
+    *ret_spec = json_pack("{s:s, s:o, s:s, s:s, s:I, s:i, s:o}", "kind", run->row.kind, "params",
+                          params, "directory", directory, "resume", "", "run",
+                          (json_int_t)run->row.id, "attempt", (int)run->attempt.n, "gpus", gpus);
     if (!*ret_spec)
         return IJ_ERR(reterr_err, IJ_NO_MEMORY, "no memory for a run's parameters");
     return IJ_OK;
@@ -107,15 +109,31 @@ static enum ij_status make_directories(const struct run *run, struct ij_err *ret
     return file_make_dirs(path, 0700, reterr_err);
 }
 
+/* "GPU-a,GPU-b"; "" for a run on the host, which then sees none. */
+static void list_gpus(const struct run *run, char *ret_text, size_t size)
+{
+    const struct device_table *table = run->daemon->devices;
+    size_t used = 0;
+    ret_text[0] = '\0';
+    for (size_t i = 0; i < device_table_count(table); i++) {
+        const struct device *device = device_table_at(table, i);
+        if (device->run == run->row.id && device->kind == DEVICE_GPU && used < size)
+            used += (size_t)snprintf(ret_text + used, size - used, "%s%s", used ? "," : "",
+                                     device->id);
+    }
+}
+
 static enum ij_status start_worker(struct run *run, const json_t *spec, struct ij_err *reterr_err)
 {
     const struct config *config = &run->daemon->config;
-    char name[32], log_path[CONFIG_PATH_MAX + 64];
+    char name[32], log_path[CONFIG_PATH_MAX + 64], gpus[RUN_ROW_GPUS_SIZE];
+    list_gpus(run, gpus, sizeof(gpus));
     snprintf(name, sizeof(name), "r%lld-a%d", (long long)run->row.id, run->attempt.n);
     snprintf(log_path, sizeof(log_path), "%s/logs/%s.log", config->state_dir, name);
     struct supervisor_options options = {.program = config->worker,
                                          .name = name,
                                          .log_path = log_path,
+                                         .visible_gpus = gpus,
                                          .log_bytes_max = config->log_bytes_max,
                                          .start_timeout_ms = config->start_timeout_s * 1000LL,
                                          .hang_timeout_ms = config->hang_timeout_s * 1000LL,
@@ -123,7 +141,9 @@ static enum ij_status start_worker(struct run *run, const json_t *spec, struct i
                                          .run = run->row.id};
     struct supervisor_callbacks callbacks = {
         .user = run, .message = recorder_message, .ended = run_end_of_worker};
-    return supervisor_start(run->daemon->event, &options, &callbacks, &run->worker, reterr_err);
+    IJ_TRY(supervisor_start(run->daemon->event, &options, &callbacks, &run->worker, reterr_err));
+    device_table_set_worker(run->daemon->devices, run->row.id, supervisor_pid(run->worker));
+    return IJ_OK;
 }
 
 static void begin_attempt(struct run *run)
@@ -132,7 +152,9 @@ static void begin_attempt(struct run *run)
                                         .n = run->row.attempts + 1,
                                         .started_ms = clock_wall_ms(),
                                         .exit_code = -1};
-    snprintf(run->attempt.device, sizeof(run->attempt.device), "host");
+    snprintf(run->attempt.device, sizeof(run->attempt.device), "%s", run->row.backend);
+    device_table_ids(run->daemon->devices, run->row.id, run->attempt.gpus,
+                     sizeof(run->attempt.gpus));
     read_boot_id(run->attempt.boot_id);
     recorder_forget(run);
     run->finished = IJ_STATUS_COUNT;

@@ -128,7 +128,9 @@ static enum ij_status fill_row(const struct control_request *request,
         .state = submission->hold ? RUN_STATE_HELD : RUN_STATE_QUEUED,
         .desired = submission->hold ? RUN_STATE_DESIRE_HOLD : RUN_STATE_DESIRE_RUN,
         .priority = (int32_t)submission->priority,
-        .slots = 1,
+        .slots = (int32_t)submission->gpus,
+        .gpu_memory_bytes = (uint64_t)submission->gpu_memory_bytes,
+        .preemptible = submission->preemptible,
         .epoch = NAN,
         .images_per_s = NAN,
         .eta_s = NAN,
@@ -137,7 +139,8 @@ static enum ij_status fill_row(const struct control_request *request,
     snprintf(row.kind, sizeof(row.kind), "%s", params_kind_name(submission->kind));
     snprintf(row.user, sizeof(row.user), "%s", request->actor);
     snprintf(row.build, sizeof(row.build), "%s", build_id());
-    snprintf(row.backend, sizeof(row.backend), "host");
+    snprintf(row.backend, sizeof(row.backend), "%s",
+             submission->spec.device == ENGINE_DEVICE_CUDA ? "cuda" : "host");
     if (!row.params || !row.resolved || !row.tags || !row.notes || !row.retention || !row.dataset ||
         !row.health || !row.last) {
         run_row_done(&row);

@@ -53,6 +53,8 @@ static enum ij_status move(struct run *run, const struct control_request *reques
     change.desired = desire_of(request->verb);
     if (request->verb == CONTROL_RESUME)
         change.queue_pos = queue_front(run->daemon, run->row.priority);
+    change.queues_anew = request->verb == CONTROL_RESUME || request->verb == CONTROL_RELEASE ||
+                         request->verb == CONTROL_REQUEUE;
     if (request->verb == CONTROL_REQUEUE) {
         change.failures = change.stuck = 0;
         change.failure = "";

@@ -60,6 +60,7 @@ struct scheduler_active {
 };
 
 struct scheduler_device {
+    bool absent; /* only its place is kept */
     bool gpu;
     uint64_t memory_bytes;
     bool usable;         /* may be given out when nobody holds it */

@@ -20,7 +20,7 @@ void scheduler_pool_init(struct scheduler_pool *pool, const struct scheduler_inp
 
 static bool fits(const struct scheduler_device *device, const struct scheduler_run *run)
 {
-    return device->gpu == run->gpu && device->memory_bytes >= run->memory_bytes;
+    return !device->absent && device->gpu == run->gpu && device->memory_bytes >= run->memory_bytes;
 }
 
 static bool is_usable(const struct scheduler_pool *pool, size_t place,

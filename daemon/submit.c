@@ -109,6 +109,36 @@ static void check_hold(const json_t *body, struct submit_result *result, struct 
     result->hold = json_is_true(hold);
 }
 
+/* A whole number from min to max, where it is given. */
+static void check_count(const json_t *body, const char *key, int64_t min, int64_t max,
+                        int64_t *value, struct problems *problems)
+{
+    const json_t *given = json_object_get(body, key);
+    char pointer[64];
+    snprintf(pointer, sizeof(pointer), "/%s", key);
+    if (!given)
+        return;
+    if (!json_is_integer(given) || json_integer_value(given) < min ||
+        json_integer_value(given) > max)
+        problem(problems, pointer, "%s must be a whole number from %lld to %lld", key,
+                (long long)min, (long long)max);
+    else
+        *value = json_integer_value(given);
+}
+
+static void check_devices(const json_t *body, struct submit_result *result,
+                          struct problems *problems)
+{
+    const json_t *preemptible = json_object_get(body, "preemptible");
+    result->gpus = 1;
+    check_count(body, "gpus", 1, SUBMIT_GPUS_MAX, &result->gpus, problems);
+    check_count(body, "gpu_memory_bytes", 0, SUBMIT_MEMORY_MAX, &result->gpu_memory_bytes,
+                problems);
+    if (preemptible && !json_is_boolean(preemptible))
+        problem(problems, "/preemptible", "preemptible must be true or false");
+    result->preemptible = json_is_true(preemptible);
+}
+
 /* ---- Dependencies ---------------------------------------------------------------------------- */
 
 static bool parse_after(const json_t *item, struct submit_after *ret_after)
@@ -184,9 +214,8 @@ static void check_checkpoint(const struct submit_lookup *lookup, struct submit_r
         if (lookup && lookup->run_exists && !lookup->run_exists(lookup->user, id))
             problem(problems, pointer, "there is no run r%lld", (long long)id);
         else if (!add_after(result, (struct submit_after){.run = id, .any = true}))
-            problem(problems, pointer,
-                    "with r%lld the run waits for more than %d runs", (long long)id,
-                    SUBMIT_AFTER_MAX);
+            problem(problems, pointer, "with r%lld the run waits for more than %d runs",
+                    (long long)id, SUBMIT_AFTER_MAX);
     } else if (submit_parse_id(text, 'c', &id)) {
         if (lookup && lookup->checkpoint_exists && !lookup->checkpoint_exists(lookup->user, id))
             problem(problems, pointer, "there is no checkpoint c%lld", (long long)id);
@@ -194,15 +223,15 @@ static void check_checkpoint(const struct submit_lookup *lookup, struct submit_r
         problem(problems, pointer,
                 "must be a run (\"r7\"), a checkpoint (\"c12\") or an absolute path");
     } else if (text[0] && !holds_checkpoint(text)) {
-        problem(problems, pointer, "%.300s is no checkpoint: it holds no state.json",
-                text);
+        problem(problems, pointer, "%.300s is no checkpoint: it holds no state.json", text);
     }
 }
 
 /* ---- The whole ------------------------------------------------------------------------------- */
 
-static const char *const known_keys[] = {"kind",  "name", "params", "priority",
-                                         "after", "tags", "notes",  "hold"};
+static const char *const known_keys[] = {
+    "kind",  "name", "params", "priority",         "after",      "tags",
+    "notes", "hold", "gpus",   "gpu_memory_bytes", "preemptible"};
 
 static void check_keys(const json_t *body, struct problems *problems)
 {
@@ -322,12 +351,14 @@ static enum ij_status resolve(const json_t *body, struct submit_result *result,
                               struct ij_err *reterr_err)
 {
     json_t *tags = json_object_get(body, "tags"), *notes = json_object_get(body, "notes");
-    result->resolved = json_pack("{s:s, s:s, s:o, s:I, s:o, s:o, s:s, s:b}", "kind",
-                                 params_kind_name(result->kind), "name", result->name, "params",
-                                 params_to_json(result->kind, &result->spec), "priority",
-                                 (json_int_t)result->priority, "after", after_json(result), "tags",
-                                 tags ? json_incref(tags) : json_array(), "notes",
-                                 notes ? json_string_value(notes) : "", "hold", result->hold);
+    result->resolved = json_pack(
+        "{s:s, s:s, s:o, s:I, s:o, s:o, s:s, s:b, s:I, s:I, s:b}", "kind",
+        params_kind_name(result->kind), "name", result->name, "params",
+        params_to_json(result->kind, &result->spec), "priority", (json_int_t)result->priority,
+        "after", after_json(result), "tags", tags ? json_incref(tags) : json_array(), "notes",
+        notes ? json_string_value(notes) : "", "hold", result->hold, "gpus",
+        (json_int_t)result->gpus, "gpu_memory_bytes", (json_int_t)result->gpu_memory_bytes,
+        "preemptible", result->preemptible);
     make_plan(result);
     if (!result->resolved || !result->plan_json) {
         submit_result_done(result);
@@ -357,6 +388,7 @@ enum ij_status submit_check(const json_t *body, const struct submit_lookup *look
     check_tags(body, &problems);
     check_notes(body, &problems);
     check_hold(body, result, &problems);
+    check_devices(body, result, &problems);
     check_after(body, lookup, result, &problems);
     if (kind_known)
         check_params(body, result, &problems);

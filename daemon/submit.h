@@ -11,6 +11,9 @@
  *   "tags"     up to 16 names
  *   "notes"    text of at most 4096 bytes
  *   "hold"     true: stay in "held" until released
+ *   "gpus"     1..SUBMIT_GPUS_MAX devices of its own: GPUs with "device": "cuda", else host slots
+ *   "gpu_memory_bytes"  least memory of each; default 0: any
+ *   "preemptible"       true: may be paused for a run of higher priority; default false
  *
  * A parameter "checkpoint" may be a directory, "c7" (checkpoint 7) or "r42": the newest valid
  * checkpoint that run 42 has when this run starts, which is not before run 42 has ended.
@@ -28,6 +31,8 @@
 #define SUBMIT_TAGS_MAX     16
 #define SUBMIT_NOTES_MAX    4096
 #define SUBMIT_PRIORITY_MAX 1000
+#define SUBMIT_GPUS_MAX     64
+#define SUBMIT_MEMORY_MAX   ((int64_t)1 << 50)
 
 struct submit_after {
     int64_t run;
@@ -48,7 +53,8 @@ struct submit_result {
     uint64_t images;         /* size of the dataset assumed by the plan; 0: no plan was made */
     char name[ENGINE_NAME_MAX + 1];
     int64_t priority;
-    bool hold;
+    bool hold, preemptible;
+    int64_t gpus, gpu_memory_bytes;
     size_t after_count;
     struct submit_after after[SUBMIT_AFTER_MAX];
     json_t *resolved;  /* owned: the whole body with every default filled in */

@@ -327,7 +327,9 @@ static enum ij_status spawn_worker(struct supervisor_worker *worker,
     for (int i = 0; i < 2; i++) /* smaller is slower, not wrong */
         (void)setsockopt(ends[i], SOL_SOCKET, SO_SNDBUF, &size, sizeof(size));
     char fd_text[16];
-    mem_auto const char **environment = spawn_environment(NULL);
+    mem_auto char *visible = mem_printf("CUDA_VISIBLE_DEVICES=%s", options->visible_gpus);
+    const char *const own[] = {"CUDA_DEVICE_ORDER=PCI_BUS_ID", visible, NULL};
+    mem_auto const char **environment = visible ? spawn_environment(own) : NULL;
     if (!environment)
         return IJ_ERR(reterr_err, IJ_NO_MEMORY, "no memory for a worker");
     snprintf(fd_text, sizeof(fd_text), "%d", WIRE_FD);

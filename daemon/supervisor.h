@@ -42,6 +42,7 @@ struct supervisor_callbacks {
 struct supervisor_options {
     const char *program, *name; /* name: "r42-a1", in log lines */
     const char *log_path;
+    const char *visible_gpus; /* UUIDs parted by commas: all that it may see; "" none */
     uint64_t log_bytes_max;
     int64_t start_timeout_ms, hang_timeout_ms;
     const json_t *spec; /* payload of the SPEC frame */

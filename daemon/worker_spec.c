@@ -11,7 +11,7 @@
 
 #define FILE_MAX (1024 * 1024)
 
-static const char *const known_keys[] = {"kind", "params", "directory", "resume", "run", "attempt"};
+static const char *const known_keys[] = {"kind", "params", "directory", "resume", "run", "attempt", "gpus"};
 
 static enum ij_status check_keys(const json_t *object, struct ij_err *reterr_err)
 {
