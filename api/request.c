@@ -39,7 +39,7 @@ void request_free(struct request *request)
 {
     if (!request)
         return;
-    readers_give(request->api->readers, request->store);
+    request_release_store(request);
     problem_done(&request->problem);
     query_done(&request->query);
     buf_done(&request->body);
@@ -55,6 +55,12 @@ enum ij_status request_store(struct request *request, struct store **ret_store,
         IJ_TRY(readers_take(request->api->readers, &request->store, reterr_err));
     *ret_store = request->store;
     return IJ_OK;
+}
+
+void request_release_store(struct request *request)
+{
+    readers_give(request->api->readers, request->store);
+    request->store = NULL;
 }
 
 enum ij_status request_refuse(struct request *request, enum problem_kind kind, const char *format,

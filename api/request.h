@@ -48,6 +48,8 @@ void request_free(struct request *request);      /* NULL is fine */
 /* The request's read-only database handle. */
 IJ_MUST_USE enum ij_status request_store(struct request *request, struct store **ret_store,
                                          struct ij_err *reterr_err);
+/* Gives the handle back; the next request_store takes one again. */
+void request_release_store(struct request *request);
 /* Sets the problem and returns IJ_INVALID, for `return request_refuse(...)`. */
 __attribute__((format(printf, 3, 4))) enum ij_status
 request_refuse(struct request *request, enum problem_kind kind, const char *format, ...);

@@ -82,6 +82,7 @@ static enum ij_status parse_body(struct request *request, struct ij_err *reterr_
     return json_in_object(request->body.data, request->body.size, &request->json, reterr_err);
 }
 
+/* What the route's handler says, or the problem that came before. */
 static enum MHD_Result answer(struct request *request)
 {
     if (request->problem.http)
@@ -95,6 +96,7 @@ static enum MHD_Result answer(struct request *request)
         status = request->match.route->handler(request, &reply, &err);
         atomic_store(&request->listener->busy_since_ms, 0);
     }
+    request_release_store(request); /* not while a peer takes its time with the answer */
     if (status == IJ_OK)
         return respond_reply(request, &reply);
     reply_done(&reply);
@@ -109,9 +111,9 @@ static enum MHD_Result on_head(struct request *request, const char *method, cons
 {
     request->phase = REQUEST_BODY;
     set_deadline(request->listener, request->connection, request->api->options.body_timeout_ms);
-    if (admit_request(request, method, version) == ADMIT_ANSWER_NOW)
-        return respond_problem(request);
-    return MHD_YES;
+    enum admit_verdict verdict = admit_request(request, method, version);
+    request_release_store(request); /* not while a peer takes its time with the body */
+    return verdict == ADMIT_ANSWER_NOW ? respond_problem(request) : MHD_YES;
 }
 
 static enum MHD_Result on_request(void *user, struct MHD_Connection *connection, const char *url,

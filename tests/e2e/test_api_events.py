@@ -137,6 +137,30 @@ def test_four_streams_per_token(idle_daemon, stream):
     assert stream(**{"Authorization": f"Bearer {other}"}).answer.status_code == 200
 
 
+def test_streams_up_to_the_limit_of_all(idle_daemon, stream):
+    tokens = [idle_daemon.api("POST", "/v1/tokens", json={"user": f"many{i}", "role": "viewer"}).json()["token"]
+              for i in range(9)]
+    readers = [stream(**{"Authorization": f"Bearer {token}"}) for token in tokens[:8] for _ in range(4)]
+    assert [reader.answer.status_code for reader in readers] == [200] * 32
+    one_more = idle_daemon.api("GET", "/v1/events", headers={"Authorization": f"Bearer {tokens[8]}"})
+    assert (one_more.status_code, one_more.json()["code"]) == (429, "too_many")
+    assert idle_daemon.api("GET", "/v1/runs").status_code == 200
+
+
+def test_bodies_that_do_not_come_hold_up_nobody(idle_daemon):
+    """Heads of changes, complete and authorized, whose bodies are waited for."""
+    slow = []
+    for _ in range(40):
+        slow.append(socket.create_connection(("127.0.0.1", idle_daemon.port)))
+        slow[-1].sendall(f"POST /v1/runs HTTP/1.1\r\nHost: 127.0.0.1:{idle_daemon.port}\r\n"
+                         f"Authorization: Bearer {idle_daemon.token}\r\nContent-Type: application/json\r\n"
+                         "Content-Length: 1000\r\n\r\n{".encode())
+    for _ in range(20):
+        assert idle_daemon.api("GET", "/v1/runs").status_code == 200
+    for s in slow:
+        s.close()
+
+
 def test_streams_do_not_slow_others(idle_daemon, stream):
     """Four readers, one of which reads nothing: requests are answered as ever."""
     for _ in range(3):
