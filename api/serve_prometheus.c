@@ -88,6 +88,8 @@ static void put_store(struct buf *text, struct api *api, const struct store *sto
     buf_printf(text, "ijepad_db_wal_bytes %" PRIu64 "\n", facts.wal_bytes);
     head(text, "ijepad_disk_free_bytes", "gauge", "Free space below the state directory.");
     buf_printf(text, "ijepad_disk_free_bytes %" PRIu64 "\n", file_free_bytes(api->state_dir));
+    head(text, "ijepad_disk_bytes", "gauge", "Size of that disk, less what only root may use.");
+    buf_printf(text, "ijepad_disk_bytes %" PRIu64 "\n", file_disk_bytes(api->state_dir));
 }
 
 static void put_process(struct buf *text, const struct api *api)

@@ -204,3 +204,9 @@ uint64_t file_free_bytes(const char *path)
     struct statvfs s;
     return statvfs(path, &s) < 0 ? 0 : (uint64_t)s.f_bavail * s.f_frsize;
 }
+
+uint64_t file_disk_bytes(const char *path)
+{
+    struct statvfs s;
+    return statvfs(path, &s) < 0 ? 0 : (uint64_t)(s.f_blocks - s.f_bfree + s.f_bavail) * s.f_frsize;
+}

@@ -30,5 +30,7 @@ IJ_MUST_USE enum ij_status file_remove_tree(const char *path, struct ij_err *ret
 uint64_t file_tree_bytes(const char *path);
 /* Free bytes for an unprivileged writer on the file system of `path`; 0 on error. */
 uint64_t file_free_bytes(const char *path);
+/* Size of the disk that holds `path`, less what only root may use; 0 on error. */
+uint64_t file_disk_bytes(const char *path);
 
 #endif

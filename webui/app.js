@@ -8,6 +8,7 @@ import {ApiError, get, signOut, whoAmI} from "./api.js";
 import {comparePage} from "./compare.js";
 import {showAbout, showKeys} from "./dialog.js";
 import {find, make, toast} from "./dom.js";
+import {gpusPage} from "./gpus.js";
 import {handleKey} from "./keys.js";
 import {LinkState} from "./link.js";
 import {Live} from "./live.js";
@@ -18,9 +19,11 @@ import {runPage} from "./run.js";
 import {runsPage} from "./runs.js";
 import {settingsPage} from "./settings.js";
 import {signInPage} from "./sign_in.js";
+import {sweepsPage} from "./sweeps.js";
 import {nextTheme, onTheme, theme} from "./theme.js";
 
-const PAGES = {"": overviewPage, runs: runsPage, queue: queuePage, compare: comparePage, new: newRunPage, settings: settingsPage};
+const PAGES = {"": overviewPage, runs: runsPage, queue: queuePage, gpus: gpusPage, sweeps: sweepsPage, compare: comparePage, new: newRunPage,
+  settings: settingsPage};
 /* A page reads after the stream is open, so that nothing happens between the two; it does not wait for ever. */
 const STREAM_WAIT_MS = 1000;
 const link = new LinkState(find("link"), find("banner"));

@@ -25,12 +25,20 @@ export async function confirmThat(title, text, verb) {
   return await show(title, make("p", {}, text), [["Go back", "plain", "no"], [verb, "danger", "yes"]]) === "yes";
 }
 
+/* A question that wants a text; null: thought again, or left empty. */
+export async function askText(title, text, {label, verb, maxlength}) {
+  const input = make("input", {id: "dialog-text", autocomplete: "off", maxlength, class: "wide-input"});
+  const answer = await show(title, make("div", {}, make("p", {}, text), make("label", {for: "dialog-text", class: "stacked"}, label, input)),
+    [["Go back", "plain", "no"], [verb, "", "yes"]]);
+  return answer === "yes" ? input.value.trim() || null : null;
+}
+
 export const tell = (title, body) => show(title, body, [["Close", "plain", "ok"]]);
 
 const KEYS = [
-  ["g o, g r, g q, g c, g n, g s", "go to overview, runs, queue, compare, new run, settings"], ["/", "search runs"],
+  ["g o, g r, g q, g d, g w", "go to overview, runs, queue, devices, sweeps"], ["g c, g n, g s", "go to compare, new run, settings"], ["/", "search runs"],
   ["j k, Enter", "next and previous row, open it"], ["x", "select the row"], ["c", "compare what is selected, or this run"],
-  ["p", "pause or resume the run that is shown"], ["1 … 6", "tabs of a run"], ["t", "light, dark or as the system says"],
+  ["p", "pause or resume the run that is shown"], ["1 … 8", "tabs of a run"], ["t", "light, dark or as the system says"],
   ["in a chart: ← →", "move the cursor"], ["in a chart: + − 0", "zoom in, out, show everything"],
   ["in the queue: Alt ↑ ↓", "move a run"], ["?", "this help"],
 ];

@@ -2,7 +2,7 @@
 import {showKeys} from "./dialog.js";
 import {nextTheme} from "./theme.js";
 
-const GO = {o: "#/", r: "#/runs", q: "#/queue", c: "#/compare", n: "#/new", s: "#/settings"};
+const GO = {o: "#/", r: "#/runs", q: "#/queue", d: "#/gpus", w: "#/sweeps", c: "#/compare", n: "#/new", s: "#/settings"};
 let going = false;
 
 function typing(target) {

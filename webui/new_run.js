@@ -1,23 +1,17 @@
-/* A new run: the form of its kind, checked by the server while it is filled in; its masks, size and curl line. */
-import {get, send} from "./api.js";
+/* A new run, or a sweep of them: the form of its kind, checked by the server while it is filled in; its masks, size and curl line. */
+import {get, query, send} from "./api.js";
 import {announce, button, later, make, toast} from "./dom.js";
 import {SchemaForm} from "./form.js";
-import {bytes, count} from "./format.js";
+import {kindName, kinds} from "./kinds.js";
 import {MaskPreview} from "./masks.js";
+import {planList, TimeEstimate} from "./new_run_plan.js";
+import {submitSweep, SweepFields} from "./sweeps.js";
 
-const KINDS = [["pretrain", "Pretraining"], ["linear_probe", "Linear probe"], ["knn", "k-NN"]];
 const NAME = /^[A-Za-z0-9_-][A-Za-z0-9._-]{0,63}$/;
-
-function planList(plan) {
-  const facts = [["Encoder", `${count(plan.parameters_encoder)} parameters`], ["Predictor", `${count(plan.parameters_predictor)} parameters`],
-    ["Memory in all", bytes(plan.bytes_total)], ["of it activations", bytes(plan.bytes_activations)], ["A checkpoint", bytes(plan.bytes_checkpoint)],
-    ["Work per image", `${count(plan.flop_per_image)}FLOP`]];
-  return make("dl", {class: "facts"}, facts.map(([name, value]) => make("div", {}, make("dt", {}, name), make("dd", {}, value))));
-}
 
 /* Inside '…' a shell takes everything but ' as it is. */
 const quoted = (text) => `'${text.replaceAll("'", "'\\''")}'`;
-const curlText = (body) => `curl -X POST -H "Authorization: Bearer $TOKEN" -H "Content-Type: application/json" \\\n  ${location.origin}/v1/runs \\\n  -d ${quoted(JSON.stringify(body))}`;
+const curlText = (path, body) => `curl -X POST -H "Authorization: Bearer $TOKEN" -H "Content-Type: application/json" \\\n  ${location.origin}${path} \\\n  -d ${quoted(JSON.stringify(body))}`;
 
 const splitList = (text) => text.split(",").map((word) => word.trim()).filter(Boolean);
 
@@ -58,49 +52,81 @@ async function parentOf(id) {
   return {run, params: config.submitted?.params || config.submitted || {}};
 }
 
+/* Runs whose checkpoints an evaluation may read, offered where a checkpoint is asked for. */
+async function offerCheckpoints(form) {
+  const input = form.fields.get("checkpoint")?.inputs[0];
+  if (!input) return;
+  const {items} = await get("/v1/runs" + query({kind: "pretrain", limit: 50}));
+  input.setAttribute("list", "offered-checkpoints");
+  input.after(make("datalist", {id: "offered-checkpoints"}, items.map((run) => make("option", {value: run.id}, `${run.name}, step ${run.step}`))));
+}
+
+/* What the address asks for beyond the kind: values of fields. */
+const given = ({kind, clone, sweep, ...rest}, schema) => Object.fromEntries(Object.entries(rest).filter(([key]) => key in schema.properties));
+
+function kindLinks(all, kind, values) {
+  return make("nav", {class: "row kinds", "aria-label": "Kind of run"}, all.map((name) => make("a", {class: "as-button plain",
+    href: "#/new" + query({kind: name, sweep: values.sweep, checkpoint: values.checkpoint, dataset: values.dataset}), "aria-current": name === kind ? "true" : null}, kindName(name))));
+}
+
 export async function newRunPage({address, who, fail}) {
-  if (who.role === "viewer") return {title: "New run", element: make("div", {class: "card"}, make("p", {}, "A viewer's token cannot submit runs."))};
+  if (who.role === "viewer") return {title: "New run", element: make("div", {class: "card"}, make("h1", {}, "New run"), make("p", {}, "A viewer's token cannot submit runs."))};
   const parent = await parentOf(address.values.clone);
   const kind = parent?.run.kind || address.values.kind || "pretrain";
-  const [schema, presets] = await Promise.all([get(`/v1/schema/${kind}`), get("/v1/presets")]);
-  const check = later(() => dryRun(), 400);
+  const [schema, presets, all] = await Promise.all([get(`/v1/schema/${kind}`), get("/v1/presets"), kinds()]);
+  const check = later(() => dryRun().catch(fail), 400);
   const changed = () => {
-    curl.textContent = curlText(body());
+    if (!submit) return;
+    curl.textContent = curlText(path, body());
     masks?.update();
     check();
   };
+  let submit = null;
   const common = commonFields(changed);
   const form = new SchemaForm(schema, presets.items.filter((preset) => preset.kind === kind), changed);
-  const masks = kind === "pretrain" ? new MaskPreview(() => form.values()) : null;
+  const sweep = address.values.sweep ? new SweepFields(schema, address.values.sweep, changed) : null;
+  const masks = kind === "pretrain" ? new MaskPreview(() => form.values()) : null, time = new TimeEstimate(kind);
   const plan = make("div", {"aria-live": "polite"}), other = make("div", {class: "error", role: "alert"}), curl = make("pre", {class: "log", tabindex: "0"});
-  const submit = button("Submit", () => send_(), "", {class: "big", "data-submit": ""});
-  const body = () => ({kind, ...common.values(), params: form.values()});
+  const path = sweep ? "/v1/sweeps" : "/v1/runs";
+  submit = button(sweep ? "Submit the sweep" : "Submit", () => send_(), "", {class: "big", "data-submit": ""});
+
+  function body() {
+    const {after, ...rest} = common.values();
+    return {kind, ...rest, ...(after && !sweep ? {after} : {}), params: form.values(), ...(sweep ? sweep.body() : {})};
+  }
 
   function showErrors(error) {
     const errors = error?.problem?.errors || [];
     const rest = form.showErrors(common.showErrors(errors));
-    other.replaceChildren(...(error && (!errors.length || rest.length) ? [rest.map((one) => one.detail).join("; ") || error.message] : []));
+    const text = error && (!errors.length || rest.length) ? rest.map((one) => `${one.pointer}: ${one.detail}`).join("; ") || error.message : "";
+    if (sweep && text) sweep.refused(text);
+    else other.textContent = text;
     return errors.length;
   }
 
+  /* The plan of a sweep is that of the runs' shared part: what varies may change it. */
   async function dryRun() {
-    if (!Object.keys(form.values()).length) return;
+    if (!Object.keys(form.values()).length || (sweep && sweep.empty())) return;
     try {
-      const answer = await send("POST", "/v1/runs?dry_run=1", body());
+      const answer = await send("POST", `${path}?dry_run=1`, body());
       showErrors(null);
-      plan.replaceChildren(answer.plan ? planList(answer.plan) : make("p", {class: "quiet"}, "Nothing to estimate."));
+      if (sweep) sweep.answered(answer);
+      const one = sweep ? answer.runs[0] && await send("POST", "/v1/runs?dry_run=1", answer.runs[0]).catch(() => null) : answer;
+      plan.replaceChildren(...(one?.plan ? [sweep ? make("p", {class: "quiet small"}, "Of the first of its runs:") : "", planList(one.plan), time.element]
+        : [make("p", {class: "quiet"}, "Everything is in order; this kind has no estimate.")]));
+      await time.show(one?.resolved?.params || one?.resolved || {}, one?.plan);
     } catch (error) {
-      if (error.status === 401) return fail(error);
+      if (error.status === 401) throw error;
       const wrong = showErrors(error);
       plan.replaceChildren(make("p", {class: "quiet"}, wrong ? `${wrong} ${wrong === 1 ? "field has" : "fields have"} to change first.` : ""));
     }
-    return undefined;
   }
 
   async function send_() {
     submit.disabled = true;
     try {
-      const run = await send("POST", "/v1/runs", body(), {"Idempotency-Key": crypto.randomUUID?.() || String(Date.now() + Math.random())});
+      if (sweep) return void await submitSweep(body());
+      const run = await send("POST", path, body(), {"Idempotency-Key": crypto.randomUUID?.() || String(Date.now() + Math.random())});
       announce(`${run.name} is submitted`);
       location.hash = `#/${run.id}`;
     } catch (error) {
@@ -112,17 +138,19 @@ export async function newRunPage({address, who, fail}) {
     }
   }
 
-  const kinds = make("div", {class: "row", role: "group", "aria-label": "Kind of run"}, KINDS.map(([name, text]) => make("a", {class: "as-button plain",
-    href: `#/new?kind=${name}`, "aria-current": name === kind ? "true" : null}, text)));
-  const element = make("div", {}, make("div", {class: "row page-head"}, make("h1", {}, parent ? `New run from ${parent.run.name}` : "New run"), make("span", {class: "grow"}),
-    parent ? null : kinds), parent ? make("p", {class: "quiet"}, "Fields that differ from ", make("a", {href: `#/${parent.run.id}`}, parent.run.name), " are marked.") : null,
-  make("div", {class: "new-run"}, make("div", {class: "new-form"}, common.element, form.element), make("aside", {class: "new-side"}, make("section", {class: "card"},
-    submit, other, make("h2", {}, "What it takes"), plan), masks?.element, make("section", {class: "card"}, make("div", {class: "row"}, make("h2", {}, "The same with curl"), make("span", {class: "grow"}),
-    button("Copy", () => navigator.clipboard?.writeText(curl.textContent).then(() => announce("copied")))), curl))));
+  const heading = parent ? `New run from ${parent.run.name}` : sweep ? "New sweep" : "New run";
+  const swap = parent ? null : make("a", {href: "#/new" + query({kind, sweep: sweep ? "" : "grid"})}, sweep ? "One run instead" : "A sweep instead");
+  const element = make("div", {}, make("div", {class: "row page-head"}, make("h1", {}, heading), make("span", {class: "grow"}), swap), parent ? null : kindLinks(all, kind, address.values),
+    parent ? make("p", {class: "quiet"}, "Fields that differ from ", make("a", {href: `#/${parent.run.id}`}, parent.run.name), " are marked.") : null,
+    make("div", {class: "new-run"}, make("div", {class: "new-form"}, common.element, sweep?.element, form.element), make("aside", {class: "new-side", "aria-label": "Submission"}, make("section", {class: "card",
+      "aria-label": "Submit"}, submit, other, make("h2", {}, "What it takes"), plan), masks?.element, make("section", {class: "card", "aria-label": "The same with curl"}, make("div", {class: "row"},
+      make("h2", {}, "The same with curl"), make("span", {class: "grow"}), button("Copy", () => navigator.clipboard?.writeText(curl.textContent).then(() => announce("copied")))), curl))));
+  if (sweep) common.fields.after.element.hidden = true;
   if (parent) {
     common.fields.name.control.value = NAME.test(`${parent.run.name}-2`) ? `${parent.run.name}-2` : "";
     form.fill(parent.params, parent.params);
-  } else changed();
+  } else form.fill(given(address.values, schema));
+  offerCheckpoints(form).catch(() => {});
   masks?.load();
-  return {title: "New run", element, close: () => check.cancel()};
+  return {title: heading, element, close: () => check.cancel()};
 }

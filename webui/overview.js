@@ -1,30 +1,46 @@
-/* The overview: what has a device, what waits and why, what happened, how much room is left. */
+/* The overview: what each device does, what waits and why, what happened, what needs somebody, how much room is left. */
 import {get, getText, query} from "./api.js";
 import {swatch} from "./colours.js";
 import {commandButtons} from "./command.js";
+import {diskGauge, gauge} from "./disk.js";
 import {empty, later, make} from "./dom.js";
 import {eventList} from "./events.js";
-import {bytes, duration, number} from "./format.js";
+import {ago, bytes, duration, number, seconds} from "./format.js";
+import {deviceChip, deviceMeters, deviceName, loadDevices} from "./gpus.js";
 import {healthLight} from "./health.js";
-import {chip, deadlineText, patchRun, ring} from "./states.js";
+import {chip, deadlineText, patchRun, ring, sign} from "./states.js";
 import {Sparks} from "./spark.js";
 
-const EVENT_RUNS = 8, EVENTS = 12, QUEUE_HEAD = 6, DISK_MS = 30000;
-const gauge = (text, name) => Number((text.match(new RegExp(`^${name} ([0-9.e+]+)$`, "m")) || [])[1]);
+const EVENT_RUNS = 8, EVENTS = 12, QUEUE_HEAD = 6, SERVER_MS = 30000, DEVICES_MS = 5000, ALERT_S = 86400, ALERTS = 5;
 
-function tile(run, who, sparks, onDone) {
+function runParts(run, who, sparks, onDone) {
   const facts = [["Rate", run.images_per_s ? `${number(run.images_per_s)}/s` : "–"], ["Left", duration(run.eta_s)],
     ["Epoch", number(run.epoch, 4)], ["Step", run.steps ? `${run.step} / ${run.steps}` : String(run.step)]];
-  return make("article", {class: "card tile", "data-run": run.id},
-    make("div", {class: "row"}, make("span", {class: "slot"}, run.device || run.backend || "device"), chip(run.state), healthLight(run),
-      make("span", {class: "grow"}), make("span", {class: "quiet small"}, run.phase || "")),
-    make("div", {class: "tile-body"}, ring(run, 84), make("div", {class: "tile-text"},
-      make("h3", {}, swatch(run.id), make("a", {href: `#/${run.id}`}, run.name)),
-      make("p", {class: "quiet small"}, `${run.id} · ${run.kind} · ${run.user}`),
-      make("dl", {class: "facts tight"}, facts.map(([name, value]) => make("div", {}, make("dt", {}, name), make("dd", {}, value)))))),
-    sparks.element(run.id, 240, 36),
-    deadlineText(run) ? make("p", {class: "note"}, deadlineText(run)) : null,
-    make("div", {class: "row"}, commandButtons(run, who, onDone)));
+  return [make("div", {class: "tile-body"}, ring(run, 84), make("div", {class: "tile-text"},
+    make("h3", {}, swatch(run.id), make("a", {href: `#/${run.id}`}, run.name)),
+    make("p", {class: "quiet small"}, `${run.id} · ${run.kind} · ${run.user}`),
+    make("dl", {class: "facts tight"}, facts.map(([name, value]) => make("div", {}, make("dt", {}, name), make("dd", {}, value)))))),
+  sparks.element(run.id, 240, 36),
+  deadlineText(run) ? make("p", {class: "note"}, deadlineText(run)) : null,
+  make("div", {class: "row"}, commandButtons(run, who, onDone))];
+}
+
+/* device: null where the server tells of none; run: null where nothing has it. */
+function tile(device, run, who, sparks, onDone) {
+  return make("article", {class: "card tile", "data-run": run?.id, "data-device": device?.id, "aria-label": device ? deviceName(device) : run.name},
+    make("div", {class: "row"}, make("span", {class: "slot"}, device ? make("a", {href: "#/gpus"}, deviceName(device)) : run.device || run.backend || "device"),
+      run ? [chip(run.state), healthLight(run)] : deviceChip(device), make("span", {class: "grow"}), make("span", {class: "quiet small"}, run?.phase || "")),
+    run ? runParts(run, who, sparks, onDone) : make("p", {class: "quiet"}, {free: "Waits for a run.", cordoned: device.cordon?.reason, faulted: device.trouble,
+      foreign: `In use by ${device.foreign?.[0]?.command || "another process"}.`}[device.state] || ""),
+    device?.kind === "gpu" ? make("div", {class: "meters"}, deviceMeters(device)) : null);
+}
+
+/* What needs somebody: [level, text, address]. */
+function alertsOf(failed, devices) {
+  return [...devices.filter((device) => device.trouble).map((device) => ["bad", `${deviceName(device)}: ${device.trouble}`, "#/gpus"]),
+    ...devices.filter((device) => device.state === "foreign").map((device) => ["warn", `${deviceName(device)} is used by somebody else's process.`, "#/gpus"]),
+    ...failed.filter((run) => seconds(run.finished || run.updated) < ALERT_S).slice(0, ALERTS).map((run) =>
+      ["bad", `${run.name} ${run.state} ${ago(run.finished || run.updated)}: ${run.reason_text || run.reason || "no reason is known"}`, `#/${run.id}`])];
 }
 
 function waitingRow(run, n) {
@@ -33,22 +49,41 @@ function waitingRow(run, n) {
 }
 
 export async function overviewPage({who, fail}) {
-  const parts = Object.fromEntries(["slots", "queue", "events", "server"].map((name) => [name, make("div", {})]));
+  const parts = Object.fromEntries(["alerts", "slots", "queue", "events", "server"].map((name) => [name, make("div", {})]));
   parts.slots.className = "slots";
   const sparks = new Sparks();
-  let queue = {active: [], waiting: [], parked: []}, events = [], names = new Map(), diskTimer = 0;
+  let queue = {active: [], waiting: [], parked: []}, devices = [], failed = [], events = [], names = new Map();
 
-  const element = make("div", {class: "overview"}, make("h1", {class: "visually-hidden"}, "Overview"), make("div", {class: "overview-columns"},
-    make("div", {}, make("section", {"aria-labelledby": "o-slots"}, make("h2", {id: "o-slots"}, "Running"), parts.slots),
+  const element = make("div", {class: "overview"}, make("h1", {class: "visually-hidden"}, "Overview"), parts.alerts, make("div", {class: "overview-columns"},
+    make("div", {}, make("section", {"aria-labelledby": "o-slots"}, make("h2", {id: "o-slots"}, "Devices"), parts.slots),
       make("section", {class: "card", "aria-labelledby": "o-queue"}, make("div", {class: "row"}, make("h2", {id: "o-queue"}, "Next"),
         make("span", {class: "grow"}), make("a", {href: "#/queue"}, "Queue")), parts.queue)),
     make("div", {}, make("section", {class: "card", "aria-labelledby": "o-server"}, make("h2", {id: "o-server"}, "Server"), parts.server),
       make("section", {class: "card", "aria-labelledby": "o-events"}, make("h2", {id: "o-events"}, "Recent events"), parts.events))));
 
+  const sharesOf = (run) => devices.filter((device) => device.run === run.id).length;
+
   function showSlots() {
-    parts.slots.replaceChildren(...(queue.active.length ? queue.active.map((run) => tile(run, who, sparks, () => load().catch(fail)))
+    const onDone = () => load().catch(fail), byRun = new Map(queue.active.map((run) => [run.id, run])), shown = new Set();
+    const tiles = devices.filter((device) => device.state !== "gone" || device.run).flatMap((device) => {
+      const run = byRun.get(device.run);
+      if (run && shown.has(run.id)) return [];
+      if (run) shown.add(run.id);
+      const one = tile(device, run, who, sparks, onDone), more = run ? sharesOf(run) - 1 : 0;
+      if (more > 0) one.querySelector(".slot").append(` and ${more} more`);
+      return [one];
+    });
+    const others = queue.active.filter((run) => !shown.has(run.id)).map((run) => tile(null, run, who, sparks, onDone));
+    parts.slots.replaceChildren(...(tiles.length + others.length ? [...tiles, ...others]
       : [make("div", {class: "card"}, empty("Nothing runs. ", make("a", {href: "#/new"}, "Submit a run")))]));
     sparks.want(queue.active);
+  }
+
+  function showAlerts() {
+    const alerts = alertsOf(failed, devices);
+    parts.alerts.className = alerts.length ? "alerts card" : "";
+    parts.alerts.replaceChildren(...(alerts.length ? [make("h2", {}, "Needs a look"), make("ul", {class: "plain-list"}, alerts.map(([level, text, address]) =>
+      make("li", {}, make("span", {class: level}, sign(level === "bad" ? "cross" : "alert")), make("a", {href: address, class: "wrap"}, text))))] : []));
   }
 
   function showQueue() {
@@ -69,25 +104,32 @@ export async function overviewPage({who, fail}) {
   }
 
   async function loadServer() {
-    const text = await getText("/metrics");
-    const free = gauge(text, "ijepad_disk_free_bytes"), up = Date.now() / 1000 - gauge(text, "process_start_time_seconds");
+    const text = await getText("/metrics"), up = Date.now() / 1000 - gauge(text, "process_start_time_seconds");
     const states = (state) => Number((text.match(new RegExp(`ijepad_runs\\{state="${state}"\\} (\\d+)`)) || [])[1] || 0);
-    const facts = [["Room on the disk", bytes(free)], ["Memory of the daemon", bytes(gauge(text, "process_resident_memory_bytes"))],
-      ["Up for", duration(up)], ["Rate of all runs", `${number(gauge(text, "ijepad_train_images_per_second"))} images/s`],
-      ["Succeeded", states("succeeded")], ["Failed", states("failed") + states("quarantined")]];
-    parts.server.replaceChildren(make("dl", {class: "facts"}, facts.map(([name, value]) =>
+    const facts = [["Rate of all runs", `${number(gauge(text, "ijepad_train_images_per_second"))} images/s`], ["Up for", duration(up)],
+      ["Succeeded", states("succeeded")], ["Failed", states("failed") + states("quarantined")], ["Memory of the daemon", bytes(gauge(text, "process_resident_memory_bytes"))]];
+    parts.server.replaceChildren(...diskGauge(text), make("dl", {class: "facts"}, facts.map(([name, value]) =>
       make("div", {}, make("dt", {}, name), make("dd", {}, String(value))))));
   }
 
-  async function load() {
-    queue = await get("/v1/queue");
+  async function loadDevicesAgain() {
+    devices = await loadDevices();
     showSlots();
+    showAlerts();
+  }
+
+  async function load() {
+    [queue, devices, failed] = await Promise.all([get("/v1/queue"), loadDevices(),
+      get("/v1/runs" + query({state: "failed,quarantined", sort: "-updated", limit: ALERTS})).then((page) => page.items)]);
+    showSlots();
+    showAlerts();
     showQueue();
   }
   const loadSoon = later(() => load().catch(fail), 300);
   const slotsSoon = later(showSlots, 100);
   await Promise.all([load(), loadEvents(), loadServer()]);
-  diskTimer = setInterval(() => { if (!document.hidden) loadServer().catch(() => {}); }, DISK_MS);
+  const every = (run, ms) => setInterval(() => { if (!document.hidden) run().catch(() => {}); }, ms);
+  const timers = [every(loadServer, SERVER_MS), ...(devices.some((device) => device.kind === "gpu") ? [every(loadDevicesAgain, DEVICES_MS)] : [])];
 
   return {title: "Overview", element,
     onEvent(type, data, id) {
@@ -104,7 +146,7 @@ export async function overviewPage({who, fail}) {
     },
     refresh: () => Promise.all([load(), loadEvents(), loadServer()]).catch(fail),
     close() {
-      clearInterval(diskTimer);
+      timers.forEach(clearInterval);
       loadSoon.cancel();
       slotsSoon.cancel();
     }};

@@ -15,7 +15,7 @@ import time
 import requests
 
 BUILD = pathlib.Path(os.environ.get("IJEPAD_BUILD", "build")).resolve()
-DEADLINE_S = 120  # of a wait that is given none: generous, as other work may share the machine
+DEADLINE_S = float(os.environ.get("IJEPAD_WAIT_S", 120))  # of a wait that is given none: generous, as other work may share the machine
 ENDED = ("succeeded", "failed", "canceled", "quarantined")
 
 

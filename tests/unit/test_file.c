@@ -157,6 +157,8 @@ Test(file, sizes_add_up_and_links_do_not_count)
     cr_assert_eq(file_tree_bytes(at("t/a")), 5000);
     cr_assert_gt(file_free_bytes(dir), 0);
     cr_assert_eq(file_free_bytes("/nowhere/at/all"), 0);
+    cr_assert_geq(file_disk_bytes(dir), file_free_bytes(dir));
+    cr_assert_eq(file_disk_bytes("/nowhere/at/all"), 0);
 }
 
 Test(file, paths_that_are_too_long_are_refused)

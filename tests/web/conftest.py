@@ -44,16 +44,21 @@ def daemon(tmp_path_factory):
     daemon.stop()
 
 
-@pytest.fixture(scope="session")
-def chrome():
+def browser(*more):
     from selenium import webdriver
     options = webdriver.ChromeOptions()
-    for argument in ("--headless=new", "--no-sandbox", "--disable-gpu", "--window-size=1300,900", "--disable-dev-shm-usage"):
+    for argument in ("--headless=new", "--no-sandbox", "--disable-gpu", "--window-size=1300,900", "--disable-dev-shm-usage", *more):
         options.add_argument(argument)
     options.set_capability("goog:loggingPrefs", {"browser": "ALL"})
     driver = webdriver.Chrome(options=options)
     driver.set_page_load_timeout(DEADLINE_S)
     driver.set_script_timeout(DEADLINE_S)
+    return driver
+
+
+@pytest.fixture(scope="session")
+def chrome():
+    driver = browser()
     yield driver
     driver.quit()
 

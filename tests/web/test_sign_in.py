@@ -29,6 +29,9 @@ def test_a_viewer_gets_no_buttons_that_would_be_refused(page, daemon, scenes):
     assert page.count(".run-head .actions > *") == 0
     page.go("#/settings")
     page.wait_text("#page h1", "Settings")
+    assert page.texts("[aria-label='Parts of the settings'] a") == ["You and the server"]
+    page.go("#/settings/tokens")
+    page.wait_text("#page h1", "Settings")
     assert "Make a token" not in page.text("#page")
     page.end(run)
 
@@ -46,7 +49,7 @@ def test_markup_stays_text(page, scenes):
 
 
 def test_a_token_is_made_shown_once_and_revoked(page, daemon):
-    page.go("#/settings")
+    page.go("#/settings/tokens")
     page.set("#t-user", "ada")
     page.set("#t-role", "submitter")
     page.click(".settings form button[type=submit]")
@@ -62,7 +65,7 @@ def test_a_token_is_made_shown_once_and_revoked(page, daemon):
 
 def test_a_backup_is_made_where_it_was_asked_for(page, daemon):
     file = daemon.folder / "copy.db"
-    page.go("#/settings")
+    page.go("#/settings/storage")
     page.set("#b-file", str(file))
     page.js("document.querySelector('#b-file').form.requestSubmit()")
     page.wait_text("#toast", "The state database is in")

@@ -1,0 +1,47 @@
+#!/usr/bin/env python3
+"""Pictures of the dashboard for docs/screenshots: screenshots.py URL TOKEN FOLDER NAME=ADDRESS...
+
+Each address is taken light and dark at 1440 by 900 and narrow at 360 by 740; a name with a trailing + also at 3840 by 2160.
+The server and its runs are whatever answers at URL.
+"""
+import pathlib
+import sys
+import types
+
+sys.path[:0] = [str(pathlib.Path(__file__).parent), str(pathlib.Path(__file__).parent.parent / "e2e")]
+from conftest import browser  # noqa: E402
+from page import Page  # noqa: E402
+
+LOOKS = {"light": ("light", 1440, 900, False), "dark": ("dark", 1440, 900, False), "narrow": ("light", 360, 740, True), "wide": ("light", 3840, 2160, False)}
+
+
+def settled(page):
+    """Nothing under way: fonts are there, charts are painted, no request is open."""
+    return page.js("""return document.readyState === "complete" && document.querySelector("main h1, main form") &&
+        performance.now() - Math.max(0, ...performance.getEntriesByType("resource").map((e) => e.responseEnd || performance.now())) > 700""")
+
+
+def main(url, token, folder, *pages):
+    from harness import wait_until
+    driver = browser()
+    page = Page(driver, types.SimpleNamespace(url=url, token=token))
+    page.size(1440, 900)
+    page.sign_in()
+    for one in pages:
+        name, address = one.split("=", 1)
+        for look, (scheme, width, height, mobile) in LOOKS.items():
+            if look == "wide" and not name.endswith("+"):
+                continue
+            page.size(width, height, mobile)
+            page.scheme(scheme)
+            page.go("#/nowhere")
+            page.wait_text("main h1", "There is no such page")
+            page.go(address)
+            wait_until(address, lambda: "no such page" not in page.text("main h1"))
+            wait_until(f"{name} stands still", lambda: settled(page), every_s=0.2)
+            driver.save_screenshot(str(pathlib.Path(folder) / f"{look}-{name.rstrip('+')}.png"))
+    driver.quit()
+
+
+if __name__ == "__main__":
+    main(*sys.argv[1:])
