@@ -39,7 +39,7 @@ def scenes(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def daemon(tmp_path_factory):
-    daemon = Daemon(tmp_path_factory.mktemp("web"), slots=1).start()
+    daemon = Daemon(tmp_path_factory.mktemp("web"), slots=1, webhook_allow_local="yes").start()
     yield daemon
     daemon.stop()
 
