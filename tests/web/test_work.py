@@ -23,6 +23,7 @@ def test_submit_from_the_form(page, scenes):
 
 
 def test_masks_follow_the_parameters(page):
+    page.provoked.append("status of 422")
     page.go("#/new")
     page.wait_text(".new-side", "Sample 0: the encoder sees")
     assert page.count(".masks .patch") == 14 * 14 and page.count(".masks .target") == 4
