@@ -183,7 +183,9 @@ const struct param_row params_rows[] = {
     ROW("keep_checkpoints", "Checkpoints", UINT32, monitor.keep_checkpoints, PRE, 1, 10000, "", "3",
         "How many of the newest checkpoints stay on disk."),
     ROW("eval_every_epochs", "Watching", DOUBLE, monitor.eval_every_epochs, PRE, 0, 1e6, "epochs",
-        "1", "k-NN, RankMe, target deviation and pair cosine on a held-out subset; 0: off."),
+        "1",
+        "Check the run's health on fixed held-out images: RankMe, LiDAR, explained variance, "
+        "deviations, pair cosine, k-NN; 0: off."),
     ROW("eval_images", "Watching", UINT32, monitor.eval_images, PRE, 16, 100000, "images", "1000",
         "Size of that subset."),
     /* ---- Evaluation ---- */

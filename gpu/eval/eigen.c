@@ -81,12 +81,18 @@ static void ql_sweep(double *d, double *e, int64_t l, int64_t m)
     e[m] = 0;
 }
 
+/* An off-diagonal entry counts as 0 beside its neighbours, or beside the whole matrix: among the
+ * rounding errors that a matrix without full rank has for eigenvalues the former may never be. */
 static enum ij_status ql(double *d, double *e, int64_t n, struct ij_err *reterr_err)
 {
+    double norm = 0;
+    for (int64_t i = 0; i < n; i++)
+        norm = fmax(norm, fabs(d[i]) + fabs(e[i]));
     for (int64_t l = 0; l < n; l++)
         for (int round = 0;; round++) {
             int64_t m = l;
-            while (m + 1 < n && fabs(e[m]) > DBL_EPSILON * (fabs(d[m]) + fabs(d[m + 1])))
+            while (m + 1 < n && fabs(e[m]) > DBL_EPSILON * (fabs(d[m]) + fabs(d[m + 1])) &&
+                   fabs(e[m]) > DBL_EPSILON / 2 * norm)
                 m++;
             if (m == l)
                 break;

@@ -9,13 +9,13 @@
 #include "gpu/data/dataset.h"
 #include "gpu/data/loader.h"
 #include "gpu/eval/knn.h"
+#include "gpu/eval/masked_view.h"
 #include "gpu/eval/rankme.h"
 #include "gpu/model/frozen.h"
 
 #define BATCH_IMAGES    32
 #define KNN_NEIGHBORS   20
 #define KNN_TEMPERATURE 0.07
-#define METRICS_MAX     5
 
 /* Decoded images of one half. */
 struct half {
@@ -26,6 +26,7 @@ struct half {
 
 struct monitor {
     struct backend *backend; /* borrowed */
+    struct trainer *trainer; /* borrowed */
     struct vit_config config;
     struct frozen *frozen;
     struct half train, eval;
@@ -33,6 +34,7 @@ struct monitor {
     float *features; /* (train.count + eval.count, width), the training half first */
     float *tokens;   /* (BATCH_IMAGES, patches, width) */
     struct rankme_spread spread;
+    struct masked_view *view; /* of the held-out half, or of the training one where there is none */
 };
 
 /* ---- The fixed images ------------------------------------------------------------------------ */
@@ -114,19 +116,22 @@ static enum ij_status prepare(struct monitor *monitor, const struct engine_spec 
     monitor->tokens = mem_array(float, (size_t)(BATCH_IMAGES * monitor->config.patches * width));
     if (!monitor->features || !monitor->tokens)
         return IJ_ERR(reterr_err, IJ_NO_MEMORY, "no memory for the features to watch");
+    const struct half *seen = monitor->eval.count ? &monitor->eval : &monitor->train;
+    IJ_TRY(masked_view_new(monitor->trainer, spec, seen->pixels, seen->count, &monitor->view,
+                           reterr_err));
     return frozen_new(monitor->backend, &monitor->config, BATCH_IMAGES, &monitor->frozen,
                       reterr_err);
 }
 
-enum ij_status monitor_new(struct backend *backend, const struct vit_config *config,
-                           const struct engine_spec *spec, struct monitor **ret_monitor,
-                           struct ij_err *reterr_err)
+enum ij_status monitor_new(struct trainer *trainer, const struct engine_spec *spec,
+                           struct monitor **ret_monitor, struct ij_err *reterr_err)
 {
     struct monitor *monitor = mem_new(struct monitor);
     if (!monitor)
         return IJ_ERR(reterr_err, IJ_NO_MEMORY, "no memory for the monitor");
-    monitor->backend = backend;
-    monitor->config = *config;
+    monitor->backend = trainer->backend;
+    monitor->trainer = trainer;
+    monitor->config = trainer->config;
     enum ij_status status = prepare(monitor, spec, reterr_err);
     if (status != IJ_OK) {
         monitor_free(monitor);
@@ -147,6 +152,7 @@ void monitor_free(struct monitor *monitor)
     if (!monitor)
         return;
     frozen_free(monitor->frozen);
+    masked_view_free(monitor->view);
     half_done(&monitor->train);
     half_done(&monitor->eval);
     rankme_spread_done(&monitor->spread);
@@ -173,6 +179,16 @@ static enum ij_status encode_half(struct monitor *monitor, const struct half *ha
     return IJ_OK;
 }
 
+static enum ij_status vote(struct monitor *monitor, const float *eval_features, double *ret_top1,
+                           struct ij_err *reterr_err)
+{
+    const struct knn_options options = {KNN_NEIGHBORS, KNN_TEMPERATURE, monitor->classes};
+    const struct knn_set bank = {monitor->features, monitor->train.labels, monitor->train.count};
+    const struct knn_set query = {eval_features, monitor->eval.labels, monitor->eval.count};
+    return knn_top1(monitor->backend, &options, monitor->config.encoder.width, &bank, &query,
+                    ret_top1, reterr_err);
+}
+
 static enum ij_status measure(struct monitor *monitor, struct monitor_result *result,
                               struct ij_err *reterr_err)
 {
@@ -185,40 +201,56 @@ static enum ij_status measure(struct monitor *monitor, struct monitor_result *re
     *result = (struct monitor_result){.knn_top1 = (double)NAN,
                                       .images_train = (uint32_t)train,
                                       .images_eval = (uint32_t)monitor->eval.count};
-    rankme_spread_result(&monitor->spread, &result->target_std, &result->target_std_min);
+    result->target = rankme_spread_summary(&monitor->spread);
     result->pair_cos = rankme_pair_cosine(monitor->features, all, width);
     IJ_TRY(rankme_compute(monitor->features, all, width, &result->rankme, reterr_err));
-    if (monitor->classes == 0)
-        return IJ_OK;
-    const struct knn_options options = {KNN_NEIGHBORS, KNN_TEMPERATURE, monitor->classes};
-    const struct knn_set bank = {monitor->features, monitor->train.labels, train};
-    const struct knn_set query = {eval_features, monitor->eval.labels, monitor->eval.count};
-    return knn_top1(monitor->backend, &options, width, &bank, &query, &result->knn_top1,
-                    reterr_err);
+    IJ_TRY(masked_view_measure(monitor->view, &result->masked, reterr_err));
+    IJ_TRY(trainer_ema_gap(monitor->trainer, &result->ema_gap, reterr_err));
+    return monitor->classes ? vote(monitor, eval_features, &result->knn_top1, reterr_err) : IJ_OK;
 }
 
 static enum ij_status emit(const struct engine_sink *sink, uint64_t step,
-                           const struct monitor_result *result, struct ij_err *reterr_err)
+                           const struct monitor_result *r, struct ij_err *reterr_err)
 {
-    static const char *const keys[METRICS_MAX] = {
-        "ssl/rankme", "ssl/target_std", "ssl/target_std_min", "ssl/pair_cos", "probe/knn_top1"};
-    const float values[METRICS_MAX] = {(float)result->rankme, (float)result->target_std,
-                                       (float)result->target_std_min, (float)result->pair_cos,
-                                       (float)result->knn_top1};
-    size_t count = isnan(result->knn_top1) ? METRICS_MAX - 1 : METRICS_MAX;
+    const struct masked_view_result *m = &r->masked;
+    const struct {
+        const char *key;
+        double value;
+    } rows[] = {{"ssl/rankme", r->rankme},
+                {"ssl/lidar", m->lidar},
+                {"ssl/explained", m->explained},
+                {"ssl/target_std", r->target.mean},
+                {"ssl/target_std_p5", r->target.p5},
+                {"ssl/target_std_min", r->target.least},
+                {"ssl/dead_dims", r->target.dead},
+                {"ssl/ctx_std", m->context.mean},
+                {"ssl/ctx_std_p5", m->context.p5},
+                {"ssl/ctx_std_min", m->context.least},
+                {"ssl/pred_std", m->prediction.mean},
+                {"ssl/pred_std_p5", m->prediction.p5},
+                {"ssl/pred_std_min", m->prediction.least},
+                {"ssl/pair_cos", r->pair_cos},
+                {"ssl/ema_gap", r->ema_gap},
+                {"probe/knn_top1", r->knn_top1}}; /* last: left out where there are no labels */
+    const char *keys[COUNT_OF(rows)];
+    float values[COUNT_OF(rows)];
+    size_t count = isnan(r->knn_top1) ? COUNT_OF(rows) - 1 : COUNT_OF(rows);
+    for (size_t i = 0; i < COUNT_OF(rows); i++) {
+        keys[i] = rows[i].key;
+        values[i] = (float)rows[i].value;
+    }
     if (!sink || !sink->metrics)
         return IJ_OK;
     enum ij_status status = sink->metrics(sink->user, "ssl", step, keys, values, count);
     return status == IJ_OK ? IJ_OK : IJ_ERR(reterr_err, status, "the host refused a metrics frame");
 }
 
-enum ij_status monitor_check(struct monitor *monitor, const float *target_parameter,
-                             const uint16_t *target_parameter_bf16, uint64_t step,
-                             const struct engine_sink *sink, struct monitor_result *ret_result,
-                             struct ij_err *reterr_err)
+enum ij_status monitor_check(struct monitor *monitor, uint64_t step, const struct engine_sink *sink,
+                             struct monitor_result *ret_result, struct ij_err *reterr_err)
 {
     struct monitor_result result;
-    frozen_set_borrowed(monitor->frozen, target_parameter, target_parameter_bf16);
+    frozen_set_borrowed(monitor->frozen, monitor->trainer->arenas[TRAINER_TARGET],
+                        monitor->trainer->target_bf16);
     IJ_TRY(measure(monitor, &result, reterr_err));
     IJ_TRY(emit(sink, step, &result, reterr_err));
     if (ret_result)

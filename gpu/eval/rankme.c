@@ -3,6 +3,7 @@
 #include "gpu/eval/rankme.h"
 
 #include <math.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include "base/mem.h"
@@ -99,7 +100,8 @@ enum ij_status rankme_spread_init(struct rankme_spread *spread, int64_t width,
     *spread = (struct rankme_spread){.width = width};
     spread->mean = mem_array(double, (size_t)width);
     spread->square = mem_array(double, (size_t)width);
-    if (spread->mean && spread->square)
+    spread->sorted = mem_array(double, (size_t)width);
+    if (spread->mean && spread->square && spread->sorted)
         return IJ_OK;
     rankme_spread_done(spread);
     return IJ_ERR(reterr_err, IJ_NO_MEMORY, "no memory for %lld dimensions", (long long)width);
@@ -109,6 +111,7 @@ void rankme_spread_done(struct rankme_spread *spread)
 {
     mem_free(spread->mean);
     mem_free(spread->square);
+    mem_free(spread->sorted);
     *spread = (struct rankme_spread){.width = 0};
 }
 
@@ -148,14 +151,42 @@ void rankme_spread_add(struct rankme_spread *spread, const float *rows, size_t c
     }
 }
 
-void rankme_spread_result(const struct rankme_spread *spread, double *ret_mean, double *ret_min)
+static int compare_doubles(const void *a, const void *b)
 {
-    double sum = 0, least = (double)INFINITY;
+    double x = *(const double *)a, y = *(const double *)b;
+    return (x > y) - (x < y);
+}
+
+/* Linear between the two nearest of the sorted values. */
+static double percentile(const double *sorted, int64_t count, double share)
+{
+    double place = share * (double)(count - 1);
+    int64_t below = (int64_t)place, above = below + 1 < count ? below + 1 : below;
+    return sorted[below] + (place - (double)below) * (sorted[above] - sorted[below]);
+}
+
+struct rankme_spread_summary rankme_spread_summary(const struct rankme_spread *spread)
+{
+    struct rankme_spread_summary s = {0};
+    double *sorted = spread->sorted, dead = 0;
     for (int64_t d = 0; d < spread->width; d++) {
-        double deviation = sqrt(spread->square[d] / (double)spread->count);
-        sum += deviation;
-        least = fmin(least, deviation);
+        sorted[d] = sqrt(spread->square[d] / (double)spread->count);
+        s.mean += sorted[d] / (double)spread->width;
     }
-    *ret_mean = sum / (double)spread->width;
-    *ret_min = least;
+    qsort(sorted, (size_t)spread->width, sizeof *sorted, compare_doubles);
+    double median = percentile(sorted, spread->width, 0.5);
+    for (int64_t d = 0; d < spread->width; d++)
+        dead += sorted[d] < 0.01 * median;
+    s.p5 = percentile(sorted, spread->width, 0.05);
+    s.least = sorted[0];
+    s.dead = dead / (double)spread->width;
+    return s;
+}
+
+double rankme_spread_squares(const struct rankme_spread *spread)
+{
+    double sum = 0;
+    for (int64_t d = 0; d < spread->width; d++)
+        sum += spread->square[d];
+    return sum;
 }

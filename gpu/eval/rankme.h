@@ -24,6 +24,7 @@ struct rankme_spread {
     int64_t width;
     uint64_t count;
     double *mean, *square; /* (width) owned */
+    double *sorted;        /* (width) owned; working space */
 };
 IJ_MUST_USE enum ij_status rankme_spread_init(struct rankme_spread *spread, int64_t width,
                                               struct ij_err *reterr_err);
@@ -32,7 +33,13 @@ void rankme_spread_clear(struct rankme_spread *spread);
 /* With `eps` >= 0 each row is first normalised to mean 0 and variance 1 as a layer norm without
  * weights does; negative: rows as they are. */
 void rankme_spread_add(struct rankme_spread *spread, const float *rows, size_t count, double eps);
-/* Mean and minimum over dimensions of the standard deviation (divisor: count). */
-void rankme_spread_result(const struct rankme_spread *spread, double *ret_mean, double *ret_min);
+/* Over dimensions of the standard deviation (divisor: count). */
+struct rankme_spread_summary {
+    double mean, p5, least; /* p5: 5th percentile, linear between ranks */
+    double dead;            /* share of the dimensions below a hundredth of the median */
+};
+struct rankme_spread_summary rankme_spread_summary(const struct rankme_spread *spread);
+/* Sum over dimensions of the squared distances from the mean. */
+double rankme_spread_squares(const struct rankme_spread *spread);
 
 #endif

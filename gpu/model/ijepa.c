@@ -349,13 +349,19 @@ enum ij_status ijepa_target(struct ijepa *ijepa, const struct block_arena *targe
     return IJ_OK;
 }
 
+enum ij_status ijepa_encode(struct ijepa *ijepa, const struct block_arena *arena,
+                            struct ij_err *reterr_err)
+{
+    struct encoder_input kept = kept_patches(ijepa);
+    return encoder_forward(ijepa->backend, ijepa->config, ijepa->layout, arena, &kept,
+                           &ijepa->v.encoder, reterr_err);
+}
+
 enum ij_status ijepa_predict(struct ijepa *ijepa, const struct block_arena *arena,
                              struct ij_err *reterr_err)
 {
-    struct encoder_input kept = kept_patches(ijepa);
     struct predictor_input input = predictor_input(ijepa);
-    IJ_TRY(encoder_forward(ijepa->backend, ijepa->config, ijepa->layout, arena, &kept,
-                           &ijepa->v.encoder, reterr_err));
+    IJ_TRY(ijepa_encode(ijepa, arena, reterr_err));
     return predictor_forward(ijepa->backend, ijepa->config, ijepa->layout, arena, &input,
                              &ijepa->v.predictor, reterr_err);
 }

@@ -63,6 +63,9 @@ IJ_MUST_USE enum ij_status ijepa_target(struct ijepa *ijepa, const struct block_
                                         struct ij_err *reterr_err);
 IJ_MUST_USE enum ij_status ijepa_predict(struct ijepa *ijepa, const struct block_arena *arena,
                                          struct ij_err *reterr_err);
+/* The context encoder alone, for ijepa_copy_context_features. */
+IJ_MUST_USE enum ij_status ijepa_encode(struct ijepa *ijepa, const struct block_arena *arena,
+                                        struct ij_err *reterr_err);
 /* `gradient_scale`: 1 / micro-batches per optimiser step. Waits for the device. */
 IJ_MUST_USE enum ij_status ijepa_loss(struct ijepa *ijepa, float gradient_scale,
                                       struct ijepa_loss *ret_loss, struct ij_err *reterr_err);
@@ -79,7 +82,7 @@ const float *ijepa_pred_position(const struct ijepa *ijepa);
 IJ_MUST_USE enum ij_status ijepa_copy_target_features(struct ijepa *ijepa,
                                                       const struct block_arena *target,
                                                       float *ret_values, struct ij_err *reterr_err);
-/* (B, context_count, D) after ijepa_predict. */
+/* (B, context_count, D) after ijepa_predict or ijepa_encode. */
 IJ_MUST_USE enum ij_status ijepa_copy_context_features(struct ijepa *ijepa, float *ret_values,
                                                        struct ij_err *reterr_err);
 /* (M * B, target_count, D) after ijepa_predict and ijepa_target. */

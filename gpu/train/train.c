@@ -151,7 +151,7 @@ static enum ij_status prepare(struct run *r, struct ij_err *reterr_err)
     IJ_TRY(checkpoint_writer_new(r->spec->directory, r->sink.sink,
                                  r->spec->monitor.keep_checkpoints, &r->writer, reterr_err));
     if (r->spec->monitor.eval_every_epochs > 0)
-        IJ_TRY(monitor_new(r->backend, &r->config, r->spec, &r->monitor, reterr_err));
+        IJ_TRY(monitor_new(r->trainer, r->spec, &r->monitor, reterr_err));
     r->parameters = spec_json_write(r->spec);
     if (!r->parameters)
         return IJ_ERR(reterr_err, IJ_NO_MEMORY, "no memory for the run's parameters");
@@ -227,8 +227,7 @@ static enum ij_status evaluate(struct run *r, struct ij_err *reterr_err)
 {
     comm_set_away(r->comm, true);
     IJ_TRY(train_sink_progress(&r->sink, r->step, "evaluating", true, NULL, reterr_err));
-    IJ_TRY(monitor_check(r->monitor, r->trainer->arenas[TRAINER_TARGET], r->trainer->target_bf16,
-                         r->step, r->sink.sink, NULL, reterr_err));
+    IJ_TRY(monitor_check(r->monitor, r->step, r->sink.sink, NULL, reterr_err));
     comm_set_away(r->comm, false);
     return IJ_OK;
 }

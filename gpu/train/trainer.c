@@ -112,6 +112,40 @@ enum ij_status trainer_set_random(struct trainer *trainer, uint64_t seed, struct
     return backend->ops->clear(backend, trainer->arenas[TRAINER_MOMENT2], bytes, reterr_err);
 }
 
+/* By tensor, so that no second copy of a large model is needed. */
+enum ij_status trainer_ema_gap(struct trainer *trainer, double *ret_gap, struct ij_err *reterr_err)
+{
+    const struct layout *l = &trainer->layout;
+    const struct backend *backend = trainer->backend;
+    int64_t longest = 0;
+    double apart = 0, size = 0;
+    for (size_t i = 0; i < l->count; i++)
+        longest = l->tensors[i].count > longest ? l->tensors[i].count : longest;
+    mem_auto float *own = mem_array(float, (size_t)longest);
+    mem_auto float *other = mem_array(float, (size_t)longest);
+    if (!own || !other)
+        return IJ_ERR(reterr_err, IJ_NO_MEMORY, "no memory to compare the encoders");
+    for (size_t i = 0; i < l->count; i++) {
+        const struct layout_tensor *t = &l->tensors[i];
+        size_t bytes = (size_t)t->count * sizeof(float);
+        if (!t->encoder)
+            continue;
+        IJ_TRY(backend->ops->download(trainer->backend, own,
+                                      trainer->arenas[TRAINER_PARAMETER] + t->offset, bytes,
+                                      reterr_err));
+        IJ_TRY(backend->ops->download(trainer->backend, other,
+                                      trainer->arenas[TRAINER_TARGET] + t->offset, bytes,
+                                      reterr_err));
+        for (int64_t k = 0; k < t->count; k++) {
+            double gap = (double)own[k] - (double)other[k];
+            apart += gap * gap;
+            size += (double)own[k] * (double)own[k];
+        }
+    }
+    *ret_gap = size > 0 ? sqrt(apart / size) : (double)NAN;
+    return IJ_OK;
+}
+
 struct block_arena trainer_weights(const struct trainer *trainer, bool accumulate)
 {
     struct block_arena arena = {.parameter = trainer->arenas[TRAINER_PARAMETER],

@@ -66,6 +66,10 @@ IJ_MUST_USE enum ij_status trainer_write(struct trainer *trainer, enum trainer_a
 IJ_MUST_USE enum ij_status trainer_read(struct trainer *trainer, enum trainer_arena arena,
                                         float *ret_values, struct ij_err *reterr_err);
 
+/* |encoder - target encoder| / |encoder|, in double. */
+IJ_MUST_USE enum ij_status trainer_ema_gap(struct trainer *trainer, double *ret_gap,
+                                           struct ij_err *reterr_err);
+
 /* Views of the weights for a pass over the model. */
 struct block_arena trainer_weights(const struct trainer *trainer, bool accumulate);
 struct block_arena trainer_target(const struct trainer *trainer);

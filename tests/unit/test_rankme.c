@@ -95,6 +95,31 @@ Test(eigen, hidden_spectra_with_repeated_and_tiny_values)
     mem_free(a);
 }
 
+/* 200 vectors in 8 dimensions: 192 eigenvalues are rounding errors. */
+Test(eigen, a_matrix_far_from_full_rank)
+{
+    enum { N = 200, RANK = 8 };
+    double *x = mem_array(double, N *RANK), *a = mem_array(double, N *N), got[N], trace = 0;
+    struct rng rng;
+    rng_init(&rng, 2, RNG_TEST, 0, 0);
+    for (int i = 0; i < N * RANK; i++)
+        x[i] = rng_normal(&rng) * (1 + i % RANK * 100);
+    for (int i = 0; i < N; i++)
+        for (int j = 0; j < N; j++)
+            for (int k = 0; k < RANK; k++)
+                a[i * N + j] += x[i * RANK + k] * x[j * RANK + k];
+    for (int i = 0; i < N; i++)
+        trace += a[i * N + i];
+    cr_assert_eq(eigen_symmetric(a, N, got, NULL), IJ_OK);
+    double sum = 0;
+    for (int i = 0; i < N; i++)
+        sum += i < RANK ? got[i] : 0;
+    cr_assert_float_eq(sum, trace, 1e-12 * trace);
+    cr_assert_float_eq(got[RANK], 0, 1e-12 * trace);
+    mem_free(x);
+    mem_free(a);
+}
+
 Test(eigen, refuses_what_is_not_finite)
 {
     double a[] = {1, NAN, NAN, 1}, b[] = {1, 2, INFINITY, 2, 3, 4, INFINITY, 4, 5}, got[3];
@@ -147,17 +172,32 @@ Test(rankme, pair_cosine)
 Test(rankme, spread_is_the_standard_deviation)
 {
     struct rankme_spread spread;
-    double mean, least;
     const float rows[] = {1, 10, 3, 10, 5, 10, 7, 13}; /* std sqrt(5), 1.299038106 */
     cr_assert_eq(rankme_spread_init(&spread, 2, NULL), IJ_OK);
     rankme_spread_add(&spread, rows, 1, -1);
     rankme_spread_add(&spread, rows + 2, 3, -1);
-    rankme_spread_result(&spread, &mean, &least);
-    cr_assert_float_eq(least, 1.299038105676658, 1e-12);
-    cr_assert_float_eq(mean, (1.299038105676658 + sqrt(5)) / 2, 1e-12);
+    struct rankme_spread_summary s = rankme_spread_summary(&spread);
+    cr_assert_float_eq(s.least, 1.299038105676658, 1e-12);
+    cr_assert_float_eq(s.mean, (1.299038105676658 + sqrt(5)) / 2, 1e-12);
+    cr_assert_float_eq(s.p5, 1.299038105676658 + 0.05 * (sqrt(5) - 1.299038105676658), 1e-12);
+    cr_assert_float_eq(rankme_spread_squares(&spread), 20 + 6.75, 1e-12);
     rankme_spread_clear(&spread);
     rankme_spread_add(&spread, rows, 4, 0); /* each row becomes (-1, 1) */
-    rankme_spread_result(&spread, &mean, &least);
-    cr_assert_float_eq(mean, 0, 1e-12);
+    s = rankme_spread_summary(&spread);
+    cr_assert_float_eq(s.mean, 0, 1e-12);
+    rankme_spread_done(&spread);
+}
+
+Test(rankme, dead_dimensions_are_far_below_the_median)
+{
+    struct rankme_spread spread;
+    const float rows[] = {0, 0, 0, 0, 1, 1, 0.011f, 0.009f};
+    cr_assert_eq(rankme_spread_init(&spread, 4, NULL), IJ_OK);
+    rankme_spread_add(&spread, rows, 2, -1);
+    cr_assert_float_eq(rankme_spread_summary(&spread).dead, 0, 1e-12);
+    rankme_spread_clear(&spread);
+    const float more[] = {0, 0, 0, 0, 1, 1, 1, 0.009f};
+    rankme_spread_add(&spread, more, 2, -1);
+    cr_assert_float_eq(rankme_spread_summary(&spread).dead, 0.25, 1e-12);
     rankme_spread_done(&spread);
 }
