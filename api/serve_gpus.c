@@ -107,10 +107,11 @@ enum ij_status serve_gpus_show(struct request *request, struct reply *reply,
 /* ---- Changes ---- */
 
 static enum ij_status call(struct request *request, enum control_verb verb, const char *reason,
-                           struct reply *reply, struct ij_err *reterr_err)
+                           bool evict, struct reply *reply, struct ij_err *reterr_err)
 {
     struct control_reply answer;
-    json_t *body = json_pack("{s:s, s:s*}", "gpu", request->match.args[0], "reason", reason);
+    json_t *body = json_pack("{s:s, s:s*, s:b}", "gpu", request->match.args[0], "reason", reason,
+                             "evict", evict);
     if (!body)
         return IJ_ERR(reterr_err, IJ_NO_MEMORY, "no memory for the command");
     struct control_request command = {.verb = verb, .body = body};
@@ -136,13 +137,15 @@ static enum ij_status reason_of(const struct request *request, const char **ret_
 enum ij_status serve_gpus_cordon(struct request *request, struct reply *reply,
                                  struct ij_err *reterr_err)
 {
-    static const char *const keys[] = {"reason"};
+    static const char *const keys[] = {"reason", "evict"};
     const char *reason = NULL;
+    bool evict = false;
     if (!request->json)
         return IJ_ERR(reterr_err, IJ_MALFORMED, "a body with \"reason\" is needed");
     IJ_TRY(json_in_known_keys(request->json, keys, COUNT_OF(keys), &request->problem, reterr_err));
     IJ_TRY(reason_of(request, &reason, reterr_err));
-    return call(request, CONTROL_CORDON, reason, reply, reterr_err);
+    IJ_TRY(json_in_bool(request->json, "evict", &evict, reterr_err));
+    return call(request, CONTROL_CORDON, reason, evict, reply, reterr_err);
 }
 
 enum ij_status serve_gpus_uncordon(struct request *request, struct reply *reply,
@@ -150,7 +153,7 @@ enum ij_status serve_gpus_uncordon(struct request *request, struct reply *reply,
 {
     if (request->json)
         IJ_TRY(json_in_known_keys(request->json, NULL, 0, &request->problem, reterr_err));
-    return call(request, CONTROL_UNCORDON, NULL, reply, reterr_err);
+    return call(request, CONTROL_UNCORDON, NULL, false, reply, reterr_err);
 }
 
 enum ij_status serve_gpus_patch(struct request *request, struct reply *reply,
@@ -166,7 +169,7 @@ enum ij_status serve_gpus_patch(struct request *request, struct reply *reply,
         return IJ_ERR_FIELD(reterr_err, IJ_INVALID, "/schedulable", "must be true or false");
     IJ_TRY(json_in_bool(request->json, "schedulable", &schedulable, reterr_err));
     if (schedulable)
-        return call(request, CONTROL_UNCORDON, NULL, reply, reterr_err);
+        return call(request, CONTROL_UNCORDON, NULL, false, reply, reterr_err);
     IJ_TRY(reason_of(request, &reason, reterr_err));
-    return call(request, CONTROL_CORDON, reason, reply, reterr_err);
+    return call(request, CONTROL_CORDON, reason, false, reply, reterr_err);
 }

@@ -35,7 +35,7 @@
     X(CHECKPOINT, "checkpoint") /* running: save now and go on */                                  \
     X(PATCH, "patch")           /* body: any of name, notes, tags, priority */                     \
     X(MOVE, "move")     /* waits: another place; body {"before"|"after": "r1"} or {"top": true} */ \
-    X(CORDON, "cordon") /* a device takes no new run; body {"gpu", "reason"} */                    \
+    X(CORDON, "cordon") /* a device takes no new run; body {"gpu", "reason", "evict"} */           \
     X(UNCORDON, "uncordon")                   /* it does again; body {"gpu"} */                    \
     X(DELETE, "delete")                       /* ended: the run, its files and metrics */          \
     X(CHECKPOINT_PIN, "checkpoint_pin")       /* `checkpoint`; body {"pinned": true|false} */      \

@@ -49,30 +49,21 @@ enum device_state device_state_of(const struct device *device)
 
 void device_explain(const struct device *device, char *ret_text, size_t size)
 {
-    switch (device_state_of(device)) {
-    case DEVICE_FAULTED:
+    if (device->trouble[0])
         snprintf(ret_text, size, "%s is faulty: %s", device->id, device->trouble);
-        return;
-    case DEVICE_GONE:
+    else if (!device->present)
         snprintf(ret_text, size, "%s is gone", device->id);
-        return;
-    case DEVICE_CORDONED:
+    else if (device->cordon.ts_ms)
         snprintf(ret_text, size, "%s is cordoned by %s: %.100s", device->id, device->cordon.actor,
                  device->cordon.reason);
-        return;
-    case DEVICE_FOREIGN:
+    else if (device->run)
+        snprintf(ret_text, size, "%s is held by r%lld", device->id, (long long)device->run);
+    else if (device->foreign_count)
         snprintf(ret_text, size, "%s is used by process %d (%s)", device->id,
                  (int)device->foreign_pid,
                  device->foreign_command[0] ? device->foreign_command : "name unknown");
-        return;
-    case DEVICE_HELD:
-        snprintf(ret_text, size, "%s is held by r%lld", device->id, (long long)device->run);
-        return;
-    case DEVICE_FREE:
-    case DEVICE_STATE_COUNT:
-        break;
-    }
-    snprintf(ret_text, size, "%s is free", device->id);
+    else
+        snprintf(ret_text, size, "%s is free", device->id);
 }
 
 /* ---- Making ---------------------------------------------------------------------------------- */

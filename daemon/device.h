@@ -64,7 +64,7 @@ struct device_table;
 enum device_state device_state_of(const struct device *device);
 const char *device_state_name(enum device_state state); /* static */
 const char *device_kind_name(enum device_kind kind);    /* "host", "gpu"; static */
-/* Why a device that nobody holds is not given out, for people: "cordoned by ann: fan". */
+/* Why a device is not given out, for people: "host-0 is cordoned by ann: fan". */
 void device_explain(const struct device *device, char *ret_text, size_t size);
 
 /* `cordons` (copied) may name devices that are not there yet. */

@@ -9,6 +9,7 @@
 #include "base/text.h"
 #include "daemon/audit.h"
 #include "daemon/queue.h"
+#include "daemon/run_yield.h"
 #include "store/audit_row.h"
 #include "store/event_row.h"
 
@@ -109,6 +110,16 @@ enum ij_status device_verb_fault(struct daemon *daemon, size_t place, const char
     return change(daemon, NULL, place, &row, reterr_err);
 }
 
+/* The run on it saves and goes elsewhere. */
+static enum ij_status evict(struct daemon *daemon, size_t place, struct ij_err *reterr_err)
+{
+    const struct device *device = device_table_at(daemon->devices, place);
+    struct run *run = device->run ? queue_find(daemon, device->run) : NULL;
+    char text[160];
+    snprintf(text, sizeof(text), "%.100s is taken out of use", device->id);
+    return run ? run_yield(run, false, text, reterr_err) : IJ_OK;
+}
+
 /* ---- Verbs ----------------------------------------------------------------------------------- */
 
 static enum ij_status parse_reason(const json_t *body, const char **ret_reason,
@@ -141,5 +152,8 @@ enum ij_status device_verb_handle(struct daemon *daemon, const struct control_re
     snprintf(row.device, sizeof(row.device), "%s", id);
     snprintf(row.actor, sizeof(row.actor), "%s", request->actor);
     snprintf(row.reason, sizeof(row.reason), "%s", reason);
-    return change(daemon, request, place, &row, &reply->err);
+    IJ_TRY(change(daemon, request, place, &row, &reply->err));
+    if (json_is_true(json_object_get(request->body, "evict")))
+        return evict(daemon, place, &reply->err);
+    return IJ_OK;
 }

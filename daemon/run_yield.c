@@ -8,7 +8,8 @@ enum ij_status run_yield(struct run *run, bool preempts, const char *text,
                          struct ij_err *reterr_err)
 {
     int64_t grace_ms = run->daemon->config.pause_grace_s * 1000LL;
-    if (run->row.state != RUN_STATE_RUNNING || !run->worker)
+    bool goes = run->row.state == RUN_STATE_RUNNING || run->row.state == RUN_STATE_STARTING;
+    if (!goes || !run->worker)
         return IJ_OK;
     struct run_change change =
         run_change_of(run, RUN_STATE_PAUSING, preempts ? "preempted" : "evicted", text);

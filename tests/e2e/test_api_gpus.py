@@ -35,9 +35,10 @@ def test_a_cordon_is_told_audited_and_survives(daemon):
     audit = daemon.api("GET", "/v1/audit").json()["items"][0]
     assert audit["action"] == "gpu.cordon" and audit["target"] == "host-1"
     with daemon.api("GET", "/v1/events?topics=gpus", headers={"Last-Event-ID": "0"}, stream=True) as stream:
-        lines = [line for line, _ in zip(stream.iter_lines(decode_unicode=True), range(12))]
-    assert any(line == "event: gpu.state" for line in lines), lines
-    assert any('"host-1"' in line and '"cordoned"' in line for line in lines), lines
+        lines = stream.iter_lines(decode_unicode=True)
+        assert next(line for line in lines if line.startswith("event: ")) == "event: gpu.state"
+        data = next(line for line in lines if line.startswith("data: "))
+        assert '"host-1"' in data and '"cordoned"' in data, data
     daemon.kill()
     daemon.start()
     assert gpus(daemon)["host-1"]["cordon"]["reason"] == "new fan"
@@ -62,6 +63,7 @@ def test_schedulable_is_the_same_by_patch(daemon):
     ("POST", "/v1/gpus/host-0/cordon", {"reason": "x" * 256}, 422, "/reason"),
     ("POST", "/v1/gpus/host-0/cordon", {"reason": "a", "why": "b"}, 422, "/why"),
     ("POST", "/v1/gpus/host-0/cordon", {"reason": 3}, 422, "/reason"),
+    ("POST", "/v1/gpus/host-0/cordon", {"reason": "a", "evict": 1}, 422, "/evict"),
     ("POST", "/v1/gpus/host-9/cordon", {"reason": "a"}, 404, None),
     ("POST", "/v1/gpus/host-9/uncordon", None, 404, None),
     ("POST", "/v1/gpus/host-0/uncordon", {"reason": "a"}, 422, "/reason"),
