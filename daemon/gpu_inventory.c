@@ -4,8 +4,10 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <glob.h>
 #include <signal.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -216,6 +218,50 @@ static enum ij_status start(struct gpu_inventory *inventory, struct ij_err *rete
     return IJ_OK;
 }
 
+/* An NVIDIA display or compute device on the PCI bus. */
+static bool has_pci_gpu(void)
+{
+    glob_t found = {0};
+    bool has = false;
+    if (glob("/sys/bus/pci/devices/*/vendor", GLOB_NOSORT, NULL, &found) != 0)
+        return false;
+    for (size_t i = 0; i < found.gl_pathc && !has; i++) {
+        char vendor[16] = "", class[16] = "", path[512];
+        size_t folder = strlen(found.gl_pathv[i]) - strlen("vendor");
+        file_auto FILE *file = fopen(found.gl_pathv[i], "re");
+        snprintf(path, sizeof(path), "%.*sclass", (int)folder, found.gl_pathv[i]);
+        file_auto FILE *class_file = fopen(path, "re");
+        has = file && class_file && fgets(vendor, sizeof(vendor), file) &&
+              fgets(class, sizeof(class), class_file) && strncmp(vendor, "0x10de", 6) == 0 &&
+              strncmp(class, "0x03", 4) == 0;
+    }
+    globfree(&found);
+    return has;
+}
+
+/* A machine that cannot have a GPU needs no process to say so. */
+static bool may_have_gpu(void)
+{
+    static const char *const signs[] = {"/dev/nvidiactl", "/proc/driver/nvidia", "/dev/dxg"};
+    if (getenv("IJEPAD_NVML"))
+        return true;
+    for (size_t i = 0; i < COUNT_OF(signs); i++)
+        if (access(signs[i], F_OK) == 0)
+            return true;
+    return has_pci_gpu();
+}
+
+static void say_absent(struct gpu_inventory *inventory)
+{
+    struct gpu_report *report = &inventory->report;
+    arm(inventory, ABSENT_MS);
+    if (report->state == GPU_REPORT_ABSENT)
+        return;
+    *report = (struct gpu_report){.state = GPU_REPORT_ABSENT, .taken_ms = clock_monotonic_ms()};
+    snprintf(report->reason, sizeof(report->reason), "this machine has no NVIDIA GPU");
+    inventory->options.updated(inventory->options.user, report);
+}
+
 static int on_timer(sd_event_source *source, uint64_t usec, void *user)
 {
     (void)source;
@@ -229,6 +275,8 @@ static int on_timer(sd_event_source *source, uint64_t usec, void *user)
         snprintf(reason, sizeof(reason), "the NVIDIA driver has not answered for %lld s",
                  (long long)(inventory->options.deadline_ms / 1000));
         lose_sight(inventory, reason);
+    } else if (!may_have_gpu()) {
+        say_absent(inventory);
     } else if (start(inventory, &err) != IJ_OK) {
         lose_sight(inventory, err.text);
         bury(inventory);

@@ -5,7 +5,8 @@
  *
  * Without a report for the deadline the state becomes unknown and the probe is killed; one that
  * cannot be killed (stuck in the driver) is waited for without blocking, and none is started beside
- * it. On a machine without NVIDIA driver a probe ends at once and is tried again now and then. Loop
+ * it. On a machine without NVIDIA driver a probe ends at once and is tried again now and then; on
+ * one without any sign of a GPU (and without IJEPAD_NVML in the environment) none is started. Loop
  * thread only.
  */
 #ifndef DAEMON_GPU_INVENTORY_H

@@ -15,6 +15,7 @@
 #include "daemon/worker_host.h"
 #include "daemon/worker_jail.h"
 #include "daemon/worker_link.h"
+#include "daemon/worker_ranks.h"
 #include "daemon/worker_sink.h"
 #include "daemon/worker_spec.h"
 
@@ -53,13 +54,18 @@ static void confine(const struct engine_spec *spec, const struct engine_sink *si
         fprintf(stderr, "ijepad-worker: %s\n", err.text);
 }
 
-static enum ij_status run_spec(const struct engine_spec *spec, const struct engine_sink *sink,
-                               struct ij_err *reterr_err)
+/* `object`: what spec was read from, for the other ranks. */
+static enum ij_status run_spec(struct engine_spec *spec, const json_t *object,
+                               const struct engine_sink *sink, struct ij_err *reterr_err)
 {
     IJ_TRY(file_make_dirs(spec->directory, 0700, reterr_err));
     IJ_TRY(lock_directory(spec->directory, reterr_err));
-    confine(spec, sink);
-    enum ij_status status = engine_run(spec, sink, reterr_err);
+    enum ij_status status = worker_ranks_start(spec, object, reterr_err);
+    if (status == IJ_OK) {
+        confine(spec, sink);
+        status = engine_run(spec, sink, reterr_err);
+    }
+    worker_ranks_end(spec, status);
     if (status == IJ_STOPPED)
         return IJ_ERR(reterr_err, status, "stopped as asked");
     return status;
@@ -76,11 +82,11 @@ static enum ij_status run_linked(int fd, struct ij_err *reterr_err)
         return IJ_ERR(reterr_err, IJ_NO_MEMORY, "no memory for a run");
     IJ_TRY(worker_link_open(fd, &link, &object, reterr_err));
     enum ij_status status = worker_spec_parse(object, spec, reterr_err);
-    json_decref(object);
     if (status == IJ_OK) {
         struct engine_sink sink = worker_sink_make(link);
-        status = run_spec(spec, &sink, reterr_err);
+        status = run_spec(spec, object, &sink, reterr_err);
     }
+    json_decref(object);
     const char *field = status == IJ_OK ? "" : reterr_err->field;
     const char *text = status == IJ_OK ? "" : reterr_err->text;
     enum ij_status told =
@@ -99,27 +105,61 @@ static enum ij_status run_linked(int fd, struct ij_err *reterr_err)
 
 struct arguments {
     const char *spec_file, *directory, *resume;
-    uint64_t fd;
+    uint64_t fd, rank;
     bool help;
 };
 
+/* The file, and over it what the command line says; also in *ret_object, for the other ranks. */
+static enum ij_status read_description(const struct arguments *arguments, struct engine_spec *spec,
+                                       json_t **ret_object, struct ij_err *reterr_err)
+{
+    json_t *object = NULL;
+    IJ_TRY(worker_spec_load(arguments->spec_file, spec, &object, reterr_err));
+    if (arguments->directory) {
+        snprintf(spec->directory, sizeof(spec->directory), "%s", arguments->directory);
+        json_object_set_new(object, "directory", json_string(arguments->directory));
+    }
+    if (arguments->resume) {
+        snprintf(spec->resume, sizeof(spec->resume), "%s", arguments->resume);
+        json_object_set_new(object, "resume", json_string(arguments->resume));
+    }
+    *ret_object = object;
+    return IJ_OK;
+}
+
 static enum ij_status run_by_hand(const struct arguments *arguments, struct ij_err *reterr_err)
+{
+    json_t *object = NULL;
+    mem_auto struct engine_spec *spec = mem_new(struct engine_spec);
+    if (!spec)
+        return IJ_ERR(reterr_err, IJ_NO_MEMORY, "no memory for a run");
+    IJ_TRY(read_description(arguments, spec, &object, reterr_err));
+    enum ij_status status = engine_check_data(spec, reterr_err);
+    if (!spec->directory[0])
+        status = IJ_ERR_FIELD(reterr_err, IJ_INVALID, "directory",
+                              "say where checkpoints go: --directory DIR, or \"directory\" in %s",
+                              arguments->spec_file);
+    struct engine_sink sink = worker_host_stdout_sink();
+    if (status == IJ_OK)
+        status = run_spec(spec, object, &sink, reterr_err);
+    json_decref(object);
+    return status;
+}
+
+/* A rank that rank 0 started: see worker_ranks.h. */
+static enum ij_status run_rank(const struct arguments *arguments, struct ij_err *reterr_err)
 {
     mem_auto struct engine_spec *spec = mem_new(struct engine_spec);
     if (!spec)
         return IJ_ERR(reterr_err, IJ_NO_MEMORY, "no memory for a run");
-    IJ_TRY(worker_spec_load(arguments->spec_file, spec, reterr_err));
-    if (arguments->directory)
-        snprintf(spec->directory, sizeof(spec->directory), "%s", arguments->directory);
-    if (arguments->resume)
-        snprintf(spec->resume, sizeof(spec->resume), "%s", arguments->resume);
-    if (!spec->directory[0])
-        return IJ_ERR_FIELD(reterr_err, IJ_INVALID, "directory",
-                            "say where checkpoints go: --directory DIR, or \"directory\" in %s",
-                            arguments->spec_file);
-    IJ_TRY(engine_check_data(spec, reterr_err));
-    struct engine_sink sink = worker_host_stdout_sink();
-    return run_spec(spec, &sink, reterr_err);
+    IJ_TRY(worker_spec_load(arguments->spec_file, spec, NULL, reterr_err));
+    if (arguments->rank >= spec->ranks.count)
+        return IJ_ERR_FIELD(reterr_err, IJ_INVALID, "rank", "rank %llu of a run of %u",
+                            (unsigned long long)arguments->rank, spec->ranks.count);
+    worker_ranks_join(spec, (uint32_t)arguments->rank);
+    struct engine_sink sink = worker_ranks_sink(spec);
+    confine(spec, &sink);
+    return engine_run(spec, &sink, reterr_err);
 }
 
 enum ij_status worker_run(int argc, char **argv, struct ij_err *reterr_err)
@@ -132,6 +172,7 @@ enum ij_status worker_run(int argc, char **argv, struct ij_err *reterr_err)
         {"resume", OPTIONS_TEXT, &arguments.resume, "DIR",
          "checkpoint to go on from; default: the newest in the run directory"},
         {"fd", OPTIONS_UINT, &arguments.fd, "N", "socket to the daemon"},
+        {"rank", OPTIONS_UINT, &arguments.rank, "N", "for ranks that a worker starts itself"},
         {"help", OPTIONS_FLAG, &arguments.help, NULL, "print this"},
     };
     IJ_TRY(options_parse(argc, argv, rows, COUNT_OF(rows), NULL, 0, &place_count, reterr_err));
@@ -147,6 +188,8 @@ enum ij_status worker_run(int argc, char **argv, struct ij_err *reterr_err)
     worker_host_catch_signals();
     if (arguments.fd != NO_FD && arguments.fd <= 1024)
         return run_linked((int)arguments.fd, reterr_err);
+    if (arguments.spec_file && arguments.rank > 0)
+        return run_rank(&arguments, reterr_err);
     if (arguments.spec_file)
         return run_by_hand(&arguments, reterr_err);
     return IJ_ERR(reterr_err, IJ_INVALID, "run needs --spec FILE");

@@ -11,7 +11,8 @@
 
 #define FILE_MAX (1024 * 1024)
 
-static const char *const known_keys[] = {"kind", "params", "directory", "resume", "run", "attempt", "gpus"};
+static const char *const known_keys[] = {"kind", "params",  "directory", "resume",
+                                         "run",  "attempt", "gpus",      "rank_timeout_s"};
 
 static enum ij_status check_keys(const json_t *object, struct ij_err *reterr_err)
 {
@@ -22,12 +23,33 @@ static enum ij_status check_keys(const json_t *object, struct ij_err *reterr_err
         bool known = false;
         for (size_t i = 0; i < COUNT_OF(known_keys); i++)
             known |= strcmp(key, known_keys[i]) == 0;
-        const char *nearest = known ? NULL : text_nearest(key, known_keys, 4);
+        const char *nearest = known ? NULL : text_nearest(key, known_keys, COUNT_OF(known_keys));
         if (!known)
             return IJ_ERR_FIELD(reterr_err, IJ_INVALID, key, "unknown key \"%.60s\"%s%s%s", key,
                                 nearest ? "; did you mean \"" : "", nearest ? nearest : "",
                                 nearest ? "\"?" : "");
     }
+    return IJ_OK;
+}
+
+static enum ij_status read_ranks(const json_t *object, struct engine_ranks *ret_ranks,
+                                 struct ij_err *reterr_err)
+{
+    const json_t *gpus = json_object_get(object, "gpus");
+    const json_t *timeout = json_object_get(object, "rank_timeout_s");
+    long long count = json_is_array(gpus) ? (long long)json_array_size(gpus) : 1;
+    if (json_is_integer(gpus))
+        count = json_integer_value(gpus);
+    else if (gpus && !json_is_array(gpus))
+        count = -1;
+    if (count < 0 || count > ENGINE_RANKS_MAX)
+        return IJ_ERR_FIELD(reterr_err, IJ_INVALID, "gpus",
+                            "gpus must be 1 to %d, or a list of as many devices", ENGINE_RANKS_MAX);
+    if (timeout && !(json_number_value(timeout) > 0))
+        return IJ_ERR_FIELD(reterr_err, IJ_INVALID, "rank_timeout_s",
+                            "rank_timeout_s must be a number of seconds above 0");
+    *ret_ranks = (struct engine_ranks){.count = count > 1 ? (uint32_t)count : 1, .fd = -1};
+    ret_ranks->timeout_s = json_number_value(timeout);
     return IJ_OK;
 }
 
@@ -61,11 +83,14 @@ enum ij_status worker_spec_parse(const json_t *object, struct engine_spec *ret_s
         params_from_json(kind, params ? params : empty, "/params", ret_spec, NULL, reterr_err);
     json_decref(empty);
     IJ_TRY(status);
+    IJ_TRY(read_ranks(object, &ret_spec->ranks, reterr_err));
+    if (ret_spec->ranks.count > 1 && kind != ENGINE_PRETRAIN)
+        return IJ_ERR_FIELD(reterr_err, IJ_INVALID, "gpus", "only pretrain runs on several GPUs");
     IJ_TRY(copy_path(object, "directory", ret_spec->directory, reterr_err));
     return copy_path(object, "resume", ret_spec->resume, reterr_err);
 }
 
-enum ij_status worker_spec_load(const char *path, struct engine_spec *ret_spec,
+enum ij_status worker_spec_load(const char *path, struct engine_spec *ret_spec, json_t **ret_object,
                                 struct ij_err *reterr_err)
 {
     mem_auto char *text = NULL;
@@ -77,6 +102,8 @@ enum ij_status worker_spec_load(const char *path, struct engine_spec *ret_spec,
         return IJ_ERR_FIELD(reterr_err, IJ_MALFORMED, path, "%s:%d: %s", path, error.line,
                             error.text);
     enum ij_status status = worker_spec_parse(object, ret_spec, reterr_err);
+    if (status == IJ_OK && ret_object)
+        *ret_object = json_incref(object);
     json_decref(object);
     return status;
 }

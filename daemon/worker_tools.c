@@ -227,7 +227,7 @@ enum ij_status worker_tools_plan(int argc, char **argv, struct ij_err *reterr_er
     }
     if (!file)
         return IJ_ERR(reterr_err, IJ_INVALID, "plan needs --spec FILE");
-    IJ_TRY(worker_spec_load(file, spec, reterr_err));
+    IJ_TRY(worker_spec_load(file, spec, NULL, reterr_err));
     if (!images)
         images = spec->data.limit;
     if (!images)

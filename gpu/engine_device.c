@@ -6,12 +6,14 @@
 
 #include "gpu/ops/cuda_device.h"
 
-static enum ij_status open_cuda(struct backend **ret_backend, struct ij_err *reterr_err)
+/* A run sees its own GPUs only, in the order of its ranks. */
+static enum ij_status open_cuda(const struct engine_spec *spec, struct backend **ret_backend,
+                                struct ij_err *reterr_err)
 {
     if (!cuda_device_built())
         return IJ_ERR_FIELD(reterr_err, IJ_UNSUPPORTED, "device",
                             "this build has no CUDA backend; use device host or auto");
-    return backend_cuda_new(0, ret_backend, reterr_err); /* the daemon shows a rank one GPU */
+    return backend_cuda_new((int)spec->ranks.rank, ret_backend, reterr_err);
 }
 
 /* True if the spec, or for `auto` the environment, insists on the GPU. `auto` alone is the host:
@@ -33,6 +35,6 @@ enum ij_status engine_device_open(const struct engine_spec *spec, struct backend
                                   struct ij_err *reterr_err)
 {
     if (wants_cuda(spec))
-        return open_cuda(ret_backend, reterr_err);
+        return open_cuda(spec, ret_backend, reterr_err);
     return backend_host_new((int)spec->threads, ret_backend, reterr_err);
 }

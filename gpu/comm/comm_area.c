@@ -131,13 +131,16 @@ static void look_for_the_dead(struct comm_area *area)
     for (uint32_t r = 0; r < area->count; r++) {
         siginfo_t info = {.si_pid = 0};
         char text[128];
+        enum ij_status code = IJ_INTERNAL;
         if (area->pids[r] <= 0 || r == area->rank ||
             waitid(P_PID, (id_t)area->pids[r], &info, WEXITED | WNOHANG | WNOWAIT) != 0 ||
             info.si_pid == 0)
             continue;
         snprintf(text, sizeof(text), "its process ended (%s %d)",
                  info.si_code == CLD_EXITED ? "exit code" : "signal", info.si_status);
-        fail_of(area, r, IJ_INTERNAL, "", text); /* loses against the rank's own last words */
+        if (info.si_code == CLD_EXITED && info.si_status != 0)
+            code = ij_status_from_exit_code(info.si_status);
+        fail_of(area, r, code, "", text); /* loses against the rank's own last words */
         return;
     }
 }

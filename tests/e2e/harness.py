@@ -108,6 +108,7 @@ class Daemon:
                           lambda: (self.run(run_id)["step"] or 0) >= step, deadline_s)
 
     def worker_pids(self):
-        """Processes whose parent is the daemon."""
-        out = subprocess.run(["pgrep", "-P", str(self.process.pid)], capture_output=True, text=True)
-        return [int(pid) for pid in out.stdout.split()]
+        """Processes whose parent is the daemon, but for the probe of the GPUs."""
+        out = subprocess.run(["pgrep", "-a", "-P", str(self.process.pid)], capture_output=True,
+                             text=True)
+        return [int(line.split()[0]) for line in out.stdout.splitlines() if " gpus --watch" not in line]

@@ -239,6 +239,7 @@ Test(gpu_inventory, without_a_worker_program_is_unknown, .timeout = 60)
     struct ij_err err = IJ_ERR_INIT;
     struct gpu_inventory_options options = {
         .worker = "/nonexistent/worker", .deadline_ms = 1000, .updated = on_update};
+    setenv("IJEPAD_NVML", "/nonexistent/libnvidia-ml.so.1", 1);
     cr_assert_geq(sd_event_new(&event), 0);
     cr_assert_eq(gpu_inventory_new(event, &options, &inventory, &err), IJ_OK, "%s", err.text);
     wait_for(is_unknown, "the failed start");
