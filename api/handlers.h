@@ -60,6 +60,7 @@
     X(serve_webhooks_test)                                                                         \
     X(serve_webhooks_deliveries)                                                                   \
     X(serve_logs_text)                                                                             \
+    X(serve_metrics_clock)                                                                         \
     X(serve_metrics_catalogue)                                                                     \
     X(serve_metrics_query)                                                                         \
     X(serve_checkpoints_list)                                                                      \

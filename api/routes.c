@@ -61,6 +61,7 @@ static const struct query_spec metrics_query[] = {
     {"to", QUERY_INTEGER, 0, STEP_MAX, "last step"},
     {"max_points", QUERY_INTEGER, 1, 10000, "buckets per series, default 1000"},
     {"agg", QUERY_TEXT, 0, 8, "minmax (default) or none: every point"},
+    {"superseded", QUERY_FLAG, 0, 0, "1: what later attempts replaced, instead of what counts"},
     {NULL, QUERY_TEXT, 0, 0, NULL},
 };
 static const struct query_spec events_query[] = {
@@ -138,6 +139,8 @@ const struct route routes_table[] = {
      "What the worker printed; control bytes are shown as \\xNN", NULL, NULL, TEXT, logs_query},
     {"GET", "/v1/runs/{id}/metrics", serve_metrics_catalogue, ROUTER_VIEWER, 200, "metrics",
      "The metrics that a run has", NULL, "MetricCatalogue", NULL, NULL},
+    {"GET", "/v1/runs/{id}/clock", serve_metrics_clock, ROUTER_VIEWER, 200, "metrics",
+     "When the run did which step, at up to 512 steps", NULL, "MetricClock", NULL, NULL},
     {"GET", "/v1/runs/{id}/checkpoints", serve_checkpoints_list, ROUTER_VIEWER, 200, "checkpoints",
      "Checkpoints of a run, highest step first", NULL, "CheckpointList", NULL, checkpoints_query},
 

@@ -6,6 +6,7 @@
 #include "api/show.h"
 #include "base/mem.h"
 #include "daemon/submit.h"
+#include "store/metric_clock.h"
 #include "store/run_row.h"
 
 #define ANSWER_MAX     ((size_t)64 * 1024 * 1024)
@@ -29,6 +30,32 @@ enum ij_status serve_metrics_catalogue(struct request *request, struct reply *re
         (void)json_array_append_new(items, show_catalogue_entry(&entries[i]));
     mem_free(entries);
     return serve_runs_items(reply, items, reterr_err);
+}
+
+enum ij_status serve_metrics_clock(struct request *request, struct reply *reply,
+                                   struct ij_err *reterr_err)
+{
+    struct metric_clock_point points[METRIC_CLOCK_MAX];
+    struct run_row row;
+    struct store *store;
+    size_t count;
+    int64_t run;
+    IJ_TRY(request_id(request, 0, 'r', &run, reterr_err));
+    IJ_TRY(request_store(request, &store, reterr_err));
+    IJ_TRY(run_row_get(store, run, &row, reterr_err));
+    run_row_done(&row);
+    IJ_TRY(metric_clock(store, run, points, &count, reterr_err));
+    json_t *steps = json_array(), *elapsed = json_array();
+    for (size_t i = 0; i < count; i++) {
+        double seconds = (double)(points[i].ts_ms - points[0].ts_ms) / 1000.0;
+        (void)json_array_append_new(steps, json_integer((json_int_t)points[i].step));
+        (void)json_array_append_new(elapsed, json_real(seconds));
+    }
+    return reply_take_json(reply,
+                           json_pack("{s:o, s:o, s:o}", "start",
+                                     show_time(count ? points[0].ts_ms : 0), "step", steps,
+                                     "elapsed_s", elapsed),
+                           reterr_err);
 }
 
 /* What a query points into. */
@@ -101,6 +128,7 @@ static enum ij_status fill_query(struct request *request, const struct query_lis
     query->to = query_integer(&request->query, "to", UINT64_MAX);
     query->max_points = (uint32_t)query_integer(&request->query, "max_points", POINTS_DEFAULT);
     query->raw = agg && strcmp(agg, "none") == 0;
+    query->superseded = query_flag(&request->query, "superseded");
     if (agg && !query->raw && strcmp(agg, "minmax") != 0)
         return IJ_ERR_FIELD(reterr_err, IJ_INVALID, "agg", "must be minmax or none");
     if (query->from > query->to)

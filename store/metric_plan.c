@@ -72,16 +72,10 @@ static bool is_wanted(const char *wanted, const char *stream, const char *key)
                                         strcmp(wanted + n + 1, key) == 0);
 }
 
-struct wish {
-    int64_t run;
-    const char *const *keys;
-    size_t key_count;
-    uint64_t from, to;
-};
-
 /* Gives the stream's k-th key a column of its table if somebody wants it. */
 static bool match_key(struct metric_plan *plan, struct metric_plan_stream *stream,
-                      const struct wish *wish, const char *name, const char *key, size_t k)
+                      const struct metric_plan_wish *wish, const char *name, const char *key,
+                      size_t k)
 {
     bool wanted = !wish->keys;
     for (size_t i = 0; !wanted && i < wish->key_count; i++)
@@ -98,8 +92,8 @@ static bool match_key(struct metric_plan *plan, struct metric_plan_stream *strea
 }
 
 static enum ij_status match_keys(struct metric_plan *plan, struct metric_plan_stream *stream,
-                                 const struct wish *wish, const char *name, const char *keys,
-                                 struct ij_err *reterr_err)
+                                 const struct metric_plan_wish *wish, const char *name,
+                                 const char *keys, struct ij_err *reterr_err)
 {
     json_t *array = json_loads(keys, 0, NULL);
     enum ij_status status = IJ_OK;
@@ -168,7 +162,7 @@ static void widen(struct metric_plan_table *table, const struct metric_plan_stre
 }
 
 static enum ij_status add_stream(struct store *store, struct metric_plan *plan,
-                                 const struct wish *wish, struct db_query *q,
+                                 const struct metric_plan_wish *wish, struct db_query *q,
                                  struct ij_err *reterr_err)
 {
     struct metric_plan_stream stream = {.id = db_int(q)};
@@ -177,13 +171,17 @@ static enum ij_status add_stream(struct store *store, struct metric_plan *plan,
     db_text(q, name, sizeof name);
     mem_auto char *keys = db_text_dup(q);
     IJ_TRY(db_copied(q, reterr_err));
-    if (dead_after < 0)
+    if (wish->superseded ? dead_after == INT64_MAX : dead_after < 0)
         return IJ_OK;
     IJ_TRY(match_keys(plan, &stream, wish, name, keys, reterr_err));
     if (stream.columns == 0)
         return IJ_OK;
-    uint64_t to = wish->to < (uint64_t)dead_after ? wish->to : (uint64_t)dead_after;
-    IJ_TRY(find_span(store, &stream, wish->from, to, reterr_err));
+    uint64_t from = wish->from, to = wish->to, first_dead = (uint64_t)dead_after + 1;
+    if (wish->superseded)
+        from = from > first_dead ? from : first_dead;
+    else if (to > (uint64_t)dead_after)
+        to = (uint64_t)dead_after;
+    IJ_TRY(find_span(store, &stream, from, to, reterr_err));
     if (!stream.any)
         return IJ_OK;
     widen(&plan->tables[stream.table], &stream);
@@ -193,22 +191,20 @@ static enum ij_status add_stream(struct store *store, struct metric_plan *plan,
     return IJ_OK;
 }
 
-enum ij_status metric_plan_add(struct store *store, struct metric_plan *plan, int64_t run,
-                               const char *const *keys, size_t key_count, uint64_t from,
-                               uint64_t to, struct ij_err *reterr_err)
+enum ij_status metric_plan_add(struct store *store, struct metric_plan *plan,
+                               const struct metric_plan_wish *wish, struct ij_err *reterr_err)
 {
-    struct wish wish = {run, keys, key_count, from, to};
     db_auto struct db_query q = DB_QUERY_INIT;
     IJ_TRY(db_start(&store->metrics,
                     "SELECT id,coalesce(dead_after,9223372036854775807),name,keys FROM stream"
                     " WHERE run=? ORDER BY name,attempt,id",
                     &q, reterr_err));
-    db_put_int(&q, run);
+    db_put_int(&q, wish->run);
     for (;;) {
         bool found;
         IJ_TRY(db_next(&q, &found, reterr_err));
         if (!found)
             return IJ_OK;
-        IJ_TRY(add_stream(store, plan, &wish, &q, reterr_err));
+        IJ_TRY(add_stream(store, plan, wish, &q, reterr_err));
     }
 }

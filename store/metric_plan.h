@@ -41,9 +41,16 @@ struct metric_plan {
 };
 
 void metric_plan_done(struct metric_plan *plan);
-/* Adds the streams of a run that hold one of `keys` (NULL: all), looking at steps from..to. */
+/* Which streams of a run, and which of their frames. */
+struct metric_plan_wish {
+    int64_t run;
+    const char *const *keys; /* NULL: all */
+    size_t key_count;
+    uint64_t from, to; /* steps, both inclusive */
+    bool superseded;   /* the frames that later attempts replaced, instead of those that count */
+};
 IJ_MUST_USE enum ij_status metric_plan_add(struct store *store, struct metric_plan *plan,
-                                           int64_t run, const char *const *keys, size_t key_count,
-                                           uint64_t from, uint64_t to, struct ij_err *reterr_err);
+                                           const struct metric_plan_wish *wish,
+                                           struct ij_err *reterr_err);
 
 #endif

@@ -68,10 +68,12 @@ static enum ij_status make_plan(struct store *store, const struct metric_query *
 {
     uint64_t from = query->from < INT64_MAX ? query->from : INT64_MAX;
     uint64_t to = query->to < INT64_MAX ? query->to : INT64_MAX;
-    for (size_t i = 0; i < query->run_count; i++)
+    struct metric_plan_wish wish = {0, query->keys, query->key_count, from, to, query->superseded};
+    for (size_t i = 0; i < query->run_count; i++) {
+        wish.run = query->runs[i];
         if (!seen_before(query, i))
-            IJ_TRY(metric_plan_add(store, plan, query->runs[i], query->keys, query->key_count, from,
-                                   to, reterr_err));
+            IJ_TRY(metric_plan_add(store, plan, &wish, reterr_err));
+    }
     return IJ_OK;
 }
 
@@ -335,8 +337,9 @@ enum ij_status metric_query_catalogue(struct store *store, int64_t run,
                                       size_t *ret_count, struct ij_err *reterr_err)
 {
     struct metric_plan plan = {.tables = NULL};
+    const struct metric_plan_wish wish = {.run = run, .to = INT64_MAX};
     IJ_TRY(begin_reading(store, reterr_err));
-    enum ij_status status = metric_plan_add(store, &plan, run, NULL, 0, 0, INT64_MAX, reterr_err);
+    enum ij_status status = metric_plan_add(store, &plan, &wish, reterr_err);
     if (status == IJ_OK)
         status = summarize(store, &plan, ret_entries, ret_count, reterr_err);
     if (status == IJ_OK)

@@ -1,8 +1,8 @@
 /*
  * Reading metrics: a few keys of a few runs over a range of steps, either as they are or in buckets
  * of min, max, mean and last. Buckets are a power of two wide and begin at multiples of their
- * width, so an old bucket never moves when points arrive. Frames of superseded attempts are not
- * seen.
+ * width, so an old bucket never moves when points arrive. Frames of superseded attempts are
+ * seen only when they are asked for.
  */
 #ifndef STORE_METRIC_QUERY_H
 #define STORE_METRIC_QUERY_H
@@ -16,8 +16,8 @@
 #define METRIC_QUERY_KEYS_MAX   100
 #define METRIC_QUERY_POINTS_MAX 10000   /* buckets per series */
 #define METRIC_QUERY_CELLS_MAX  1000000 /* buckets of all series together */
-#define METRIC_QUERY_SCAN_MAX   65536 /* steps read by frame; beyond, buckets are 64 or wider */
-#define METRIC_QUERY_RAW_MAX    100000 /* points of all series together when `raw` */
+#define METRIC_QUERY_SCAN_MAX   65536   /* steps read by frame; beyond, buckets are 64 or wider */
+#define METRIC_QUERY_RAW_MAX    100000  /* points of all series together when `raw` */
 
 struct metric_query {
     const int64_t *runs;
@@ -27,6 +27,7 @@ struct metric_query {
     uint64_t from, to;       /* steps, both inclusive; to UINT64_MAX: to the end */
     uint32_t max_points;     /* buckets per series, 1..METRIC_QUERY_POINTS_MAX */
     bool raw;                /* every frame instead of buckets */
+    bool superseded;         /* what later attempts replaced, instead of what counts */
 };
 
 /* One column. Arrays have the table's `rows` entries, NaN where nothing finite fell into the

@@ -352,6 +352,35 @@ Test(metric_query, raw_has_every_step_once)
     metric_query_done(&result);
 }
 
+/* What the first attempt had logged beyond the step that the second one went back to. */
+Test(metric_query, superseded_frames_can_be_asked_for)
+{
+    static const int64_t run = 1;
+    struct metric_query query = ask(&run, 1, 0);
+    struct metric_result result;
+    int64_t second;
+    query.superseded = true;
+    query.max_points = 1000;
+    straight_run(1, 200);
+    OK(metric_query(store, &query, &result, &err));
+    cr_assert_eq(result.count, 0, "nothing is superseded yet");
+    metric_query_done(&result);
+    OK(metric_store_stream(store, 1, 2, "train", keys_b, 3, &second, &err));
+    OK(metric_store_supersede(store, 1, 2, 100, &err));
+    OK(metric_store_put(store, second, 101, 1, (float[]){0, 0, -1}, 3, &err));
+    OK(metric_store_commit(store, &err));
+    for (int raw = 0; raw < 2; raw++) {
+        query.raw = raw;
+        OK(metric_query(store, &query, &result, &err));
+        cr_assert_eq(result.count, 1);
+        cr_assert_eq(result.tables[0].rows, 99);
+        cr_assert_eq(result.tables[0].step[0], 101);
+        cr_assert_eq(result.tables[0].series[0].last[0], 101.0f);
+        cr_assert_eq(result.tables[0].series[0].last[98], 199.0f);
+        metric_query_done(&result);
+    }
+}
+
 Test(metric_query, raw_stops_at_100000_points)
 {
     static const int64_t run = 1;
