@@ -271,6 +271,8 @@ enum ij_status control_attach(struct control *control, sd_event *event, control_
     control->handler = handler;
     control->user = user;
     int r = sd_event_add_io(event, &control->source, control->wake_fd, EPOLLIN, on_wake, control);
+    if (r >= 0) /* people before workers: a flood of frames does not keep them waiting */
+        r = sd_event_source_set_priority(control->source, SD_EVENT_PRIORITY_IMPORTANT);
     if (r < 0)
         return IJ_ERR_SYS(reterr_err, -r, "", "cannot watch the control queue");
     return IJ_OK;

@@ -39,6 +39,8 @@ void recorder_commit(struct daemon *daemon)
     }
     for (size_t i = 0; i < daemon->run_count; i++)
         acknowledge(daemon->runs[i]);
+    if (store_maintain(daemon->store, &err) != IJ_OK) /* early and small: a long log holds up all */
+        daemon_storage_error(daemon, "metrics", &err);
     live_feed_flush(daemon);
 }
 

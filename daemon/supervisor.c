@@ -18,7 +18,9 @@
 
 #define LOG_MODULE    "supervisor"
 #define FRAMES_MAX    64                /* per wake-up */
+#define WAKE_UP_MS    5                 /* the same in time: each frame may cost a commit */
 #define DRAIN_MAX     (4 * WIRE_WINDOW) /* after the end */
+#define DRAIN_MS      60000 /* all of it, as far as can be: its last frame says how it ended */
 #define HANG_FACTOR   10
 #define LATE_MS       1000 /* a watch that fires later than this was held up by the loop */
 #define SOCKET_BUFFER (1024 * 1024)
@@ -243,11 +245,12 @@ static void receive(struct supervisor_worker *worker, const uint8_t *bytes, size
         refuse(worker, cause, &err);
 }
 
-/* Delivers at most `frames` waiting frames; false when there are no more for now. */
-static bool drain(struct supervisor_worker *worker, int frames)
+/* Delivers at most `frames` waiting frames, for about max_ms; false: there are no more for now. */
+static bool drain(struct supervisor_worker *worker, int frames, int64_t max_ms)
 {
     uint8_t bytes[WIRE_FRAME_MAX + 1];
-    for (int i = 0; i < frames; i++) {
+    int64_t until_ms = clock_monotonic_ms() + max_ms;
+    for (int i = 0; i < frames && (i == 0 || clock_monotonic_ms() < until_ms); i++) {
         ssize_t n = recv(worker->socket_fd, bytes, sizeof(bytes), MSG_DONTWAIT);
         if (n < 0 && errno == EINTR)
             continue;
@@ -270,7 +273,7 @@ static int on_socket(sd_event_source *source, int fd, uint32_t events, void *use
     if (events & EPOLLOUT)
         flush(worker);
     if (events & (EPOLLIN | EPOLLHUP | EPOLLERR))
-        (void)drain(worker, FRAMES_MAX);
+        (void)drain(worker, FRAMES_MAX, WAKE_UP_MS);
     return 0;
 }
 
@@ -282,7 +285,7 @@ static int on_exit_status(sd_event_source *source, const siginfo_t *info, void *
     worker->dead = true;
     worker->end.exit_code = info->si_code == CLD_EXITED ? info->si_status : -1;
     worker->end.signal = info->si_code == CLD_EXITED ? 0 : info->si_status;
-    (void)drain(worker, DRAIN_MAX);
+    (void)drain(worker, DRAIN_MAX, DRAIN_MS);
     worker->io = sd_event_source_disable_unref(worker->io);
     worker->watch = sd_event_source_disable_unref(worker->watch);
     worker->ladder = sd_event_source_disable_unref(worker->ladder);
