@@ -62,7 +62,9 @@ static const struct schema schemas[] = {
       {"step", "i", "optimiser steps done"}, {"steps", "?i", "planned"},
       {"progress", "?n", "0 to 1"}, {"epoch", "?n", NULL}, {"images_per_s", "?n", NULL},
       {"eta_s", "?n", "seconds to the end"}, {"last", "?o", "newest metrics"},
-      {"health", "?o", "newest health figures"}, {"user", "s", "who submitted it"},
+      {"health", "?o", "verdict (healthy, watch, collapsing), rule, text, step, since_step, figures; "
+                       "empty before the first check"},
+      {"user", "s", "who submitted it"},
       {"parent", "?s", "run it was made from"},
       {"sweep", "?s", "sweep that made it, like s3"}, {"priority", "i", "higher first"},
       {"gpus", "a", "devices that it holds or held last, by id"},
@@ -189,7 +191,7 @@ static const struct schema schemas[] = {
     {"WebhookRequest", "A webhook to make.", "url",
      {{"url", "s", "http or https"},
       {"events", "a", "1 to 32 of *, run.state, run.<state>, run.checkpoint, run.result, "
-                      "run.warning, run.changed, run.deleted, run.checkpoint_pinned, "
+                      "run.warning, run.health, run.changed, run.deleted, run.checkpoint_pinned, "
                       "run.checkpoint_deleted, server"},
       {"note", "s", "at most 128 bytes"}}},
     {"WebhookCreated", "The new webhook.", NULL,

@@ -186,6 +186,18 @@ enum ij_status record_event_warning(struct run *run, const json_t *message,
                           json_pack("{s:s, s:s}", "code", code, "text", text), reterr_err);
 }
 
+static enum ij_status put_health(struct store *store, void *row, json_t *body,
+                                 struct ij_err *reterr_err)
+{
+    (void)body;
+    return run_row_update_progress(store, row, clock_wall_ms(), reterr_err);
+}
+
+enum ij_status record_event_health(struct run *run, json_t *body, struct ij_err *reterr_err)
+{
+    return put_with_event(run, put_health, &run->row, "run.health", body, reterr_err);
+}
+
 void record_event_finished(struct run *run, const json_t *message)
 {
     const char *name = text_of(message, "status"), *field = text_of(message, "field");

@@ -12,6 +12,7 @@
 #include "daemon/daemon.h"
 #include "daemon/live_feed.h"
 #include "daemon/record_event.h"
+#include "daemon/run_health.h"
 #include "store/metric_store.h"
 
 #define LOG_MODULE "recorder"
@@ -172,6 +173,8 @@ static enum ij_status on_metrics(struct run *run, const struct wire_frame *frame
     stream->step = metrics.step;
     run->progress_dirty = true;
     live_feed_metrics(run, stream);
+    if (strcmp(stream->name, "ssl") == 0)
+        return run_health_check(run, metrics.step, reterr_err);
     return IJ_OK;
 }
 

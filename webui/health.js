@@ -48,6 +48,14 @@ export function verdict(data) {
 
 const WORDS = {good: ["check", "healthy"], warn: ["alert", "watch"], bad: ["cross", "collapsing"], idle: ["wait", "no figures yet"]};
 
+const LEVELS = {healthy: "good", watch: "warn", collapsing: "bad"};
+
+/* The daemon's verdict, which is kept with the run; null before the first check. */
+export function toldVerdict(run) {
+  const level = LEVELS[run.health?.verdict];
+  return level ? {level, rules: run.health.text ? [{level, text: `${run.health.text} (${run.health.rule}, since step ${run.health.since_step})`}] : []} : null;
+}
+
 export function verdictChip(level) {
   const [name, word] = WORDS[level];
   return make("span", {class: `chip ${level}`}, sign(name), word);
@@ -55,6 +63,8 @@ export function verdictChip(level) {
 
 /* From the newest figures alone, for lists; nothing where there is nothing to say. */
 export function healthLight(run) {
+  const told = LEVELS[run.health?.verdict];
+  if (told) return make("span", {class: `health ${told}`, title: run.health.text || "the figures look well"}, sign(WORDS[told][0]), WORDS[told][1]);
   const last = run.last || {}, cosine = last["ssl/pair_cos"];
   if (run.kind !== "pretrain" || cosine === undefined || cosine === null) return null;
   const level = "train/loss" in last && last["train/loss"] === null ? "bad" : cosine > PAIR_MAX ? "warn" : "good";

@@ -1,6 +1,6 @@
 /* The health of one run: the verdict with the rule that fired, above the figures that it was made from. */
 import {make} from "./dom.js";
-import {verdict, verdictChip} from "./health.js";
+import {toldVerdict, verdict, verdictChip} from "./health.js";
 import {chartsOf} from "./run_charts.js";
 
 export async function healthTab(context) {
@@ -9,7 +9,7 @@ export async function healthTab(context) {
 
   function show(all) {
     const data = new Map([...all].filter(([, runs]) => runs.has(context.run.id)).map(([key, runs]) => [key, runs.get(context.run.id)]));
-    const {level, rules} = verdict(data), key = level + rules.map((rule) => rule.text).join();
+    const {level, rules} = toldVerdict(context.run) || verdict(data), key = level + rules.map((rule) => rule.text).join();
     if (key === shown) return;
     shown = key;
     const fine = level === "good" ? "The features keep their rank, the targets keep varying, different images stay apart."
