@@ -54,6 +54,7 @@ static enum ij_status copy_options(struct api *api, const struct api_options *op
         return IJ_ERR(reterr_err, IJ_NO_MEMORY, "no memory for the API's options");
     api->control = options->control;
     api->events = options->events;
+    api->condition = options->condition;
     api->devices = options->devices;
     api->auth = (struct auth_policy){.admin_uid = geteuid(), .admin_group = api->admin_group};
     api->started_ms = clock_wall_ms();

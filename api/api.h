@@ -21,6 +21,7 @@
 
 struct api;
 struct control;      /* daemon/control.h */
+struct condition;    /* daemon/condition.h */
 struct event_bus;    /* daemon/event_bus.h */
 struct device_table; /* daemon/device.h */
 
@@ -37,6 +38,7 @@ struct api_options {
     const char *run_dir;              /* root of the per-run directories (logs, checkpoints) */
     struct control *control;          /* borrowed until api_free */
     struct event_bus *events;         /* borrowed until api_free */
+    struct condition *condition;      /* borrowed until api_free */
     struct device_table *devices;     /* borrowed until api_free; NULL: none are shown */
     const char *const *allowed_hosts; /* names accepted in Host, without port, beside localhost,
                                          127.0.0.1 and [::1]; "gpu1.lab:443" with a fixed port */

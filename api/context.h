@@ -30,6 +30,7 @@ struct api {
     struct api_options options; /* limits with defaults filled in; strings below */
     char *state_dir, *run_dir, *admin_group;
     struct control *control;      /* borrowed */
+    struct condition *condition;  /* borrowed */
     struct event_bus *events;     /* borrowed */
     struct device_table *devices; /* borrowed */
     struct auth_policy auth;

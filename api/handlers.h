@@ -52,6 +52,9 @@
     X(serve_tokens_list)                                                                           \
     X(serve_tokens_create)                                                                         \
     X(serve_tokens_revoke)                                                                         \
+    X(serve_status_show)                                                                           \
+    X(serve_status_backups)                                                                        \
+    X(serve_status_acknowledge)                                                                    \
     X(serve_webhooks_list)                                                                         \
     X(serve_webhooks_create)                                                                       \
     X(serve_webhooks_show)                                                                         \

@@ -31,6 +31,7 @@ static const char *const status_titles[IJ_STATUS_COUNT] = {
     [IJ_DATA] = "The data set cannot be used",
     [IJ_UNSUPPORTED] = "Not supported here",
     [IJ_STOPPED] = "The server is stopping",
+    [IJ_DEGRADED] = "The server runs on a restored database",
     [IJ_BUSY] = "The server is busy",
     [IJ_TIMEOUT] = "No answer in time",
     [IJ_IO] = "A file or device failed",

@@ -201,8 +201,17 @@ const struct route routes_table[] = {
     {"POST", "/v1/preview/masks", serve_masks_preview, ROUTER_VIEWER, 200, "description",
      "Context and target patches of one sample for a set of parameters", "MaskRequest", "Masks",
      NULL, NULL},
+    {"GET", "/v1/status", serve_status_show, ROUTER_VIEWER, 200, "server",
+     "How the server is: restored or not, alerts, the newest backups", NULL, "Status", NULL, NULL},
+    {"GET", "/v1/admin/backups", serve_status_backups, ROUTER_OPERATOR, 200, "server",
+     "The verified copies of the databases, newest first", NULL, "BackupList", NULL, NULL},
     {"POST", "/v1/admin/backup", serve_command_backup, ROUTER_ADMIN, 200, "server",
-     "Copy the state database to a new file on the server", "Backup", "Backup", NULL, NULL},
+     "Copy the state database to a new file on the server; without a file: one more of the copies "
+     "on schedule (202)",
+     "Backup", "BackupDone", NULL, NULL},
+    {"POST", "/v1/admin/acknowledge", serve_status_acknowledge, ROUTER_OPERATOR, 200, "server",
+     "The restored database was looked at: take submissions again", "Nothing", "Acknowledged", NULL,
+     NULL},
 
     {"GET", "/v1/webhooks", serve_webhooks_list, ROUTER_OPERATOR, 200, "webhooks",
      "Every webhook, without its secret", NULL, "WebhookList", NULL, NULL},

@@ -156,13 +156,16 @@ enum ij_status serve_command_backup(struct request *request, struct reply *reply
     struct control_request command = {.verb = CONTROL_BACKUP, .body = request->json};
     struct control_reply answer;
     const char *file = NULL;
-    if (!request->json)
-        return IJ_ERR(reterr_err, IJ_MALFORMED, "a body with \"file\" is needed");
-    IJ_TRY(json_in_known_keys(request->json, keys, COUNT_OF(keys), &request->problem, reterr_err));
-    IJ_TRY(json_in_text(request->json, "file", 1023, &file, reterr_err));
-    if (!file || file[0] != '/' || strstr(file, "/../"))
+    if (request->json) {
+        IJ_TRY(
+            json_in_known_keys(request->json, keys, COUNT_OF(keys), &request->problem, reterr_err));
+        IJ_TRY(json_in_text(request->json, "file", 1023, &file, reterr_err));
+    }
+    if (json_object_size(request->json) && (!file || file[0] != '/' || strstr(file, "/../")))
         return IJ_ERR_FIELD(reterr_err, IJ_INVALID, "/file", "must be an absolute path");
     IJ_TRY(serve_command_call(request, &command, &answer, reterr_err));
+    reply->status = answer.pending ? 202 : 200;
     control_reply_done(&answer);
-    return reply_take_json(reply, json_pack("{s:s}", "file", file), reterr_err);
+    return reply_take_json(
+        reply, json_pack("{s:o}", "file", file ? json_string(file) : json_null()), reterr_err);
 }

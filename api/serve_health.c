@@ -7,7 +7,15 @@
 #include "base/build.h"
 #include "base/clock.h"
 #include "base/file.h"
+#include "daemon/condition.h"
 #include "store/run_row.h"
+
+static bool is_degraded(struct request *request)
+{
+    struct condition_view view;
+    condition_read(request->api->condition, &view);
+    return view.degraded;
+}
 
 /* Touches nothing: a stuck database must not look like a dead process. */
 enum ij_status serve_health_live(struct request *request, struct reply *reply,
@@ -15,8 +23,9 @@ enum ij_status serve_health_live(struct request *request, struct reply *reply,
 {
     int64_t up_ms = clock_wall_ms() - request->api->started_ms;
     return reply_take_json(reply,
-                           json_pack("{s:s, s:f}", "status", "ok", "uptime_s",
-                                     (double)(up_ms > 0 ? up_ms : 0) / 1000.0),
+                           json_pack("{s:s, s:f, s:b}", "status", "ok", "uptime_s",
+                                     (double)(up_ms > 0 ? up_ms : 0) / 1000.0, "degraded",
+                                     is_degraded(request)),
                            reterr_err);
 }
 
@@ -42,9 +51,10 @@ enum ij_status serve_health_ready(struct request *request, struct reply *reply,
     if (!ready)
         reply_header(reply, "Retry-After", "2");
     return reply_take_json(reply,
-                           json_pack("{s:s, s:{s:s, s:s, s:s}}", "status",
+                           json_pack("{s:s, s:{s:s, s:s, s:s}, s:b}", "status",
                                      ready ? "ready" : "not_ready", "checks", "store", store,
-                                     "disk", disk, "server", stopping ? "stopping" : "ok"),
+                                     "disk", disk, "server", stopping ? "stopping" : "ok",
+                                     "degraded", is_degraded(request)),
                            reterr_err);
 }
 

@@ -10,6 +10,7 @@
 #include "base/clock.h"
 #include "base/file.h"
 #include "base/mem.h"
+#include "daemon/condition.h"
 #include "store/run_row.h"
 
 #define TEXT_MAX ((size_t)1024 * 1024)
@@ -86,6 +87,16 @@ static void put_store(struct buf *text, struct api *api, const struct store *sto
     buf_printf(text, "ijepad_db_bytes{file=\"metrics\"} %" PRIu64 "\n", facts.metrics_bytes);
     head(text, "ijepad_db_wal_bytes", "gauge", "Size of both write-ahead logs.");
     buf_printf(text, "ijepad_db_wal_bytes %" PRIu64 "\n", facts.wal_bytes);
+    struct condition_view view;
+    condition_read(api->condition, &view);
+    head(text, "ijepad_degraded", "gauge", "1: the database was restored and nobody has seen it.");
+    buf_printf(text, "ijepad_degraded %d\n", view.degraded);
+    head(text, "ijepad_backup_time_seconds", "gauge",
+         "When the newest verified copy was made, since 1970; 0: there is none.");
+    buf_printf(text, "ijepad_backup_time_seconds{file=\"state\"} %.3f\n",
+               (double)view.backup_ms[0] / 1000.0);
+    buf_printf(text, "ijepad_backup_time_seconds{file=\"metrics\"} %.3f\n",
+               (double)view.backup_ms[1] / 1000.0);
     head(text, "ijepad_disk_free_bytes", "gauge", "Free space below the state directory.");
     buf_printf(text, "ijepad_disk_free_bytes %" PRIu64 "\n", file_free_bytes(api->state_dir));
     head(text, "ijepad_disk_bytes", "gauge", "Size of that disk, less what only root may use.");

@@ -31,6 +31,7 @@ extern "C" {
     X(DATA, "bad_data", 422, false, 65)                                                            \
     X(UNSUPPORTED, "unsupported", 422, false, 78)                                                  \
     X(STOPPED, "stopped", 503, true, 75)                                                           \
+    X(DEGRADED, "degraded", 503, true, 75)                                                         \
     X(BUSY, "busy", 503, true, 75)                                                                 \
     X(TIMEOUT, "timeout", 503, true, 74)                                                           \
     X(IO, "io", 500, true, 74)                                                                     \

@@ -42,7 +42,9 @@
     X(CHECKPOINT_DELETE, "checkpoint_delete") /* `checkpoint`: its row and its files */            \
     X(TOKEN_CREATE, "token_create")           /* body: {"user", "role", "expires_s"?} */           \
     X(TOKEN_REVOKE, "token_revoke")           /* body: {"id"} */                                   \
-    X(BACKUP, "backup")                 /* body: {"file"}: an absolute path that does not exist */ \
+    X(BACKUP, "backup")           /* body: {"file"}: a new absolute path; none: one more of \
+                                           those on schedule */      \
+    X(ACKNOWLEDGE, "acknowledge") /* the restored database was looked at */                        \
     X(WEBHOOK_CREATE, "webhook_create") /* body: {"url", "events", "note"?} */                     \
     X(WEBHOOK_PATCH, "webhook_patch")   /* `webhook`; body {"enabled": true|false} */              \
     X(WEBHOOK_DELETE, "webhook_delete") /* `webhook` */                                            \

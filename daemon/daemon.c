@@ -1,18 +1,25 @@
 /* See daemon.h. */
 #include "daemon/daemon.h"
 
+#include <errno.h>
+#include <fcntl.h>
 #include <stdio.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "base/clock.h"
 #include "base/log.h"
 #include "base/mem.h"
 #include "daemon/live_feed.h"
+#include "daemon/backup.h"
+#include "daemon/condition.h"
 #include "daemon/queue.h"
 #include "daemon/recorder.h"
+#include "daemon/recovery.h"
 #include "daemon/retention.h"
 #include "daemon/run_end.h"
 #include "daemon/run_verb.h"
+#include "daemon/server_event.h"
 #include "daemon/webhook.h"
 #include "store/event_row.h"
 #include "store/idem_row.h"
@@ -22,6 +29,7 @@
 #define PASS_MS          5000 /* a pass now and then finds freed disk space */
 #define MAINTAIN_MS      10000
 #define STORAGE_RETRY_MS 5000
+#define LIFE_FILE        "running"
 
 /* ---- Storage failures ------------------------------------------------------------------------ */
 
@@ -166,6 +174,25 @@ static void save_progress(struct daemon *daemon)
     }
 }
 
+/* A log that grows without bound: a reader is open for too long, or the disk is too slow. */
+static void watch_wal(struct daemon *daemon)
+{
+    struct store_facts facts;
+    struct ij_err err = IJ_ERR_INIT;
+    char text[160];
+    store_facts(daemon->store, &facts);
+    bool large = facts.wal_bytes > daemon->config.wal_alarm_bytes;
+    if (!condition_set_wal_large(daemon->condition, large))
+        return;
+    snprintf(text, sizeof(text), "the write-ahead logs have %llu bytes, %s than %llu",
+             (unsigned long long)facts.wal_bytes, large ? "more" : "again no more",
+             (unsigned long long)daemon->config.wal_alarm_bytes);
+    log_line(large ? LOG_LEVEL_WARN : LOG_LEVEL_NOTICE, LOG_MODULE, 0, "%s", text);
+    json_t *body = json_pack("{s:s, s:b, s:s}", "alert", "wal", "active", large, "text", text);
+    if (server_event_put(daemon, "server.alert", body, &err) != IJ_OK)
+        daemon_storage_error(daemon, "an alert", &err);
+}
+
 static void maintain(struct daemon *daemon, int64_t now_ms)
 {
     struct ij_err err = IJ_ERR_INIT;
@@ -174,6 +201,7 @@ static void maintain(struct daemon *daemon, int64_t now_ms)
         return;
     daemon->maintained_ms = now_ms;
     enum ij_status status = store_maintain(daemon->store, &err);
+    watch_wal(daemon);
     if (status == IJ_OK)
         status = event_row_trim(daemon->store, EVENT_ROW_KEEP_ROWS,
                                 clock_wall_ms() - EVENT_ROW_KEEP_MS, &removed, &err);
@@ -199,6 +227,7 @@ static int on_tick(sd_event_source *source, uint64_t usec, void *user)
     live_feed_flush(daemon);
     save_progress(daemon);
     webhook_pass(daemon->webhook);
+    backup_tick(daemon->backup);
     maintain(daemon, now_ms);
     if (now_ms / PASS_MS != (now_ms - 1000) / PASS_MS)
         queue_schedule(daemon);
@@ -233,6 +262,39 @@ static enum ij_status add_sources(struct daemon *daemon, struct ij_err *reterr_e
     return IJ_OK;
 }
 
+/* ---- Beginning and end of a life ------------------------------------------------------------- */
+
+static void life_path(const struct daemon *daemon, char ret_path[CONFIG_PATH_MAX + 16])
+{
+    snprintf(ret_path, CONFIG_PATH_MAX + 16, "%s/" LIFE_FILE, daemon->config.state_dir);
+}
+
+/* A file that is there as long as a daemon runs. Found at the start: the last one did not end in
+ * order, and the large database is looked through in the background. */
+static enum ij_status note_life(struct daemon *daemon, struct ij_err *reterr_err)
+{
+    char path[CONFIG_PATH_MAX + 16];
+    life_path(daemon, path);
+    int fd = open(path, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC | O_NOFOLLOW, 0600);
+    if (fd >= 0)
+        close(fd);
+    else if (errno == EEXIST)
+        backup_request_check(daemon->backup);
+    else
+        return IJ_ERR_SYS(reterr_err, errno, path, "cannot create %s", path);
+    daemon->life_noted = true;
+    return IJ_OK;
+}
+
+static void end_life(const struct daemon *daemon)
+{
+    char path[CONFIG_PATH_MAX + 16];
+    if (!daemon->life_noted || daemon->storage_failed)
+        return;
+    life_path(daemon, path);
+    (void)unlink(path);
+}
+
 /* ---- Life ------------------------------------------------------------------------------------ */
 
 static enum ij_status open_devices(struct daemon *daemon, struct ij_err *reterr_err)
@@ -252,12 +314,16 @@ enum ij_status daemon_open(struct daemon *daemon, const struct config *config,
     int r = sd_event_default(&daemon->event);
     if (r < 0)
         return IJ_ERR_SYS(reterr_err, -r, "", "cannot make an event loop");
-    IJ_TRY(store_open(config->state_dir, &daemon->store, reterr_err));
+    IJ_TRY(condition_new(&daemon->condition, reterr_err));
+    IJ_TRY(recovery_open(daemon, reterr_err));
     IJ_TRY(event_bus_new(EVENT_BUS_SLOTS, &daemon->bus, reterr_err));
     IJ_TRY(open_devices(daemon, reterr_err));
     IJ_TRY(control_new(&daemon->control, reterr_err));
     IJ_TRY(webhook_new(daemon, &daemon->webhook, reterr_err));
+    IJ_TRY(backup_new(daemon, &daemon->backup, reterr_err));
     IJ_TRY(add_sources(daemon, reterr_err));
+    IJ_TRY(recovery_finish(daemon, reterr_err));
+    IJ_TRY(note_life(daemon, reterr_err));
     IJ_TRY(coldplug(daemon, reterr_err));
     return control_attach(daemon->control, daemon->event, run_verb_handle, daemon, reterr_err);
 }
@@ -303,7 +369,9 @@ void daemon_stop(struct daemon *daemon, bool at_once)
 
 void daemon_close(struct daemon *daemon)
 {
+    end_life(daemon);
     control_free(daemon->control);
+    backup_free(daemon->backup);
     for (size_t i = 0; i < daemon->run_count; i++)
         run_free(daemon->runs[i]);
     mem_free(daemon->runs);
@@ -314,6 +382,7 @@ void daemon_close(struct daemon *daemon)
     sd_event_source_disable_unref(daemon->due);
     store_close(daemon->store);
     event_bus_free(daemon->bus);
+    condition_free(daemon->condition);
     device_table_free(daemon->devices);
     sd_event_unref(daemon->event);
     *daemon = (struct daemon){0};

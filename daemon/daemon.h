@@ -1,6 +1,6 @@
 /*
  * The running daemon: what the loop thread owns. Nothing here is touched by another thread but
- * `control`, `bus` and `devices`, which are made for it. Made by daemon_open, run by daemon_run,
+ * `control`, `bus`, `devices` and `condition`, made for it. Made by daemon_open, run by daemon_run,
  * both called by main.c; the files run*.c, queue.c and recorder.c work on it.
  */
 #ifndef DAEMON_DAEMON_H
@@ -18,6 +18,8 @@
 #include "store/store.h"
 
 struct run;
+struct backup;
+struct condition;
 struct webhook;
 
 struct daemon {
@@ -27,6 +29,8 @@ struct daemon {
     struct control *control;
     struct event_bus *bus;
     struct device_table *devices;
+    struct condition *condition;
+    struct backup *backup;
     struct webhook *webhook;
     struct run **runs; /* every live run, and ended ones whose worker is still being buried */
     size_t run_count, run_capacity;
@@ -36,6 +40,7 @@ struct daemon {
     sd_event_source *commit;   /* group commit of metrics */
     bool draining;             /* nothing is started any more */
     bool storage_failed; /* a commit's outcome is unknown: stop, and recover by starting again */
+    bool life_noted;     /* the file that says that a daemon runs is there */
     int64_t storage_retry_ms; /* monotonic: no state change is tried before; 0: all is well */
     int64_t maintained_ms;    /* monotonic: last store_maintain */
 };

@@ -221,6 +221,7 @@ static enum ij_status start_api(struct program *program, struct ij_err *reterr_e
                                   .run_dir = run_dir,
                                   .control = program->daemon.control,
                                   .events = program->daemon.bus,
+                                  .condition = program->daemon.condition,
                                   .devices = program->daemon.devices,
                                   .allowed_hosts = hosts,
                                   .allowed_host_count = config->host_count,

@@ -13,6 +13,7 @@
 #include "daemon/device_verb.h"
 #include "daemon/queue.h"
 #include "daemon/queue_move.h"
+#include "daemon/recovery.h"
 #include "daemon/run_end.h"
 #include "daemon/run_patch.h"
 #include "daemon/run_submit.h"
@@ -234,6 +235,11 @@ void run_verb_handle(void *user, const struct control_request *request,
         reply->status = IJ_ERR(&reply->err, IJ_BUSY, "the daemon is stopping");
     else if (!request->actor)
         reply->status = IJ_ERR(&reply->err, IJ_FORBIDDEN, "nobody asks");
+    else if ((request->verb == CONTROL_SUBMIT || request->verb == CONTROL_SWEEP) &&
+             recovery_refuse(daemon, &reply->err) != IJ_OK)
+        reply->status = reply->err.code;
+    else if (request->verb == CONTROL_ACKNOWLEDGE)
+        reply->status = recovery_acknowledge(daemon, request, reply);
     else if (request->verb == CONTROL_SUBMIT)
         reply->status = run_submit(daemon, request, reply);
     else if (request->verb == CONTROL_SWEEP)

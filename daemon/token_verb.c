@@ -10,6 +10,7 @@
 #include "base/mem.h"
 #include "base/text.h"
 #include "daemon/audit.h"
+#include "daemon/backup.h"
 
 #define ID_CHARACTERS     8
 #define SECRET_CHARACTERS 43 /* of 62 values each: 256 bits */
@@ -158,6 +159,11 @@ static enum ij_status backup(struct daemon *daemon, const struct control_request
                              struct control_reply *reply)
 {
     static const char *const keys[] = {"file"};
+    if (!json_object_size(request->body)) {
+        backup_request(daemon->backup);
+        reply->pending = true;
+        return audit_request(daemon->store, request, 0, &reply->err);
+    }
     IJ_TRY(check_keys(request->body, keys, 1, &reply->err));
     const char *file = json_string_value(json_object_get(request->body, "file"));
     if (!file || file[0] != '/')

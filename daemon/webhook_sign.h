@@ -1,5 +1,5 @@
 /*
- * Secrets and signatures of webhooks, after the public scheme "Standard Webhooks" 1.0: the secret is
+ * Secrets and signatures of webhooks, after the public scheme "Standard Webhooks": the secret is
  * "whsec_" and the base64 of 32 random bytes; the signature is "v1," and the base64 of
  * HMAC-SHA-256 over "<id>.<seconds>.<body>" with those bytes as the key. Pure but for the random
  * bytes; any thread.

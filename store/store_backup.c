@@ -12,6 +12,7 @@
 
 #define PAGES_PER_STEP 1024
 
+/* A reader copies in one go: a commit between two steps would make it begin again. */
 static enum ij_status copy_pages(struct db *from, struct db *to, struct ij_err *reterr_err)
 {
     sqlite3_backup *backup = sqlite3_backup_init(to->handle, "main", from->handle, "main");
@@ -19,7 +20,7 @@ static enum ij_status copy_pages(struct db *from, struct db *to, struct ij_err *
         return db_error(to, sqlite3_errcode(to->handle), reterr_err, "cannot start the backup");
     int rc;
     do
-        rc = sqlite3_backup_step(backup, PAGES_PER_STEP);
+        rc = sqlite3_backup_step(backup, from->reader ? -1 : PAGES_PER_STEP);
     while (rc == SQLITE_OK);
     int finish = sqlite3_backup_finish(backup);
     if (rc == SQLITE_DONE && finish == SQLITE_OK)

@@ -1,4 +1,4 @@
-/* The pauses between tries. What is sent and when is tested over HTTP, tests/e2e/test_webhooks.py. */
+/* The pauses between tries. What is sent and when: tests/e2e/test_webhooks.py. */
 #include <criterion/criterion.h>
 
 #include "daemon/webhook.h"
