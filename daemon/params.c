@@ -283,19 +283,31 @@ static void layer_apply(struct layer *layer, const json_t *object, struct engine
 /* ---- Defaults, presets, the whole
  * ------------------------------------------------------------------- */
 
-static void apply_defaults(enum engine_kind kind, struct engine_spec *spec)
+/* A text of our own tables: right by construction, so that only memory can lack. */
+static json_t *load_own(const char *text, struct ij_err *reterr_err)
+{
+    json_t *value = json_loads(text, JSON_DECODE_ANY, NULL);
+    if (!value)
+        (void)IJ_ERR(reterr_err, IJ_NO_MEMORY, "no memory for the parameters");
+    return value;
+}
+
+static enum ij_status apply_defaults(enum engine_kind kind, struct engine_spec *spec,
+                                     struct ij_err *reterr_err)
 {
     memset(spec, 0, sizeof *spec);
     spec->kind = kind;
     /* Members that a kind's users cannot set still hold the table's default. */
     for (size_t i = 0; i < params_row_count; i++) {
-        json_t *value = json_loads(params_rows[i].default_text, JSON_DECODE_ANY, NULL);
-        IJ_ASSERT(value);
+        json_t *value = load_own(params_rows[i].default_text, reterr_err);
+        if (!value)
+            return IJ_NO_MEMORY;
         IJ_ASSERT(value_from_json(&params_rows[i], value, spec, NULL) == IJ_OK);
         json_decref(value);
     }
     if (kind == ENGINE_CLEVR) /* its tasks bring their own */
         spec->data.labels = ENGINE_LABELS_COUNT;
+    return IJ_OK;
 }
 
 static void apply_preset(struct layer *layer, const json_t *object, struct engine_spec *spec)
@@ -306,9 +318,12 @@ static void apply_preset(struct layer *layer, const json_t *object, struct engin
     const char *name = json_string_value(chosen);
     const struct param_preset *preset = name ? params_preset_find(layer->kind, name) : NULL;
     if (preset) {
-        json_t *values = json_loads(preset->params, 0, NULL);
-        IJ_ASSERT(values);
-        layer_apply(layer, values, spec);
+        struct ij_err memory_err = IJ_ERR_INIT;
+        json_t *values = load_own(preset->params, &memory_err);
+        if (values)
+            layer_apply(layer, values, spec);
+        else
+            layer_report(layer, "preset", &memory_err);
         json_decref(values);
         return;
     }
@@ -344,7 +359,7 @@ enum ij_status params_from_json(enum engine_kind kind, const json_t *object, con
     struct ij_err err = IJ_ERR_INIT;
     if (!json_is_object(object))
         return IJ_ERR_FIELD(reterr_err, IJ_INVALID, "params", "params must be an object");
-    apply_defaults(kind, &spec);
+    IJ_TRY(apply_defaults(kind, &spec, reterr_err));
     apply_preset(&layer, object, &spec);
     layer_apply(&layer, object, &spec);
     if (layer.status == IJ_OK && spec.data.path[0] == '\0') {
