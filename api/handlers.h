@@ -33,6 +33,7 @@
     X(serve_command_verb)                                                                          \
     X(serve_command_patch)                                                                         \
     X(serve_command_backup)                                                                        \
+    X(serve_gpu_samples_list)                                                                      \
     X(serve_gpus_list)                                                                             \
     X(serve_gpus_show)                                                                             \
     X(serve_gpus_cordon)                                                                           \

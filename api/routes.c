@@ -64,6 +64,12 @@ static const struct query_spec metrics_query[] = {
     {"superseded", QUERY_FLAG, 0, 0, "1: what later attempts replaced, instead of what counts"},
     {NULL, QUERY_TEXT, 0, 0, NULL},
 };
+static const struct query_spec samples_query[] = {
+    {"from", QUERY_INTEGER, 0, STEP_MAX, "first second since 1970"},
+    {"to", QUERY_INTEGER, 0, STEP_MAX, "last second since 1970"},
+    {"max_points", QUERY_INTEGER, 1, 10000, "buckets per series, default 1000"},
+    {NULL, QUERY_TEXT, 0, 0, NULL},
+};
 static const struct query_spec events_query[] = {
     {"topics", QUERY_TEXT, 0, 512, "runs (default), gpus, metrics, run:r42; parted by commas"},
     {NULL, QUERY_TEXT, 0, 0, NULL},
@@ -169,6 +175,9 @@ const struct route routes_table[] = {
      "The devices that runs are given: host slots and GPUs", NULL, "GpuList", NULL, NULL},
     {"GET", "/v1/gpus/{id}", serve_gpus_show, ROUTER_VIEWER, 200, "gpus",
      "One device", NULL, "Gpu", NULL, NULL},
+    {"GET", "/v1/gpus/{id}/samples", serve_gpu_samples_list, ROUTER_VIEWER, 200, "gpus",
+     "What a GPU was doing: one sample a second for a day, coarser ones for 30 days", NULL,
+     "Metrics", NULL, samples_query},
     {"PATCH", "/v1/gpus/{id}", serve_gpus_patch, ROUTER_OPERATOR, 200, "gpus",
      "Cordon (schedulable false) or uncordon a device", "GpuPatch", "Gpu", NULL, NULL},
     {"POST", "/v1/gpus/{id}/cordon", serve_gpus_cordon, ROUTER_OPERATOR, 200, "gpus",

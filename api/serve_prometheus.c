@@ -1,6 +1,7 @@
 /* GET /metrics: the text format 0.0.4 of Prometheus, from one read of the store and from counters.
  */
 #include <inttypes.h>
+#include <math.h>
 #include <stdatomic.h>
 #include <stdio.h>
 #include <unistd.h>
@@ -11,6 +12,7 @@
 #include "base/file.h"
 #include "base/mem.h"
 #include "daemon/condition.h"
+#include "daemon/device.h"
 #include "store/run_row.h"
 
 #define TEXT_MAX ((size_t)1024 * 1024)
@@ -103,6 +105,65 @@ static void put_store(struct buf *text, struct api *api, const struct store *sto
     buf_printf(text, "ijepad_disk_bytes %" PRIu64 "\n", file_disk_bytes(api->state_dir));
 }
 
+/* One gauge of every GPU that the driver knows; what it does not tell is left out. */
+static void put_gauge(struct buf *text, const struct device *devices, size_t count,
+                      const char *name, const char *help, double (*value)(const struct device *))
+{
+    head(text, name, "gauge", help);
+    for (size_t i = 0; i < count; i++) {
+        if (devices[i].kind != DEVICE_GPU || !devices[i].present || isnan(value(&devices[i])))
+            continue;
+        buf_printf(text, "%s{gpu=\"%u\",uuid=\"%s\"} %.10g\n", name, devices[i].index,
+                   devices[i].id, value(&devices[i]));
+    }
+}
+
+static double utilization_of(const struct device *device)
+{
+    return device->gpu.utilization;
+}
+static double memory_used_of(const struct device *device)
+{
+    return (double)device->gpu.memory_used_bytes;
+}
+static double memory_of(const struct device *device)
+{
+    return (double)device->memory_bytes;
+}
+static double power_of(const struct device *device)
+{
+    return device->gpu.power_w;
+}
+static double temperature_of(const struct device *device)
+{
+    return device->gpu.temperature_c;
+}
+static double health_of(const struct device *device)
+{
+    return device->trouble[0] ? 0 : 1;
+}
+
+static enum ij_status put_gpus(struct buf *text, struct api *api, struct ij_err *reterr_err)
+{
+    mem_auto struct device *all = NULL;
+    size_t count = 0;
+    if (api->devices)
+        IJ_TRY(device_table_copy(api->devices, &all, &count, reterr_err));
+    put_gauge(text, all, count, "ijepad_gpu_utilization_ratio", "Share of time with a kernel.",
+              utilization_of);
+    put_gauge(text, all, count, "ijepad_gpu_memory_used_bytes", "Memory in use.", memory_used_of);
+    put_gauge(text, all, count, "ijepad_gpu_memory_total_bytes", "Memory in all.", memory_of);
+    put_gauge(text, all, count, "ijepad_gpu_power_watts", "Power drawn.", power_of);
+    put_gauge(text, all, count, "ijepad_gpu_temperature_celsius", "Temperature.", temperature_of);
+    put_gauge(text, all, count, "ijepad_gpu_healthy", "0: see its trouble in /v1/gpus.", health_of);
+    head(text, "ijepad_gpu_run_info", "gauge", "Which run holds a device.");
+    for (size_t i = 0; i < count; i++)
+        if (all[i].run)
+            buf_printf(text, "ijepad_gpu_run_info{gpu=\"%u\",uuid=\"%s\",run=\"r%" PRId64 "\"} 1\n",
+                       all[i].index, all[i].id, all[i].run);
+    return IJ_OK;
+}
+
 static void put_process(struct buf *text, const struct api *api)
 {
     unsigned long pages = 0;
@@ -126,6 +187,8 @@ enum ij_status serve_prometheus_text(struct request *request, struct reply *repl
     IJ_TRY(request_store(request, &store, reterr_err));
     buf_init(&text, TEXT_MAX);
     enum ij_status status = put_runs(&text, store, reterr_err);
+    if (status == IJ_OK)
+        status = put_gpus(&text, request->api, reterr_err);
     if (status != IJ_OK) {
         buf_done(&text);
         return status;

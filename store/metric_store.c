@@ -39,7 +39,7 @@ static enum ij_status check_key(const char *key, struct ij_err *reterr_err)
 static enum ij_status check_stream(int64_t run, int32_t attempt, const char *name,
                                    const char *const *keys, size_t count, struct ij_err *reterr_err)
 {
-    if (run < 1 || attempt < 1)
+    if (run < METRIC_STORE_MACHINE || attempt < 1)
         return IJ_ERR(reterr_err, IJ_INVALID, "a stream needs a run and an attempt");
     if (!text_is_name(name))
         return IJ_ERR_FIELD(reterr_err, IJ_INVALID, "name",
@@ -349,4 +349,47 @@ enum ij_status metric_store_delete_run(struct store *store, int64_t run, bool *r
     metric_cache_drop(store);
     IJ_TRY(finish_apart(store, delete_part(store, run, ret_done, reterr_err), reterr_err));
     return db_exec(&store->metrics, "PRAGMA incremental_vacuum(2000)", reterr_err);
+}
+
+/* ---- Trimming -------------------------------------------------------------------------------- */
+
+static enum ij_status trim_summaries(struct store *store, int64_t run, int level, uint64_t before,
+                                     struct ij_err *reterr_err)
+{
+    db_auto struct db_query q = DB_QUERY_INIT;
+    IJ_TRY(db_start(&store->metrics,
+                    "DELETE FROM frame_lod WHERE stream IN(SELECT id FROM stream WHERE run=?)"
+                    " AND lvl=? AND bucket<?",
+                    &q, reterr_err));
+    db_put_int(&q, run);
+    db_put_int(&q, (int64_t)metric_lod_shift[level]);
+    db_put_int(&q, (int64_t)(before >> metric_lod_shift[level]));
+    return db_run(&q, NULL, reterr_err);
+}
+
+static enum ij_status trim_part(struct store *store, int64_t run, uint64_t before,
+                                uint64_t summaries_before, struct ij_err *reterr_err)
+{
+    db_auto struct db_query q = DB_QUERY_INIT;
+    IJ_TRY(db_start(&store->metrics,
+                    "DELETE FROM frame WHERE (stream,step) IN(SELECT frame.stream,frame.step"
+                    " FROM stream JOIN frame ON frame.stream=stream.id WHERE stream.run=?"
+                    " AND frame.step<? LIMIT 10000)",
+                    &q, reterr_err));
+    db_put_int(&q, run);
+    db_put_int(&q, (int64_t)before);
+    IJ_TRY(db_run(&q, NULL, reterr_err));
+    for (int level = 0; level < METRIC_LOD_LEVELS; level++)
+        IJ_TRY(trim_summaries(store, run, level, summaries_before, reterr_err));
+    return IJ_OK;
+}
+
+enum ij_status metric_store_trim(struct store *store, int64_t run, uint64_t before,
+                                 uint64_t summaries_before, struct ij_err *reterr_err)
+{
+    if (before > STEP_MAX || summaries_before > STEP_MAX)
+        return IJ_ERR_FIELD(reterr_err, IJ_INVALID, "step", "a step is at most 2^62");
+    IJ_TRY(begin_apart(store, reterr_err));
+    return finish_apart(store, trim_part(store, run, before, summaries_before, reterr_err),
+                        reterr_err);
 }

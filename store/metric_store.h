@@ -15,6 +15,7 @@
 
 #include "store/store.h"
 
+#define METRIC_STORE_MACHINE  0   /* the "run" of what belongs to none: samples of the GPUs */
 #define METRIC_STORE_KEYS_MAX 256 /* keys per stream */
 #define METRIC_STORE_KEY_MAX                                                                       \
     96 /* bytes of a key: printable ASCII without space, '"', ',' and '\' */
@@ -42,5 +43,9 @@ size_t metric_store_pending(const struct store *store);
  * file shrinks with the next checkpoint. */
 IJ_MUST_USE enum ij_status metric_store_delete_run(struct store *store, int64_t run, bool *ret_done,
                                                    struct ij_err *reterr_err);
+/* Removes what the streams of a run hold below step `before`, at most 10,000 frames a call, and of
+ * summaries what lies wholly below `summaries_before`. Its own transaction. */
+IJ_MUST_USE enum ij_status metric_store_trim(struct store *store, int64_t run, uint64_t before,
+                                             uint64_t summaries_before, struct ij_err *reterr_err);
 
 #endif

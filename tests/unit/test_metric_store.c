@@ -52,7 +52,7 @@ Test(metric_store, streams_are_checked)
     GIVES(IJ_INVALID, metric_store_stream(store, 1, 1, "none", many, 0, &id, &err));
     GIVES(IJ_INVALID, metric_store_stream(store, 1, 1, "a b", keys, 2, &id, &err));
     GIVES(IJ_INVALID, metric_store_stream(store, 1, 1, "", keys, 2, &id, &err));
-    GIVES(IJ_INVALID, metric_store_stream(store, 0, 1, "train", keys, 2, &id, &err));
+    GIVES(IJ_INVALID, metric_store_stream(store, -1, 1, "train", keys, 2, &id, &err));
     GIVES(IJ_INVALID, metric_store_stream(store, 1, 0, "train", keys, 2, &id, &err));
     const char *twice[] = {"a", "b", "a"};
     GIVES(IJ_INVALID, metric_store_stream(store, 1, 1, "train", twice, 3, &id, &err));
@@ -254,4 +254,33 @@ Test(metric_store, out_of_memory_loses_nothing_acknowledged)
     cr_assert_eq(frames(), acknowledged);
     cr_assert_eq(fixture_value("metrics.db", "SELECT sum(n) FROM frame_lod WHERE lvl=6"),
                  acknowledged);
+}
+
+/* Frames below one step go, summaries below another; other runs keep theirs. */
+Test(metric_store, trims_what_is_old)
+{
+    int64_t machine, run;
+    fixture_open();
+    OK(metric_store_stream(store, METRIC_STORE_MACHINE, 1, "GPU-a", keys, 2, &machine, &err));
+    OK(metric_store_stream(store, 1, 1, "train", keys, 2, &run, &err));
+    for (uint64_t step = 0; step < 300; step++) {
+        float values[2] = {(float)step, 0};
+        OK(metric_store_put(store, machine, step, 0, values, 2, &err));
+        OK(metric_store_put(store, run, step, 0, values, 2, &err));
+    }
+    OK(metric_store_commit(store, &err));
+    OK(metric_store_trim(store, METRIC_STORE_MACHINE, 200, 128, &err));
+    cr_assert_eq(fixture_value("metrics.db", "SELECT count(*) FROM frame JOIN stream ON id=stream"
+                                             " WHERE run=0"),
+                 100);
+    cr_assert_eq(fixture_value("metrics.db", "SELECT min(step) FROM frame JOIN stream ON id=stream"
+                                             " WHERE run=0"),
+                 200);
+    cr_assert_eq(fixture_value("metrics.db", "SELECT count(*) FROM frame JOIN stream ON id=stream"
+                                             " WHERE run=1"),
+                 300);
+    cr_assert_eq(fixture_value("metrics.db", "SELECT min(bucket) FROM frame_lod JOIN stream"
+                                             " ON id=stream WHERE run=0 AND lvl=6"),
+                 2, "the summaries of steps 0 to 127 go, others stay");
+    fixture_close();
 }
