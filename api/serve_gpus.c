@@ -63,7 +63,8 @@ static void put_figures(json_t *object, const struct device *device)
 
 static json_t *show_device(const struct device *device)
 {
-    bool usable = device->present && !device->cordon.ts_ms && !device->trouble[0];
+    bool usable =
+        device->present && !device->unknown && !device->cordon.ts_ms && !device->trouble[0];
     json_t *object = json_pack(
         "{s:s, s:s, s:i, s:s, s:s, s:o, s:b, s:o, s:o, s:o, s:I}", "id", device->id, "kind",
         device_kind_name(device->kind), "index", (int)device->index, "name", device->name, "state",

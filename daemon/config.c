@@ -40,6 +40,8 @@ static const struct key keys[] = {
      "Members of this group are administrators over the Unix socket; empty = none but root."},
     {"worker", KEY_PATH, FIELD(worker), 0, 0, "", false,
      "The worker program; empty = ijepad-worker beside ijepad."},
+    {"gpu_probe", KEY_PATH, FIELD(gpu_probe), 0, 0, "", false,
+     "The program that looks at the GPUs; empty = ijepad-worker beside ijepad; off = no GPUs."},
     {"hosts", KEY_HOSTS, FIELD(hosts), 0, 0, "", true,
      "Host names, parted by spaces, under which browsers may reach the API."},
     {"allow_remote", KEY_BOOL, FIELD(allow_remote), 0, 0, "no", false,
@@ -153,7 +155,8 @@ static enum ij_status set_text(struct config *config, const struct key *key, con
                                struct ij_err *reterr_err)
 {
     bool off =
-        !strcmp(text, "off") && (!strcmp(key->name, "listen") || !strcmp(key->name, "socket"));
+        !strcmp(text, "off") && (!strcmp(key->name, "listen") || !strcmp(key->name, "socket") ||
+                                 !strcmp(key->name, "gpu_probe"));
     if (key->type == KEY_PATH && text[0] && text[0] != '/' && !off)
         return IJ_ERR_FIELD(reterr_err, IJ_INVALID, key->name,
                             "%s must be an absolute path, not \"%.200s\"", key->name, text);

@@ -27,6 +27,8 @@ struct config {
     char socket_group[CONFIG_HOST_MAX]; /* members are admin over the Unix socket; "" = none but
                                            root and the daemon's own user */
     char worker[CONFIG_PATH_MAX];       /* default: ijepad-worker beside the running ijepad */
+    char gpu_probe[CONFIG_PATH_MAX];    /* default: ijepad-worker beside the running ijepad; "off":
+                                           no GPUs are looked for */
     char hosts[CONFIG_HOSTS_MAX][CONFIG_HOST_MAX]; /* Host headers accepted besides localhost,
                                                       127.0.0.1, [::1] and the listen address */
     size_t host_count;

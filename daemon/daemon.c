@@ -13,6 +13,8 @@
 #include "daemon/live_feed.h"
 #include "daemon/backup.h"
 #include "daemon/condition.h"
+#include "daemon/device_watch.h"
+#include "daemon/gpu_inventory.h"
 #include "daemon/queue.h"
 #include "daemon/recorder.h"
 #include "daemon/recovery.h"
@@ -325,6 +327,7 @@ enum ij_status daemon_open(struct daemon *daemon, const struct config *config,
     IJ_TRY(recovery_finish(daemon, reterr_err));
     IJ_TRY(note_life(daemon, reterr_err));
     IJ_TRY(coldplug(daemon, reterr_err));
+    IJ_TRY(device_watch_start(daemon, reterr_err));
     return control_attach(daemon->control, daemon->event, run_verb_handle, daemon, reterr_err);
 }
 
@@ -372,6 +375,7 @@ void daemon_close(struct daemon *daemon)
     end_life(daemon);
     control_free(daemon->control);
     backup_free(daemon->backup);
+    gpu_inventory_free(daemon->inventory);
     for (size_t i = 0; i < daemon->run_count; i++)
         run_free(daemon->runs[i]);
     mem_free(daemon->runs);

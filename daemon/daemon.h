@@ -17,6 +17,7 @@
 #include "daemon/event_bus.h"
 #include "store/store.h"
 
+struct gpu_inventory;
 struct run;
 struct backup;
 struct condition;
@@ -31,6 +32,7 @@ struct daemon {
     struct device_table *devices;
     struct condition *condition;
     struct backup *backup;
+    struct gpu_inventory *inventory; /* NULL: GPUs are not looked for */
     struct webhook *webhook;
     struct run **runs; /* every live run, and ended ones whose worker is still being buried */
     size_t run_count, run_capacity;

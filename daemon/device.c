@@ -38,6 +38,8 @@ enum device_state device_state_of(const struct device *device)
 {
     if (device->trouble[0])
         return DEVICE_FAULTED;
+    if (device->unknown)
+        return DEVICE_UNKNOWN;
     if (device->run)
         return DEVICE_HELD;
     if (!device->present)
@@ -51,6 +53,9 @@ void device_explain(const struct device *device, char *ret_text, size_t size)
 {
     if (device->trouble[0])
         snprintf(ret_text, size, "%s is faulty: %s", device->id, device->trouble);
+    else if (device->unknown)
+        snprintf(ret_text, size, "%s is not known to be well: its driver does not answer",
+                 device->id);
     else if (!device->present)
         snprintf(ret_text, size, "%s is gone", device->id);
     else if (device->cordon.ts_ms)
@@ -179,9 +184,11 @@ static void take_gpu(const struct device_table *table, struct device *device,
 {
     device->gpu = *gpu;
     device->index = gpu->index;
-    device->memory_bytes = gpu->memory_total_bytes;
     device->present = true;
-    snprintf(device->name, sizeof(device->name), "%s", gpu->name);
+    if (gpu->memory_total_bytes) /* a lost one does not say */
+        device->memory_bytes = gpu->memory_total_bytes;
+    if (gpu->name[0])
+        snprintf(device->name, sizeof(device->name), "%s", gpu->name);
     device->trouble[0] = '\0';
     if (gpu->health != GPU_REPORT_HEALTHY)
         snprintf(device->trouble, sizeof(device->trouble), "%s",
@@ -206,16 +213,19 @@ static uint64_t fingerprint(const struct device_table *table)
     return sum;
 }
 
-/* A report that knows nothing (the driver does not answer) leaves things as they are: runs go on,
- * and the GPUs are given to nobody, because they are not known to be free. */
+/* A report that knows nothing, because the driver does not answer, still lists the GPUs that it saw
+ * last: runs on them go on, and they are given to nobody. */
 bool device_table_update(struct device_table *table, const struct gpu_report *report)
 {
     pthread_mutex_lock(&table->lock);
     uint64_t before = fingerprint(table);
-    for (size_t i = 0; i < table->count; i++)
-        if (table->devices[i].kind == DEVICE_GPU && !is_listed(report, table->devices[i].id))
-            table->devices[i].present = false;
-    for (size_t i = 0; i < report->gpu_count; i++) {
+    for (size_t i = 0; i < table->count; i++) {
+        struct device *device = &table->devices[i];
+        if (device->kind == DEVICE_GPU)
+            device->present = is_listed(report, device->id);
+        device->unknown = device->kind == DEVICE_GPU && report->state == GPU_REPORT_UNKNOWN;
+    }
+    for (size_t i = 0; i < report->gpu_count && report->state == GPU_REPORT_OK; i++) {
         const struct gpu_report_gpu *gpu = &report->gpus[i];
         size_t place;
         struct device *device = device_table_find(table, gpu->uuid, &place)
@@ -278,6 +288,15 @@ void device_table_release(struct device_table *table, int64_t run)
             table->devices[i].run = 0;
             table->devices[i].worker = 0;
         }
+    pthread_mutex_unlock(&table->lock);
+}
+
+void device_table_note_death(struct device_table *table, size_t place, int64_t run, int64_t now_ms)
+{
+    IJ_ASSERT(place < table->count);
+    pthread_mutex_lock(&table->lock);
+    table->devices[place].death_run = run;
+    table->devices[place].death_ms = now_ms;
     pthread_mutex_unlock(&table->lock);
 }
 

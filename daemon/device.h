@@ -30,6 +30,7 @@ enum device_kind { DEVICE_HOST, DEVICE_GPU, DEVICE_KIND_COUNT };
 #define DEVICE_STATE_MAP(X)                                                                        \
     X(FAULTED, "faulted")   /* the driver lost it, or it broke: see `trouble` */                   \
     X(GONE, "gone")         /* no report lists it any more; a slot beyond those configured */      \
+    X(UNKNOWN, "unknown")   /* the driver does not answer */                                       \
     X(HELD, "held")         /* by `run`, cordoned or not */                                        \
     X(CORDONED, "cordoned") /* by a person or by the daemon */                                     \
     X(FOREIGN, "foreign")   /* a process that is no worker of ours computes on it */               \
@@ -48,7 +49,7 @@ struct device {
     uint32_t index; /* of the slot, or the GPU's in PCI order */
     char name[GPU_REPORT_NAME_MAX];
     uint64_t memory_bytes; /* GPU: its own; slot: its share of the machine's */
-    bool present;
+    bool present, unknown;
     char trouble[160];        /* faulted: what is wrong; "" otherwise */
     struct cordon_row cordon; /* ts_ms 0: not cordoned */
     int64_t run;              /* who holds it; 0: nobody */
@@ -56,7 +57,8 @@ struct device {
     size_t foreign_count;     /* processes on it that are no worker's of ours */
     pid_t foreign_pid;        /* one of them */
     char foreign_command[32];
-    struct gpu_report_gpu gpu; /* DEVICE_GPU: the newest figures */
+    int64_t death_run, death_ms; /* the last run that failed on it, and when (monotonic) */
+    struct gpu_report_gpu gpu;   /* DEVICE_GPU: the newest figures */
 };
 
 struct device_table;
@@ -85,6 +87,7 @@ bool device_table_find(const struct device_table *table, const char *id, size_t 
 void device_table_hold(struct device_table *table, size_t place, int64_t run);
 void device_table_set_worker(struct device_table *table, int64_t run, pid_t worker);
 void device_table_release(struct device_table *table, int64_t run); /* all that it holds */
+void device_table_note_death(struct device_table *table, size_t place, int64_t run, int64_t now_ms);
 /* `cordon` NULL: no longer. */
 void device_table_cordon(struct device_table *table, size_t place, const struct cordon_row *cordon);
 /* JSON array of the ids that `run` holds, cut at a whole id. */

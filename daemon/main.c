@@ -100,6 +100,7 @@ static enum ij_status load_config(const char *file, struct config *ret_config,
 {
     IJ_TRY(config_load(file ? file : CONFIG_DEFAULT_FILE, file != NULL, ret_config, reterr_err));
     default_program(ret_config->worker, sizeof(ret_config->worker), "ijepad-worker");
+    default_program(ret_config->gpu_probe, sizeof(ret_config->gpu_probe), "ijepad-worker");
     default_program(ret_config->webhook_program, sizeof(ret_config->webhook_program),
                     "ijepad-webhook");
     return IJ_OK;

@@ -178,7 +178,8 @@ static void add_devices(struct view *view, const struct device_table *table)
     view->device_count = device_table_count(table);
     for (size_t i = 0; i < view->device_count; i++) {
         const struct device *device = device_table_at(table, i);
-        bool sound = device->present && !device->cordon.ts_ms && !device->trouble[0];
+        bool sound =
+            device->present && !device->unknown && !device->cordon.ts_ms && !device->trouble[0];
         device_explain(device, view->troubles[i], sizeof(view->troubles[i]));
         view->devices[i] =
             (struct scheduler_device){.absent = !device->present,

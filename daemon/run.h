@@ -53,6 +53,7 @@ struct run {
     bool superseded;       /* frames of older attempts beyond the resume step are marked */
     bool newer_checkpoint; /* this attempt saved one */
     bool progress_dirty;   /* the progress block is newer than the store */
+    uint32_t xid;          /* of the run's own doing, told about its GPU; 0: none */
     bool stop_wanted;      /* a stop is being forwarded to the worker (for repeated verbs) */
     /* What its last message said; status IJ_STATUS_COUNT: nothing. */
     enum ij_status finished;

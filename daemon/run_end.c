@@ -9,6 +9,8 @@
 #include "base/log.h"
 #include "base/mem.h"
 #include "daemon/daemon.h"
+#include "daemon/device_watch.h"
+#include "daemon/gpu_fault.h"
 #include "daemon/live_feed.h"
 #include "daemon/queue.h"
 #include "daemon/recorder.h"
@@ -58,6 +60,8 @@ static void judge(const struct run *run, struct run_machine_verdict *ret_verdict
                                   .escalated = run->end.escalated,
                                   .newer_checkpoint = run->newer_checkpoint,
                                   .text = run->end.text,
+                                  .xid = run->xid,
+                                  .xid_text = gpu_fault_find(run->xid)->text,
                                   .failures = (uint32_t)run->row.same_failures,
                                   .stuck = (uint32_t)run->row.failures,
                                   .last_cause = run->row.failure,
@@ -75,6 +79,13 @@ static void fill_attempt(struct run *run, const struct run_machine_verdict *verd
     attempt->last_step = run->row.step;
     snprintf(attempt->cause, sizeof(attempt->cause), "%s", verdict->cause);
     snprintf(attempt->text, sizeof(attempt->text), "%s", verdict->text);
+}
+
+/* Could the devices be to blame? */
+static bool is_device_like(const struct run *run, const struct run_machine_verdict *verdict)
+{
+    return verdict->failed && (run->xid || run->end.exit_code < 0 ||
+                               run->end.exit_code == ij_status_exit_code(IJ_DEVICE));
 }
 
 /* Commits what the end means. IJ_OK: the run is in its next state. */
@@ -101,7 +112,10 @@ static enum ij_status settle(struct run *run, struct ij_err *reterr_err)
         run->progress_dirty = true;
     }
     IJ_TRY(recorder_save_progress(run, reterr_err));
-    return run_set_state(run, &change, reterr_err);
+    IJ_TRY(run_set_state(run, &change, reterr_err));
+    if (is_device_like(run, &verdict))
+        device_watch_death(run);
+    return IJ_OK;
 }
 
 void run_end_forget(struct run *run)

@@ -168,6 +168,9 @@ static void describe(const struct run_machine_end *end, struct run_machine_verdi
     else if (end->cause == RUN_MACHINE_STORAGE)
         decide(verdict, end->state, "storage_error",
                "what the worker reported could not be stored%s%s", words, end->text);
+    else if (end->xid)
+        decide(verdict, end->state, "xid", "its GPU reported Xid %u, %s%s%s", end->xid,
+               end->xid_text, words, end->text);
     else if (end->exit_code < 0 && end->signal == SIGKILL)
         decide(verdict, end->state, "killed",
                "the worker was killed from outside (SIGKILL), as the kernel does when memory runs "
@@ -182,7 +185,7 @@ static void describe(const struct run_machine_end *end, struct run_machine_verdi
     else
         decide(verdict, end->state, ij_status_name(end->status),
                "the worker ended with exit code %d%s%s", end->exit_code, words, end->text);
-    if (end->exit_code >= 0 && end->text[0] && end->cause == RUN_MACHINE_BY_ITSELF)
+    if (end->exit_code >= 0 && end->text[0] && end->cause == RUN_MACHINE_BY_ITSELF && !end->xid)
         snprintf(verdict->text, sizeof(verdict->text), "%s", end->text);
     snprintf(verdict->cause, sizeof(verdict->cause), "%s", verdict->reason);
 }
@@ -287,7 +290,7 @@ void run_machine_judge(const struct run_machine_end *end, const struct run_machi
     describe(end, verdict);
     verdict->failed = true;
     bool daemon_made_it = end->cause != RUN_MACHINE_BY_ITSELF;
-    if (end->exit_code >= 0 && !daemon_made_it && !ij_status_retryable(status)) {
+    if (end->exit_code >= 0 && !daemon_made_it && !end->xid && !ij_status_retryable(status)) {
         verdict->failures = same_again(end, verdict);
         verdict->to = RUN_STATE_FAILED;
         return;

@@ -84,6 +84,8 @@ struct run_machine_end {
     bool escalated; /* the daemon had to send SIGKILL */
     bool newer_checkpoint;    /* the attempt left a checkpoint newer than the one it began with */
     const char *text;         /* the worker's own last words, or "" */
+    uint32_t xid;             /* that its GPU reported, of the run's own doing; 0: none */
+    const char *xid_text;     /* what that means */
     uint32_t failures, stuck; /* counted before this end */
     const char *last_cause;   /* of the failure before; "" none */
     uint32_t random;          /* for the jitter */

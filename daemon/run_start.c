@@ -118,8 +118,8 @@ static void list_gpus(const struct run *run, char *ret_text, size_t size)
     for (size_t i = 0; i < device_table_count(table); i++) {
         const struct device *device = device_table_at(table, i);
         if (device->run == run->row.id && device->kind == DEVICE_GPU && used < size)
-            used += (size_t)snprintf(ret_text + used, size - used, "%s%s", used ? "," : "",
-                                     device->id);
+            used +=
+                (size_t)snprintf(ret_text + used, size - used, "%s%s", used ? "," : "", device->id);
     }
 }
 
@@ -159,6 +159,7 @@ static void begin_attempt(struct run *run)
     recorder_forget(run);
     run->finished = IJ_STATUS_COUNT;
     run->finished_text[0] = '\0';
+    run->xid = 0;
     run->superseded = run->newer_checkpoint = run->stop_wanted = false;
 }
 

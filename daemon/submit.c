@@ -126,7 +126,7 @@ static void check_count(const json_t *body, const char *key, int64_t min, int64_
         *value = json_integer_value(given);
 }
 
-static void check_devices(const json_t *body, struct submit_result *result,
+static void check_devices(const json_t *body, bool kind_known, struct submit_result *result,
                           struct problems *problems)
 {
     const json_t *preemptible = json_object_get(body, "preemptible");
@@ -134,6 +134,8 @@ static void check_devices(const json_t *body, struct submit_result *result,
     check_count(body, "gpus", 1, SUBMIT_GPUS_MAX, &result->gpus, problems);
     check_count(body, "gpu_memory_bytes", 0, SUBMIT_MEMORY_MAX, &result->gpu_memory_bytes,
                 problems);
+    if (result->gpus > 1 && kind_known && result->kind != ENGINE_PRETRAIN)
+        problem(problems, "/gpus", "only pretrain runs on several devices");
     if (preemptible && !json_is_boolean(preemptible))
         problem(problems, "/preemptible", "preemptible must be true or false");
     result->preemptible = json_is_true(preemptible);
@@ -388,7 +390,7 @@ enum ij_status submit_check(const json_t *body, const struct submit_lookup *look
     check_tags(body, &problems);
     check_notes(body, &problems);
     check_hold(body, result, &problems);
-    check_devices(body, result, &problems);
+    check_devices(body, kind_known, result, &problems);
     check_after(body, lookup, result, &problems);
     if (kind_known)
         check_params(body, result, &problems);

@@ -31,7 +31,7 @@
 #define SUBMIT_TAGS_MAX     16
 #define SUBMIT_NOTES_MAX    4096
 #define SUBMIT_PRIORITY_MAX 1000
-#define SUBMIT_GPUS_MAX     64
+#define SUBMIT_GPUS_MAX     ENGINE_RANKS_MAX
 #define SUBMIT_MEMORY_MAX   ((int64_t)1 << 50)
 
 struct submit_after {

@@ -144,7 +144,7 @@ def test_a_clone_asks_for_the_same(daemon, images):
 
 
 @pytest.mark.parametrize("key, value, ok", [
-    ("gpus", 0, False), ("gpus", 1, True), ("gpus", 64, True), ("gpus", 65, False), ("gpus", "2", False),
+    ("gpus", 0, False), ("gpus", 1, True), ("gpus", 16, True), ("gpus", 17, False), ("gpus", "2", False),
     ("gpu_memory_bytes", -1, False), ("gpu_memory_bytes", 0, True), ("gpu_memory_bytes", 1 << 50, True),
     ("gpu_memory_bytes", (1 << 50) + 1, False), ("gpu_memory_bytes", 1.5, False), ("preemptible", 1, False),
     ("preemptible", True, True)])
@@ -156,3 +156,9 @@ def test_limits(daemon, images, key, value, ok):
         assert answer.json()["resolved"][key] == value
     else:
         assert answer.json()["errors"][0]["pointer"] == f"/{key}"
+
+
+def test_only_pretraining_runs_on_several(daemon, images):
+    params = {"checkpoint": "", "dataset": str(images)}
+    answer = daemon.api("POST", "/v1/runs?dry_run=1", json={"kind": "knn", "params": params, "gpus": 2})
+    assert answer.status_code == 422 and "/gpus" in [e["pointer"] for e in answer.json()["errors"]]

@@ -1,0 +1,162 @@
+"""GPUs as devices, told by a stand-in for NVIDIA's library: who gets which, and what faults lead to."""
+import os
+import pathlib
+import time
+
+import pytest
+from harness import BUILD, Daemon, wait_until
+from test_devices import LONG, WORKER, wait_for_code
+
+GIB = 1 << 30
+GPUS = ["GPU-aaaa", "GPU-bbbb", "GPU-cccc"]
+MACHINE = [f"gpu {GPUS[0]} {24 * GIB} Small", f"gpu {GPUS[1]} {24 * GIB} Small", f"gpu {GPUS[2]} {80 * GIB} Big"]
+
+
+class Gpus:
+    """A daemon on a machine whose GPUs a script describes."""
+
+    def __init__(self, folder):
+        self.script = folder / "gpus.txt"
+        self.lines = list(MACHINE)
+        self.write()
+        self.daemon = Daemon(folder, worker=WORKER, slots=1, retry_base_ms=20, retry_cap_ms=100)
+
+    def write(self):
+        fresh = self.script.with_suffix(".new")
+        fresh.write_text("\n".join(self.lines) + "\n")
+        fresh.rename(self.script)
+
+    def tell(self, *lines):
+        self.lines += lines
+        self.write()
+
+    def forget(self, line):
+        self.lines.remove(line)
+        self.write()
+
+    def rows(self):
+        return {row["id"]: row for row in self.daemon.api("GET", "/v1/gpus").json()["items"] if row["kind"] == "gpu"}
+
+    def wait_for(self, gpu, state):
+        return wait_until(f"{gpu} is {state}", lambda: (r := self.rows().get(gpu)) and r["state"] == state and r, 20)
+
+    def submit(self, images, steps=LONG, **extra):
+        params = {"dataset": str(images), "batch": 4, "labels": "none", "max_steps": steps, "device": "cuda",
+                  "seed": extra.pop("seed", 0)}
+        answer = self.daemon.api("POST", "/v1/runs", json={"kind": "pretrain", "params": params, **extra})
+        assert answer.status_code == 201, answer.text
+        return answer.json()["id"]
+
+    def running_on(self, run, *gpus):
+        return wait_until(f"{run} runs on {gpus}", lambda: (r := self.daemon.run(run))["state"] == "running" and
+                          tuple(r["gpus"]) == gpus and r, 20)
+
+
+@pytest.fixture
+def machine(tmp_path, monkeypatch):
+    library = BUILD / "tests" / "fake" / "nvml_fake.so"
+    monkeypatch.setenv("IJEPAD_NVML", str(library))
+    monkeypatch.setenv("IJEPAD_FAKE_NVML", str(tmp_path / "gpus.txt"))
+    gpus = Gpus(tmp_path)
+    gpus.daemon.start()
+    for gpu in GPUS:
+        gpus.wait_for(gpu, "free")
+    yield gpus
+    gpus.daemon.process.kill()
+    gpus.daemon.process.wait()
+
+
+def test_each_gets_the_smallest_that_does_and_sees_no_other(machine, images):
+    big = machine.submit(images, gpu_memory_bytes=24 * GIB + 1)
+    machine.running_on(big, GPUS[2])
+    pair = machine.submit(images, gpus=2)
+    machine.running_on(pair, GPUS[0], GPUS[1])
+    row = machine.rows()[GPUS[2]]
+    assert (row["state"], row["run"], row["memory_bytes"], row["name"]) == ("held", big, 80 * GIB, "Big")
+    seen = [pathlib.Path(f"/proc/{pid}/environ").read_bytes().split(b"\0") for pid in machine.daemon.worker_pids()]
+    assert sorted(line for env in seen for line in env if line.startswith(b"CUDA_VISIBLE_DEVICES=")) == [
+        b"CUDA_VISIBLE_DEVICES=GPU-aaaa,GPU-bbbb", b"CUDA_VISIBLE_DEVICES=GPU-cccc"]
+    assert sorted(wait_for_code(machine.daemon, machine.submit(images), "no_gpus")["blocking_runs"]) == [big, pair]
+    assert "80.0 GiB" in wait_for_code(machine.daemon, machine.submit(images, gpus=2, gpu_memory_bytes=80 * GIB),
+                                       "too_big")["text"]
+
+
+def test_a_foreign_process_is_respected_and_named(machine, images):
+    lines = [f"process {i} {os.getpid()} {GIB}" for i in range(3)]
+    machine.tell(*lines)
+    row = machine.wait_for(GPUS[1], "foreign")
+    assert row["foreign"][0]["pid"] == os.getpid() and row["schedulable"]
+    run = machine.submit(images)
+    assert f"process {os.getpid()}" in wait_for_code(machine.daemon, run, "unavailable")["text"]
+    machine.forget(lines[1])
+    row = machine.running_on(run, GPUS[1])
+    worker = machine.daemon.api("GET", f"/v1/runs/{run}/attempts").json()["items"][0]["pid"]
+    machine.tell(f"process 1 {worker} {GIB}", "temperature 1 71")
+    row = wait_until("the report came", lambda: (r := machine.rows()[GPUS[1]])["temperature_c"] == 71 and r)
+    assert (row["state"], row["foreign"]) == ("held", []), "a worker of ours is no stranger"
+
+
+def test_a_broken_gpu_costs_its_run_no_failure(machine, images):
+    run = machine.submit(images)
+    machine.running_on(run, GPUS[0])
+    machine.daemon.wait_for_step(run, 3)
+    assert machine.daemon.api("POST", f"/v1/runs/{run}/checkpoint").status_code == 202
+    wait_until("saved", lambda: machine.daemon.api("GET", f"/v1/runs/{run}/checkpoints").json()["items"])
+    begin = time.monotonic()
+    machine.tell("xid 0 79")
+    row = machine.running_on(run, GPUS[1])
+    assert time.monotonic() - begin < 20
+    assert row["failures"] == 0 and row["attempts"] == 2
+    row = machine.rows()[GPUS[0]]
+    assert row["state"] == "cordoned" and row["cordon"]["by"] == "daemon" and "Xid 79" in row["cordon"]["reason"]
+    newest, oldest = machine.daemon.api("GET", f"/v1/runs/{run}/attempts").json()["items"]
+    assert oldest["cause"] == "gpu_fault"
+    events = machine.daemon.api("GET", f"/v1/runs/{run}/events").json()["items"]
+    told = next(e["data"] for e in events if e["type"] == "gpu.xid")
+    assert (told["gpu"], told["xid"], told["class"]) == (GPUS[0], 79, "hardware")
+    machine.daemon.kill()
+    machine.daemon.start()
+    assert machine.wait_for(GPUS[0], "cordoned")["cordon"]["by"] == "daemon", "it needs a person"
+    machine.running_on(run, GPUS[1])
+
+
+def test_an_application_error_counts_as_the_runs_own(machine, images):
+    run = machine.submit(images)
+    machine.running_on(run, GPUS[0])
+    machine.tell("xid 0 31")
+    wait_until("it is told", lambda: any(e["type"] == "gpu.xid" for e in machine.daemon.api(
+        "GET", f"/v1/runs/{run}/events").json()["items"]))
+    worker = machine.daemon.api("GET", f"/v1/runs/{run}/attempts").json()["items"][0]["pid"]
+    os.kill(worker, 6)
+    wait_until("it was started again", lambda: machine.daemon.run(run)["attempts"] == 2)
+    assert machine.daemon.run(run)["failures"] == 1
+    oldest = machine.daemon.api("GET", f"/v1/runs/{run}/attempts").json()["items"][-1]
+    assert oldest["cause"] == "xid" and "Xid 31" in oldest["text"]
+    assert machine.rows()[GPUS[0]]["cordon"] is None
+
+
+def test_a_lost_gpu_and_a_silent_driver(machine, images):
+    run = machine.submit(images, gpu_memory_bytes=80 * GIB)
+    machine.running_on(run, GPUS[2])
+    machine.tell("lost 2")
+    row = machine.wait_for(GPUS[2], "faulted")
+    assert row["trouble"] and not row["schedulable"]
+    assert "faulty" in wait_for_code(machine.daemon, run, "unavailable")["text"]
+    machine.tell("hang memory")
+    machine.wait_for(GPUS[0], "unknown")
+    assert "does not answer" in wait_for_code(machine.daemon, machine.submit(images), "unavailable")["text"]
+    host = machine.daemon.submit("pretrain", dataset=str(images), batch=4, labels="none", max_steps=3)
+    machine.daemon.wait_for_state(host, "succeeded")
+
+
+def test_two_runs_dying_on_one_gpu_condemn_it(machine, images):
+    for i in (1, 2):
+        machine.daemon.api("POST", f"/v1/gpus/{GPUS[i]}/cordon", json={"reason": "not in this test"})
+    for _ in range(2):
+        run = machine.submit(images)
+        machine.running_on(run, GPUS[0])
+        os.kill(machine.daemon.api("GET", f"/v1/runs/{run}/attempts").json()["items"][0]["pid"], 11)
+        wait_until("it was noticed", lambda: machine.daemon.run(run)["failures"] == 1)
+        machine.daemon.api("POST", f"/v1/runs/{run}/kill")
+    row = wait_until("it is cordoned", lambda: (r := machine.rows()[GPUS[0]])["cordon"] and r)
+    assert row["cordon"]["by"] == "daemon" and run in row["cordon"]["reason"]

@@ -1,0 +1,23 @@
+/* The table of the driver's critical errors. */
+#include <criterion/criterion.h>
+
+#include "base/mem.h"
+#include "daemon/gpu_fault.h"
+
+/* The classes that NVIDIA's catalogue gives by its immediate actions: restart the application;
+ * reset, or service; ignore. */
+Test(gpu_fault, classes_are_those_of_the_catalogue)
+{
+    static const uint32_t application[] = {8, 11, 13, 31, 43, 94};
+    static const uint32_t hardware[] = {48, 64, 74, 79, 95, 119, 120, 140};
+    static const uint32_t noted[] = {45, 63, 92, 1, 65535};
+    for (size_t i = 0; i < COUNT_OF(application); i++)
+        cr_expect_eq(gpu_fault_find(application[i])->class, GPU_FAULT_APPLICATION, "%u",
+                     application[i]);
+    for (size_t i = 0; i < COUNT_OF(hardware); i++)
+        cr_expect_eq(gpu_fault_find(hardware[i])->class, GPU_FAULT_HARDWARE, "%u", hardware[i]);
+    for (size_t i = 0; i < COUNT_OF(noted); i++)
+        cr_expect_eq(gpu_fault_find(noted[i])->class, GPU_FAULT_NOTED, "%u", noted[i]);
+    cr_expect_str_eq(gpu_fault_class_name(GPU_FAULT_HARDWARE), "hardware");
+    cr_expect_neq(gpu_fault_find(79)->text[0], '\0');
+}
