@@ -1,5 +1,6 @@
 /*
- * What an evaluation wrote besides its result: sheets, grids, features. List and download.
+ * What a run wrote besides its results: sheets, grids, features, the names of bad images. List and
+ * download.
  *
  * Only regular files with plain names in a few folders of the run's directory are shown; links are
  * not followed. The ETag is made of inode, size and time of change: evaluations replace files.
@@ -19,7 +20,7 @@
 
 #define FILES_MAX 2000
 
-static const char *const folders[] = {"visualize", "features"};
+static const char *const folders[] = {"visualize", "features", "reports"};
 
 static const struct {
     const char *ending, *type;

@@ -6,6 +6,7 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "base/buf.h"
 #include "base/mem.h"
 
 #define LISTED_IN_ERROR 3
@@ -17,6 +18,7 @@ struct bad_images {
     pthread_mutex_t mutex;
     uint64_t *seen;         /* guarded by mutex: a bit per sample */
     struct loader_bad list; /* guarded by mutex */
+    struct buf csv;         /* guarded by mutex; stops growing at its maximum */
 };
 
 enum ij_status bad_images_new(const struct dataset *dataset, double limit,
@@ -35,6 +37,8 @@ enum ij_status bad_images_new(const struct dataset *dataset, double limit,
     bad->allowed = (uint64_t)ceil(limit * (double)count);
     bad->seen = seen;
     pthread_mutex_init(&bad->mutex, NULL);
+    buf_init(&bad->csv, BAD_IMAGES_CSV_MAX);
+    buf_append_text(&bad->csv, "name,cause\n");
     *ret_bad = bad;
     return IJ_OK;
 }
@@ -44,8 +48,34 @@ void bad_images_free(struct bad_images *bad)
     if (!bad)
         return;
     pthread_mutex_destroy(&bad->mutex);
+    buf_done(&bad->csv);
     mem_free(bad->seen);
     mem_free(bad);
+}
+
+/* In quotes, doubled where the text has some. */
+static size_t quote(char *to, size_t size, const char *text)
+{
+    size_t used = 0;
+    to[used++] = '"';
+    for (; *text && used + 3 < size; text++) {
+        bool control = (unsigned char)*text < 0x20 || *text == 0x7f;
+        to[used++] = control ? '?' : *text;
+        if (*text == '"')
+            to[used++] = '"';
+    }
+    to[used++] = '"';
+    to[used] = '\0';
+    return used;
+}
+
+static void append_csv(struct buf *csv, const char *name, const char *cause)
+{
+    char quoted_name[2 * LOADER_NAME_MAX], quoted_cause[2 * LOADER_CAUSE_MAX];
+    size_t name_size = quote(quoted_name, sizeof(quoted_name), name);
+    size_t size = name_size + quote(quoted_cause, sizeof(quoted_cause), cause) + 2;
+    if (csv->size + size <= csv->max) /* whole lines only */
+        buf_printf(csv, "%s,%s\n", quoted_name, quoted_cause);
 }
 
 static void insert(struct loader_bad *list, uint64_t sample, const char *name, const char *cause)
@@ -86,6 +116,7 @@ enum ij_status bad_images_add(struct bad_images *bad, uint64_t sample, const cha
         bad->seen[sample / 64] |= bit;
         bad->list.count++;
         insert(&bad->list, sample, dataset_name(bad->dataset, sample), cause);
+        append_csv(&bad->csv, dataset_name(bad->dataset, sample), cause);
     }
     uint64_t count = bad->list.count;
     describe(&bad->list, text, sizeof(text));
@@ -112,4 +143,18 @@ void bad_images_list(struct bad_images *bad, struct loader_bad *ret_list)
     pthread_mutex_lock(&bad->mutex);
     *ret_list = bad->list;
     pthread_mutex_unlock(&bad->mutex);
+}
+
+enum ij_status bad_images_csv(struct bad_images *bad, char **ret_text, size_t *ret_size,
+                              struct ij_err *reterr_err)
+{
+    pthread_mutex_lock(&bad->mutex);
+    char *text = bad->csv.data ? mem_strdup(bad->csv.data) : NULL;
+    size_t size = bad->csv.size;
+    pthread_mutex_unlock(&bad->mutex);
+    if (!text)
+        return IJ_ERR(reterr_err, IJ_NO_MEMORY, "no memory for the list of bad images");
+    *ret_text = text;
+    *ret_size = size;
+    return IJ_OK;
 }

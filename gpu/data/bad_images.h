@@ -20,4 +20,11 @@ IJ_MUST_USE enum ij_status bad_images_add(struct bad_images *bad, uint64_t sampl
 IJ_MUST_USE enum ij_status bad_images_give_up(struct bad_images *bad, struct ij_err *reterr_err);
 void bad_images_list(struct bad_images *bad, struct loader_bad *ret_list);
 
+/* All of them, in the order in which they were met, as CSV with a header "name,cause" (RFC 4180,
+ * control bytes shown as ?); what exceeds BAD_IMAGES_CSV_MAX bytes is counted only. The caller
+ * frees with mem_free. */
+#define BAD_IMAGES_CSV_MAX (4u << 20)
+IJ_MUST_USE enum ij_status bad_images_csv(struct bad_images *bad, char **ret_text, size_t *ret_size,
+                                          struct ij_err *reterr_err);
+
 #endif

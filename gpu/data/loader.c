@@ -18,6 +18,7 @@
 #include <string.h>
 
 #include "base/clock.h"
+#include "base/file.h"
 #include "base/mem.h"
 #include "gpu/data/bad_images.h"
 #include "gpu/data/decoder_jail.h"
@@ -413,6 +414,14 @@ void loader_seek(struct loader *loader, uint64_t epoch, uint64_t batch)
 void loader_bad(struct loader *loader, struct loader_bad *ret_bad)
 {
     bad_images_list(loader->bad, ret_bad);
+}
+
+enum ij_status loader_bad_write(struct loader *loader, const char *path, struct ij_err *reterr_err)
+{
+    mem_auto char *text = NULL;
+    size_t size = 0;
+    IJ_TRY(bad_images_csv(loader->bad, &text, &size, reterr_err));
+    return file_write_durable(path, text, size, 0600, reterr_err);
 }
 
 void loader_stats(struct loader *loader, struct loader_stats *ret_stats)

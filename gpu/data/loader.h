@@ -113,6 +113,9 @@ void loader_release(struct loader *loader);
 void loader_seek(struct loader *loader, uint64_t epoch, uint64_t batch);
 
 void loader_bad(struct loader *loader, struct loader_bad *ret_bad);
+/* Each bad image met so far and why, durably in `path` (bad_images_csv); may be called from any. */
+IJ_MUST_USE enum ij_status loader_bad_write(struct loader *loader, const char *path,
+                                            struct ij_err *reterr_err);
 void loader_stats(struct loader *loader, struct loader_stats *ret_stats);
 
 #endif

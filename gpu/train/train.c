@@ -7,6 +7,7 @@
 
 #include "base/build.h"
 #include "base/clock.h"
+#include "base/file.h"
 #include "base/mem.h"
 #include "base/seed_bug.h"
 #include "gpu/data/loader.h"
@@ -232,6 +233,19 @@ static enum ij_status evaluate(struct run *r, struct ij_err *reterr_err)
     return IJ_OK;
 }
 
+/* All of them by name, beside the checkpoints; those of another rank have a file of their own. */
+static enum ij_status write_bad_images(struct run *r, struct ij_err *reterr_err)
+{
+    char folder[ENGINE_PATH_MAX + 16], path[ENGINE_PATH_MAX + 64];
+    snprintf(folder, sizeof folder, "%s/reports", r->spec->directory);
+    if (r->leader)
+        snprintf(path, sizeof path, "%s/bad_images.csv", folder);
+    else
+        snprintf(path, sizeof path, "%s/bad_images-rank%u.csv", folder, r->spec->ranks.rank);
+    IJ_TRY(file_make_dirs(folder, 0700, reterr_err));
+    return loader_bad_write(r->loader, path, reterr_err);
+}
+
 static enum ij_status report_bad_images(struct run *r, struct ij_err *reterr_err)
 {
     struct loader_bad bad;
@@ -240,6 +254,7 @@ static enum ij_status report_bad_images(struct run *r, struct ij_err *reterr_err
     if (bad.count <= r->bad_images || bad.listed == 0)
         return IJ_OK;
     r->bad_images = bad.count;
+    IJ_TRY(write_bad_images(r, reterr_err));
     snprintf(text, sizeof text, "%llu bad images so far, replaced by others; one is %s: %s",
              (unsigned long long)bad.count, bad.images[bad.listed - 1].name,
              bad.images[bad.listed - 1].cause);

@@ -1,6 +1,11 @@
 /* Bad images in the loader: replaced, counted, named; and the limit that stops a run. */
 #include "tests/unit/loader_fixture.h"
 
+#include <unistd.h>
+
+#include "base/file.h"
+#include "base/mem.h"
+
 TestSuite(bad_images, .init = loader_set_up, .fini = loader_tear_down, .timeout = 60);
 
 static void spoil(int count)
@@ -40,6 +45,36 @@ Test(bad_images, bad_images_are_replaced_named_and_counted_once)
         cr_expect_str_eq(bad.images[i].name, dataset_name(dataset, bad.images[i].sample));
         cr_expect_gt(strlen(bad.images[i].cause), 5);
     }
+    loader_free(loader);
+}
+
+Test(bad_images, each_is_named_in_the_file)
+{
+    struct loader_options options = train_options();
+    const struct loader_batch *batch;
+    char path[128], *text = NULL;
+    size_t size = 0, lines = 0;
+    spoil(20); /* more than the short list holds */
+    options.bad_image_limit = 1;
+    struct loader *loader = must_start(&options);
+    for (int i = 0; i < 40; i++) {
+        cr_assert_eq(loader_next(loader, &batch, &err), IJ_OK, "%s", err.text);
+        loader_release(loader);
+    }
+    snprintf(path, sizeof(path), "%s/bad.csv", image_folder);
+    cr_assert_eq(loader_bad_write(loader, path, &err), IJ_OK, "%s", err.text);
+    cr_assert_eq(file_read(path, 1 << 16, &text, &size, &err), IJ_OK);
+    for (size_t i = 0; i < size; i++)
+        lines += text[i] == '\n';
+    cr_expect_eq(lines, 21, "a header and each image once: %zu", lines);
+    cr_expect(strncmp(text, "name,cause\n\"c", 13) == 0, "%.40s", text);
+    for (int i = 0; i < 20; i++) {
+        char quoted[32];
+        snprintf(quoted, sizeof(quoted), "\n\"c%d/%02d.jpg\",\"", i % 3, i);
+        cr_expect(strstr(text, quoted), "%s is named", quoted);
+    }
+    mem_free(text);
+    unlink(path);
     loader_free(loader);
 }
 
