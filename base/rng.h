@@ -23,6 +23,8 @@ enum rng_purpose {
     RNG_AUGMENT = 9,
     RNG_SUBSTITUTE = 10, /* what replaces a bad image */
     RNG_SWEEP = 11,      /* values of a random sweep */
+    RNG_MIX = 20,        /* mixup and cutmix of one batch */
+    RNG_DROP_PATH = 21,  /* branches dropped in one batch */
     RNG_TEST = 100,
 };
 

@@ -22,6 +22,7 @@ static const char *const kind_names[ENGINE_KIND_COUNT] = {
     [ENGINE_VISUALIZE] = "visualize",
     [ENGINE_CLEVR] = "clevr",
     [ENGINE_LOW_SHOT] = "low_shot",
+    [ENGINE_FINETUNE] = "finetune",
 };
 
 static const char *const model_names[] = {"vit_tiny",  "vit_small", "vit_base",

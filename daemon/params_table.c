@@ -14,9 +14,11 @@
 #define VIS  PARAM_KIND(ENGINE_VISUALIZE)
 #define CLE  PARAM_KIND(ENGINE_CLEVR)
 #define LOW  PARAM_KIND(ENGINE_LOW_SHOT)
-#define HEAD (LIN | CLE)        /* linear heads */
-#define EVAL (HEAD | KNN | LOW) /* frozen features, judged */
-#define USE  (EVAL | FEA | VIS) /* of a checkpoint */
+#define FIN  PARAM_KIND(ENGINE_FINETUNE)
+#define HEAD (LIN | CLE)              /* linear heads */
+#define EVAL (HEAD | KNN | LOW)       /* frozen features, judged */
+#define TUNE (FIN | LOW)              /* the whole encoder, trained with labels */
+#define USE  (EVAL | FEA | VIS | FIN) /* of a checkpoint */
 #define ALL  (PRE | USE)
 
 #define ROW(key, group_, type_, member_, kinds_, min_, max_, unit_, default_, help_)               \
@@ -174,14 +176,15 @@ const struct param_row params_rows[] = {
     ENUM("loss", "Optimiser", loss, PRE, "\"smooth_l1\"",
          "smooth_l1: as public checkpoints; l2: the paper's formula.", "smooth_l1", "l2"),
     /* ---- Watching ---- */
-    ROW("checkpoint_every_s", "Checkpoints", DOUBLE, monitor.checkpoint_every_s, PRE, 0, 1e7,
+    ROW("checkpoint_every_s", "Checkpoints", DOUBLE, monitor.checkpoint_every_s, PRE | TUNE, 0, 1e7,
         "seconds", "600", "Save when this much time has passed; 0: off."),
-    ROW("checkpoint_every_epochs", "Checkpoints", DOUBLE, monitor.checkpoint_every_epochs, PRE, 0,
-        1e6, "epochs", "0", "Save at multiples of this; 0: off. The last step always saves."),
-    ROW("checkpoint_every_steps", "Checkpoints", UINT64, monitor.checkpoint_every_steps, PRE, 0,
-        1e12, "steps", "0", "Save at multiples of this; 0: off."),
-    ROW("keep_checkpoints", "Checkpoints", UINT32, monitor.keep_checkpoints, PRE, 1, 10000, "", "3",
-        "How many of the newest checkpoints stay on disk."),
+    ROW("checkpoint_every_epochs", "Checkpoints", DOUBLE, monitor.checkpoint_every_epochs,
+        PRE | TUNE, 0, 1e6, "epochs", "0",
+        "Save at multiples of this; 0: off. The last step always saves."),
+    ROW("checkpoint_every_steps", "Checkpoints", UINT64, monitor.checkpoint_every_steps, PRE | TUNE,
+        0, 1e12, "steps", "0", "Save at multiples of this; 0: off."),
+    ROW("keep_checkpoints", "Checkpoints", UINT32, monitor.keep_checkpoints, PRE | TUNE, 1, 10000,
+        "", "3", "How many of the newest checkpoints stay on disk."),
     ROW("eval_every_epochs", "Watching", DOUBLE, monitor.eval_every_epochs, PRE, 0, 1e6, "epochs",
         "1",
         "Check the run's health on fixed held-out images: RankMe, LiDAR, explained variance, "
@@ -192,7 +195,7 @@ const struct param_row params_rows[] = {
     TEXT("checkpoint", "Evaluation", eval.checkpoint, USE, "\"\"",
          "What to evaluate: a run (r7: its newest checkpoint), a checkpoint (c12) or a directory. "
          "Empty: random initialisation only."),
-    ENUM("encoder", "Evaluation", eval.encoder, EVAL | FEA, "\"target\"",
+    ENUM("encoder", "Evaluation", eval.encoder, EVAL | FEA | FIN, "\"target\"",
          "The target encoder is what the paper evaluates.", "target", "context"),
     ROW("eval_batch", "Evaluation", UINT32, eval.batch, EVAL | FEA, 1, 65536, "images", "256",
         "Images per forward pass and samples per probe step."),
@@ -200,8 +203,8 @@ const struct param_row params_rows[] = {
          "cached: every image once through the encoder. augmented: random crop and mirror of every "
          "image in every epoch, as published; costs a pass of the encoder per epoch.",
          "cached", "augmented"),
-    ROW("augment_scale", "Linear probe", PAIR, eval.augment_scale, LIN, 0.01, 1, "share of area",
-        "[0.08, 1.0]", "Random crop of augmented images: range of the area."),
+    ROW("augment_scale", "Linear probe", PAIR, eval.augment_scale, LIN | TUNE, 0.01, 1,
+        "share of area", "[0.08, 1.0]", "Random crop of augmented images: range of the area."),
     ENUM("probe_optimizer", "Linear probe", probe.optimizer, HEAD, "\"sgd\"",
          "sgd: Nesterov momentum 0.9. lars: momentum 0.9, trust 0.001 for weight matrices.", "sgd",
          "lars"),
@@ -244,6 +247,10 @@ const struct param_row params_rows[] = {
          "pooled", "concat4", "patches"),
     ENUM("splits", "Evaluation", eval.splits, FEA, "\"both\"", "Of which images.", "both", "train",
          "eval"),
+    ENUM("method", "Low-shot", low_shot.method, LOW, "\"logistic\"",
+         "logistic: regression on frozen features. finetune: the whole encoder is trained; the "
+         "parameters under Fine-tuning apply, and repeats are runs of their own.",
+         "logistic", "finetune"),
     ROW("shots", "Low-shot", UINT32, low_shot.shots, LOW, 0, 1e6, "images per class", "0",
         "Training images of each class, drawn by the seed; 0: `fraction` of each."),
     ROW("fraction", "Low-shot", DOUBLE, low_shot.fraction, LOW, 1e-6, 1, "share", "0.01",
@@ -262,6 +269,35 @@ const struct param_row params_rows[] = {
         "Give the classes an offset, which is not penalised."),
     ROW("iterations", "Low-shot", UINT32, low_shot.iterations, LOW, 1, 1e6, "", "300",
         "Iterations of L-BFGS at most; the result says whether it converged."),
+    /* ---- Fine-tuning ---- */
+    ROW("batch", "Fine-tuning", UINT32, finetune.batch, TUNE, 2, 65536, "images", "128",
+        "Images per micro-batch; mixup and CutMix mix within it."),
+    ROW("accumulate", "Fine-tuning", UINT32, finetune.accumulate, TUNE, 1, 65536, "micro-batches",
+        "1", "Micro-batches per optimiser step."),
+    ROW("epochs", "Fine-tuning", DOUBLE, finetune.epochs, TUNE, 0.001, 1e6, "epochs", "50",
+        "Length of the training."),
+    ROW("warmup_epochs", "Fine-tuning", DOUBLE, finetune.warmup_epochs, TUNE, 0, 1e6, "epochs", "5",
+        "Linear rise of the learning rate from 0."),
+    ROW("lr", "Fine-tuning", DOUBLE, finetune.lr, TUNE, 0, 1, "per 256 images", "1e-4",
+        "Peak learning rate of the head; multiplied with the images of a step / 256."),
+    ROW("final_lr", "Fine-tuning", DOUBLE, finetune.final_lr, TUNE, 0, 1, "", "1e-6",
+        "Learning rate at the end of the cosine."),
+    ROW("weight_decay", "Fine-tuning", DOUBLE, finetune.weight_decay, TUNE, 0, 10, "", "0.05",
+        "Decoupled weight decay of matrices."),
+    ROW("layer_decay", "Fine-tuning", DOUBLE, finetune.layer_decay, TUNE, 0.01, 1, "", "0.75",
+        "Learning rate of each layer over that of the next one; 1: all alike."),
+    ROW("drop_path", "Fine-tuning", DOUBLE, finetune.drop_path, TUNE, 0, 0.99, "probability", "0.1",
+        "Stochastic depth of the last block; rises linearly from 0 at the first."),
+    ROW("mixup", "Fine-tuning", DOUBLE, finetune.mixup, TUNE, 0, 100, "alpha", "0.8",
+        "Mixup; 0: off. With CutMix a coin decides for each micro-batch."),
+    ROW("cutmix", "Fine-tuning", DOUBLE, finetune.cutmix, TUNE, 0, 100, "alpha", "1.0",
+        "CutMix; 0: off."),
+    ROW("label_smoothing", "Fine-tuning", DOUBLE, finetune.label_smoothing, TUNE, 0, 0.99, "share",
+        "0.1", "Share of the target that is spread over all classes."),
+    ROW("clip_grad", "Fine-tuning", DOUBLE, finetune.clip_grad, TUNE, 0, 1e6, "", "0",
+        "Clip the global gradient norm to this; 0: off."),
+    ROW("eval_every_epochs", "Fine-tuning", DOUBLE, finetune.eval_every_epochs, TUNE, 0, 1e6,
+        "epochs", "1", "Score the held-out images this often; 0: before and after only."),
     ROW("images", "Visualisation", UINT32, eval.images, VIS, 1, 64, "images", "8",
         "Held-out images shown, evenly chosen; one row of a sheet each."),
     ROW("bank", "Visualisation", UINT32, eval.bank, VIS, 1, 4096, "images", "256",

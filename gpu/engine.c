@@ -5,6 +5,7 @@
 #include "gpu/engine_device.h"
 #include "gpu/eval/evaluate.h"
 #include "gpu/eval/extract.h"
+#include "gpu/eval/finetune.h"
 #include "gpu/eval/low_shot.h"
 #include "gpu/eval/visualize.h"
 #include "gpu/train/train.h"
@@ -20,7 +21,11 @@ static enum ij_status run_kind(struct backend *backend, const struct engine_spec
     case ENGINE_FEATURES:
         return extract_run(backend, spec, sink, reterr_err);
     case ENGINE_LOW_SHOT:
-        return low_shot_run(backend, spec, sink, reterr_err);
+        return spec->low_shot.method == ENGINE_LOW_SHOT_FINETUNE
+                   ? finetune_run(backend, spec, sink, reterr_err)
+                   : low_shot_run(backend, spec, sink, reterr_err);
+    case ENGINE_FINETUNE:
+        return finetune_run(backend, spec, sink, reterr_err);
     case ENGINE_VISUALIZE:
         return visualize_run(backend, spec, sink, reterr_err);
     default:

@@ -182,6 +182,28 @@ static enum ij_status check_probe(const struct engine_spec *spec, struct ij_err 
                : IJ_OK;
 }
 
+static enum ij_status check_finetune(const struct engine_spec *spec, struct ij_err *reterr_err)
+{
+    const struct engine_finetune *f = &spec->finetune;
+    const struct engine_monitor *m = &spec->monitor;
+    IJ_TRY(range(f->batch, 2, 65536, "finetune.batch", reterr_err));
+    IJ_TRY(range(f->accumulate, 1, 65536, "finetune.accumulate", reterr_err));
+    IJ_TRY(range(f->epochs, 1e-6, 1e6, "finetune.epochs", reterr_err));
+    IJ_TRY(range(f->warmup_epochs, 0, f->epochs, "finetune.warmup_epochs", reterr_err));
+    IJ_TRY(range(f->lr, 0, 1, "finetune.lr", reterr_err));
+    IJ_TRY(range(f->final_lr, 0, 1, "finetune.final_lr", reterr_err));
+    IJ_TRY(range(f->weight_decay, 0, 10, "finetune.weight_decay", reterr_err));
+    IJ_TRY(range(f->layer_decay, 0.01, 1, "finetune.layer_decay", reterr_err));
+    IJ_TRY(range(f->drop_path, 0, 0.99, "finetune.drop_path", reterr_err));
+    IJ_TRY(range(f->mixup, 0, 100, "finetune.mixup", reterr_err));
+    IJ_TRY(range(f->cutmix, 0, 100, "finetune.cutmix", reterr_err));
+    IJ_TRY(range(f->label_smoothing, 0, 0.99, "finetune.label_smoothing", reterr_err));
+    IJ_TRY(range(f->clip_grad, 0, 1e6, "finetune.clip_grad", reterr_err));
+    IJ_TRY(range(f->eval_every_epochs, 0, 1e6, "finetune.eval_every_epochs", reterr_err));
+    IJ_TRY(range(m->checkpoint_every_s, 0, 1e9, "monitor.checkpoint_every_s", reterr_err));
+    return pair(spec->eval.augment_scale, 0.001, 1, "eval.augment_scale", reterr_err);
+}
+
 static enum ij_status check_low_shot(const struct engine_spec *spec, struct ij_err *reterr_err)
 {
     const struct engine_low_shot *l = &spec->low_shot;
@@ -189,13 +211,18 @@ static enum ij_status check_low_shot(const struct engine_spec *spec, struct ij_e
         return IJ_ERR_FIELD(reterr_err, IJ_INVALID, "eval.seeds",
                             "a list fixes the images: repeating it %u times changes nothing",
                             spec->eval.seeds);
+    if (l->method == ENGINE_LOW_SHOT_FINETUNE && spec->eval.seeds > 1)
+        return IJ_ERR_FIELD(reterr_err, IJ_INVALID, "eval.seeds",
+                            "fine-tuning is repeated as runs with other seeds, not %u times in one",
+                            spec->eval.seeds);
     if (spec->eval.features == ENGINE_FEATURES_PATCHES)
         return IJ_ERR_FIELD(reterr_err, IJ_INVALID, "eval.features",
                             "low_shot takes pooled or concat4 features");
     IJ_TRY(range(l->shots, 0, 1e6, "low_shot.shots", reterr_err));
     IJ_TRY(range(l->fraction, 1e-6, 1, "low_shot.fraction", reterr_err));
     IJ_TRY(range(l->l2, 1e-9, 1e6, "low_shot.l2", reterr_err));
-    return range(l->iterations, 1, 1e6, "low_shot.iterations", reterr_err);
+    IJ_TRY(range(l->iterations, 1, 1e6, "low_shot.iterations", reterr_err));
+    return l->method == ENGINE_LOW_SHOT_FINETUNE ? check_finetune(spec, reterr_err) : IJ_OK;
 }
 
 static enum ij_status check_eval(const struct engine_spec *spec, struct ij_err *reterr_err)
@@ -203,6 +230,8 @@ static enum ij_status check_eval(const struct engine_spec *spec, struct ij_err *
     const struct engine_eval *e = &spec->eval;
     if (spec->kind == ENGINE_VISUALIZE)
         return check_visualize(spec, reterr_err);
+    if (spec->kind == ENGINE_FINETUNE)
+        return check_finetune(spec, reterr_err);
     IJ_TRY(range(e->batch, 1, 65536, "eval.batch", reterr_err));
     if (spec->kind == ENGINE_FEATURES)
         return IJ_OK;

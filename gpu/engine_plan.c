@@ -2,12 +2,15 @@
 #include <string.h>
 
 #include "gpu/engine.h"
+#include "gpu/model/classifier.h"
 #include "gpu/model/flops.h"
 #include "gpu/model/ijepa.h"
 #include "gpu/model/schedule.h"
 
 #define FLOAT_BYTES 4u
 #define BF16_BYTES  2u
+
+#define PLANNED_CLASSES 1000
 
 /* Parameters with their moving average and gradients; both moments. */
 static void plan_arenas(const struct layout *layout, bool bf16, struct engine_plan *plan)
@@ -54,6 +57,31 @@ static void plan_evaluation(const struct engine_spec *spec, const struct vit_con
     plan->bytes_input = pixels;
 }
 
+/* Training of the encoder with a classifier, whose classes the dataset alone knows. */
+static enum ij_status plan_finetune(const struct engine_spec *spec, const struct vit_config *config,
+                                    uint64_t images, struct engine_plan *plan,
+                                    struct ij_err *reterr_err)
+{
+    const struct engine_finetune *f = &spec->finetune;
+    uint64_t floats = plan->parameters_encoder;
+    uint64_t per_epoch = images / f->batch / f->accumulate;
+    plan->bytes_parameters = 2 * floats * FLOAT_BYTES;
+    if (config->type == TENSOR_BF16)
+        plan->bytes_parameters += floats * BF16_BYTES;
+    plan->bytes_optimizer = 2 * floats * FLOAT_BYTES;
+    plan->bytes_checkpoint = 3 * floats * FLOAT_BYTES;
+    plan->steps = (uint64_t)(f->epochs * (double)per_epoch);
+    plan->bytes_input = f->batch * (uint64_t)(config->crop * config->crop) * 3;
+    return classifier_measure(config, PLANNED_CLASSES, f->batch, &plan->bytes_activations,
+                              reterr_err);
+}
+
+static bool trains_encoder(const struct engine_spec *spec)
+{
+    return spec->kind == ENGINE_FINETUNE ||
+           (spec->kind == ENGINE_LOW_SHOT && spec->low_shot.method == ENGINE_LOW_SHOT_FINETUNE);
+}
+
 enum ij_status engine_plan(const struct engine_spec *spec, uint64_t images,
                            struct engine_plan *ret_plan, struct ij_err *reterr_err)
 {
@@ -67,6 +95,8 @@ enum ij_status engine_plan(const struct engine_spec *spec, uint64_t images,
     layout_done(&layout);
     if (spec->kind == ENGINE_PRETRAIN)
         IJ_TRY(plan_pretrain(spec, &config, images, &plan, reterr_err));
+    else if (trains_encoder(spec))
+        IJ_TRY(plan_finetune(spec, &config, images, &plan, reterr_err));
     else
         plan_evaluation(spec, &config, &plan);
     plan.bytes_total =

@@ -86,6 +86,23 @@ static enum ij_status pick_rows(const struct pass *p, struct tensor x, struct ij
     return IJ_OK;
 }
 
+/* The last layer of a branch, joined with the stream; `scale` (NULL: 1) is the branch's factor. */
+static enum ij_status join(const struct pass *p, const struct op_linear_forward *last,
+                           const float *scale, struct ij_err *reterr_err)
+{
+    struct backend *backend = p->backend;
+    if (!scale)
+        return backend->ops->linear_forward(backend, last, reterr_err);
+    struct op_linear_forward apart = *last;
+    apart.residual = (struct tensor){NULL, TENSOR_F32};
+    apart.y = p->rows->drop->branch;
+    IJ_TRY(backend->ops->linear_forward(backend, &apart, reterr_err));
+    OP_CALL(scale_rows, .sequences = p->rows->sequences, .length = p->rows->length,
+            .width = p->stack->width, .x = apart.y, .scale = scale, .residual = last->residual,
+            .y = last->y);
+    return IJ_OK;
+}
+
 static enum ij_status attention_half(const struct pass *p, struct tensor x,
                                      struct ij_err *reterr_err)
 {
@@ -106,11 +123,15 @@ static enum ij_status attention_half(const struct pass *p, struct tensor x,
             .out = s->attended, .lse = s->lse);
     if (!all)
         IJ_TRY(pick_rows(p, x, reterr_err));
-    OP_CALL(linear_forward, .rows = block_rows_out(p->rows), .in = d, .out = d,
-            .x = all ? s->attended : s->picked,
-            .weight = block_matrix(p->arena, p->at->proj_weight),
-            .bias = parameter + p->at->proj_bias, .residual = all ? x : s->middle, .y = s->middle);
-    return IJ_OK;
+    const struct op_linear_forward proj = {.rows = block_rows_out(p->rows),
+                                           .in = d,
+                                           .out = d,
+                                           .x = all ? s->attended : s->picked,
+                                           .weight = block_matrix(p->arena, p->at->proj_weight),
+                                           .bias = parameter + p->at->proj_bias,
+                                           .residual = all ? x : s->middle,
+                                           .y = s->middle};
+    return join(p, &proj, p->rows->drop ? p->rows->drop->attention : NULL, reterr_err);
 }
 
 static enum ij_status mlp_half(const struct pass *p, struct tensor y, struct ij_err *reterr_err)
@@ -127,10 +148,15 @@ static enum ij_status mlp_half(const struct pass *p, struct tensor y, struct ij_
             .weight = block_matrix(p->arena, p->at->fc1_weight),
             .bias = parameter + p->at->fc1_bias, .activation = ACTIVATION_GELU, .pre = s->pre,
             .y = s->hidden);
-    OP_CALL(linear_forward, .rows = rows, .in = hidden, .out = d, .x = s->hidden,
-            .weight = block_matrix(p->arena, p->at->fc2_weight),
-            .bias = parameter + p->at->fc2_bias, .residual = s->middle, .y = y);
-    return IJ_OK;
+    const struct op_linear_forward fc2 = {.rows = rows,
+                                          .in = hidden,
+                                          .out = d,
+                                          .x = s->hidden,
+                                          .weight = block_matrix(p->arena, p->at->fc2_weight),
+                                          .bias = parameter + p->at->fc2_bias,
+                                          .residual = s->middle,
+                                          .y = y};
+    return join(p, &fc2, p->rows->drop ? p->rows->drop->mlp : NULL, reterr_err);
 }
 
 enum ij_status block_forward(struct backend *backend, const struct vit_stack *stack,
@@ -146,11 +172,17 @@ enum ij_status block_forward(struct backend *backend, const struct vit_stack *st
 
 /* ---- Backward -------------------------------------------------------------------------------- */
 
-/* The gradient in the type of the products. */
+/* The gradient of a branch in the type of the products; `scale`: the branch's factor. */
 static enum ij_status cast(const struct pass *p, struct tensor gradient, int64_t rows,
-                           struct tensor *ret_cast, struct ij_err *reterr_err)
+                           const float *scale, struct tensor *ret_cast, struct ij_err *reterr_err)
 {
     struct backend *backend = p->backend;
+    if (scale) {
+        *ret_cast = p->work->cast.data ? p->work->cast : p->rows->drop->branch;
+        OP_CALL(scale_rows, .sequences = p->rows->sequences, .length = p->rows->length,
+                .width = p->stack->width, .x = gradient, .scale = scale, .y = *ret_cast);
+        return IJ_OK;
+    }
     *ret_cast = gradient;
     if (!p->work->cast.data)
         return IJ_OK;
@@ -180,7 +212,7 @@ static enum ij_status mlp_backward(const struct pass *p, struct tensor gradient,
     const struct block_work *w = p->work;
     int64_t d = p->stack->width, hidden = p->stack->hidden, rows = block_rows_out(p->rows);
     struct tensor dy;
-    IJ_TRY(cast(p, gradient, rows, &dy, reterr_err));
+    IJ_TRY(cast(p, gradient, rows, p->rows->drop ? p->rows->drop->mlp : NULL, &dy, reterr_err));
     IJ_TRY(weight_gradient(p, rows, hidden, d, dy, s->hidden, p->at->fc2_weight, p->at->fc2_bias,
                            reterr_err));
     OP_CALL(linear_backward_input, .rows = rows, .in = hidden, .out = d, .dy = dy,
@@ -208,7 +240,7 @@ static enum ij_status proj_backward(const struct pass *p, struct tensor gradient
     const struct block_rows *r = p->rows;
     int64_t d = p->stack->width, rows = block_rows_out(r);
     struct tensor dy, middle = r->tail ? w->spread : gradient;
-    IJ_TRY(cast(p, middle, rows, &dy, reterr_err));
+    IJ_TRY(cast(p, middle, rows, r->drop ? r->drop->attention : NULL, &dy, reterr_err));
     IJ_TRY(weight_gradient(p, rows, d, d, dy, r->tail ? s->picked : s->attended, p->at->proj_weight,
                            p->at->proj_bias, reterr_err));
     OP_CALL(linear_backward_input, .rows = rows, .in = d, .out = d, .dy = dy,

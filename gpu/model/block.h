@@ -36,12 +36,20 @@ static inline enum ij_status block_tell_ready(const struct block_arena *arena, i
     return arena->ready ? arena->ready->call(arena->ready->user, from, reterr_err) : IJ_OK;
 }
 
+/* Stochastic depth (Huang et al., ECCV 2016): what each sequence's branches are multiplied with, 0
+ * for one that is dropped. Borrowed device memory. */
+struct block_drop {
+    const float *attention, *mlp; /* (sequences) */
+    struct tensor branch;         /* (rows, D) float32; scratch */
+};
+
 /* The rows of one pass. */
 struct block_rows {
     int64_t sequences, length;
     int64_t tail;          /* > 0: only the last `tail` rows of each sequence leave the block */
     const int32_t *gather; /* or only these rows leave, in this order (forward only) */
     int64_t gather_count;
+    const struct block_drop *drop; /* NULL: every branch counts; not with tail or gather */
 };
 
 static inline int64_t block_rows_in(const struct block_rows *rows)

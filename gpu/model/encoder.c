@@ -79,11 +79,10 @@ enum ij_status encoder_forward(struct backend *backend, const struct vit_config 
     return IJ_OK;
 }
 
-/* The embedding's weights; `gradient` is that of its output (positions pass it on unchanged). */
-static enum ij_status embed_backward(struct backend *backend, const struct vit_config *config,
-                                     const struct layout *layout, const struct block_arena *arena,
-                                     int64_t rows, const struct encoder *encoder,
-                                     const struct block_work *work, struct ij_err *reterr_err)
+enum ij_status encoder_embed_backward(struct backend *backend, const struct vit_config *config,
+                                      const struct layout *layout, const struct block_arena *arena,
+                                      int64_t rows, const struct encoder *encoder,
+                                      const struct block_work *work, struct ij_err *reterr_err)
 {
     struct tensor dy = encoder->gradient;
     if (work->cast.data) {
@@ -116,7 +115,7 @@ enum ij_status encoder_backward(struct backend *backend, const struct vit_config
                               work, encoder->gradient, reterr_err));
         IJ_TRY(block_tell_ready(arena, at->norm1_weight, reterr_err));
     }
-    IJ_TRY(embed_backward(backend, config, layout, arena, block_rows_in(&rows), encoder, work,
-                          reterr_err));
+    IJ_TRY(encoder_embed_backward(backend, config, layout, arena, block_rows_in(&rows), encoder,
+                                  work, reterr_err));
     return block_tell_ready(arena, 0, reterr_err);
 }

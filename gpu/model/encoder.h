@@ -57,5 +57,12 @@ IJ_MUST_USE enum ij_status encoder_embed(struct backend *backend, const struct v
                                          const struct block_arena *arena,
                                          const struct encoder_input *input, struct tensor patches,
                                          struct tensor x, struct ij_err *reterr_err);
+/* The embedding's weights from encoder->gradient, that of its output (positions pass it on
+ * unchanged). */
+IJ_MUST_USE enum ij_status
+encoder_embed_backward(struct backend *backend, const struct vit_config *config,
+                       const struct layout *layout, const struct block_arena *arena, int64_t rows,
+                       const struct encoder *encoder, const struct block_work *work,
+                       struct ij_err *reterr_err);
 
 #endif

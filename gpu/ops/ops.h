@@ -227,6 +227,19 @@ struct op_mean_pool {
     float *y;                 /* (sequences, width) */
 };
 
+/*
+ * y[s, j] = scale[s] * x[s, j] + residual[s, j]; with `broadcast` x has one row per sequence, which
+ * all its rows get. Writes y. What drops whole branches of a sequence, and spreads a mean's gradient.
+ */
+struct op_scale_rows {
+    int64_t sequences, length, width;
+    bool broadcast;
+    struct tensor x;          /* (sequences, length, width), or (sequences, width) */
+    const float *scale;       /* (sequences) */
+    struct tensor residual;   /* (sequences, length, width), may alias y; or absent */
+    struct tensor y;          /* (sequences, length, width), may alias x unless `broadcast` */
+};
+
 /* ---- Loss ----------------------------------------------------------------------------------- */
 
 enum loss_kind { LOSS_SMOOTH_L1 /* beta 1 */, LOSS_L2 /* mean of squares */ };
@@ -308,6 +321,7 @@ struct op_convert {
     X(assemble_forward)                                                                            \
     X(assemble_backward)                                                                           \
     X(mean_pool)                                                                                   \
+    X(scale_rows)                                                                                  \
     X(loss)                                                                                        \
     X(adamw_ema)                                                                                   \
     X(square_sums)                                                                                 \

@@ -72,6 +72,40 @@ def test_low_shot_from_a_list(daemon, scenes, tmp_path):
     assert "line 2" in row["reason_text"] and "no_such_image.jpg" in row["reason_text"], row
 
 
+TUNE = dict(batch=8, epochs=3, warmup_epochs=1, lr=0.02, checkpoint_every_s=0, checkpoint_every_steps=5, labels="shape",
+            keep_checkpoints=2, eval_every_epochs=1)
+
+
+def test_finetune_from_a_pretrained_run(daemon, scenes):
+    start = daemon.submit("pretrain", dataset=str(scenes), **SMALL, batch=8, epochs=1, warmup_epochs=0, min_keep=0,
+                          sampler="unbiased", labels="none", eval_every_epochs=0)
+    daemon.wait_for_state(start, "succeeded")
+    got = result(daemon, "finetune", dataset=str(scenes), checkpoint=start, **TUNE)
+    assert got["checkpoint"]["sha256"] == daemon.api("GET", f"/v1/runs/{start}/checkpoints").json()["items"][0]["sha256"]
+    assert got["finetune"]["steps"] == 3 * got["finetune"]["steps_per_epoch"]
+    check_subject(got["trained"], len(got["data"]["classes"]), got["data"]["eval"]["images"], 1)
+    assert got["start"]["top1"] is not None and got["trained"]["loss"] > 0
+
+
+def test_a_killed_finetune_goes_on_as_if_nothing_had_happened(daemon, scenes):
+    whole = result(daemon, "finetune", dataset=str(scenes), **{**TUNE, "epochs": 16})
+    run_id = daemon.submit("finetune", **SMALL, dataset=str(scenes), **{**TUNE, "epochs": 16})
+    daemon.wait_for_step(run_id, 12)
+    daemon.kill()
+    daemon.start()
+    row = daemon.wait_for_state(run_id, "succeeded")
+    assert row["attempts"] == 2, row
+    again = json.loads((daemon.state / "runs" / run_id / "result.json").read_text())
+    assert again == whole
+    keys = daemon.api("GET", f"/v1/metrics?runs={run_id}&keys=train/loss&agg=none").json()["tables"][0]
+    assert keys["step"] == list(range(1, row["step"] + 1)), "every step once"
+
+
+def test_low_shot_by_finetuning(daemon, scenes):
+    got = result(daemon, "low_shot", dataset=str(scenes), method="finetune", shots=8, **TUNE)
+    assert got["low_shot"]["method"] == "fine-tuning" and got["low_shot"]["trained_on"] == 8 * len(got["data"]["classes"])
+
+
 @pytest.mark.parametrize("kind, params, pointer", [
     ("linear_probe", {"probe_lr": []}, "probe_lr"),
     ("linear_probe", {"probe_lr": [0.1] * 9}, "probe_lr"),
@@ -82,7 +116,13 @@ def test_low_shot_from_a_list(daemon, scenes, tmp_path):
     ("clevr", {"distance_epochs": 0}, "distance_epochs"),
     ("low_shot", {"split_list": "/lists/x.txt", "repeats": 2}, "repeats"),
     ("low_shot", {"features": "patches"}, "features"),
-    ("low_shot", {"fraction": 0}, "fraction")])
+    ("low_shot", {"fraction": 0}, "fraction"),
+    ("low_shot", {"method": "finetune", "repeats": 2}, "repeats"),
+    ("finetune", {"layer_decay": 0}, "layer_decay"),
+    ("finetune", {"drop_path": 1}, "drop_path"),
+    ("finetune", {"batch": 1}, "batch"),
+    ("finetune", {"epochs": 3, "warmup_epochs": 4}, "warmup_epochs"),
+    ("finetune", {"probe_lr": 0.1}, "probe_lr")])
 def test_refused_before_it_starts(daemon, scenes, kind, params, pointer):
     answer = daemon.api("POST", "/v1/runs", json={"kind": kind, "params": {**SMALL, "dataset": str(scenes), **params}})
     assert answer.status_code == 422, answer.text

@@ -217,6 +217,54 @@ Test(ops_tokens, mean_pool)
         ops_for_each(OP_mean_pool, pool_case, &tokens_rows[i]);
 }
 
+struct scale_shape {
+    int64_t sequences, length, width;
+    bool broadcast, residual, in_place;
+};
+
+static const struct scale_shape scale_shapes[] = {
+    {1, 1, 1, false, false, false}, {5, 17, 33, false, true, false}, {3, 4, 96, true, false, false},
+    {4, 9, 31, true, true, false},  {2, 7, 64, false, true, true},
+};
+
+static void scale_case(struct backend *backend, enum tensor_type type, const void *user)
+{
+    const struct scale_shape *s = user;
+    struct ops_case c;
+    ops_begin(&c, backend, 47);
+    size_t rows = (size_t)(s->sequences * s->length), width = (size_t)s->width;
+    struct ops_buffer *x =
+        ops_input(&c, type, (s->broadcast ? (size_t)s->sequences : rows) * width);
+    struct ops_buffer *scale = ops_input(&c, TENSOR_F32, (size_t)s->sequences);
+    struct ops_buffer *residual = s->in_place ? ops_sum(&c, TENSOR_F32, rows * width, true)
+                                              : ops_input(&c, TENSOR_F32, rows * width);
+    struct ops_buffer *y = s->in_place ? residual : ops_output(&c, type, rows * width);
+    struct op_scale_rows args = {.sequences = s->sequences,
+                                 .length = s->length,
+                                 .width = s->width,
+                                 .broadcast = s->broadcast,
+                                 .x = ops_tensor(x),
+                                 .scale = ops_data(scale),
+                                 .y = ops_tensor(y)};
+    if (s->residual)
+        args.residual = ops_tensor(residual);
+    ops_run(&c, scale_rows, &args);
+    mem_auto double *want = ops_doubles(y->count);
+    for (size_t i = 0; i < rows * width; i++) {
+        size_t sequence = i / width / (size_t)s->length;
+        size_t from = s->broadcast ? sequence * width + i % width : i;
+        want[i] = scale->value[sequence] * x->value[from] + (s->residual ? residual->value[i] : 0);
+    }
+    tokens_check(&c, y, want);
+    ops_end(&c);
+}
+
+Test(ops_tokens, scale_rows)
+{
+    for (size_t i = 0; i < COUNT_OF(scale_shapes); i++)
+        ops_for_each(OP_scale_rows, scale_case, &scale_shapes[i]);
+}
+
 /* ---- The predictor's input ------------------------------------------------------------------- */
 
 struct assemble_shape {
