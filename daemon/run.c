@@ -88,6 +88,14 @@ void run_directory(const struct run *run, char *ret_path, size_t size)
              (long long)run->row.id);
 }
 
+void run_work_directory(const struct run *run, char *ret_path, size_t size)
+{
+    run_directory(run, ret_path, size);
+    size_t used = strlen(ret_path);
+    if (run->row.scratch_attempt)
+        snprintf(ret_path + used, size - used, "/from-a%d", run->row.scratch_attempt);
+}
+
 /* ---- Events ---------------------------------------------------------------------------------- */
 
 json_t *run_state_json(const struct run *run)
@@ -166,6 +174,8 @@ static void apply_change(struct run_row *row, const struct run_change *change, i
         row->started_ms = now_ms;
     row->finished_ms = run_state_is_terminal(change->to) ? now_ms : 0;
     row->preemptions += change->preempts;
+    if (change->from_scratch)
+        row->scratch_attempt = row->attempts + 1;
     if (change->queues_anew)
         row->queued_ms = now_ms;
     snprintf(row->blocking, sizeof(row->blocking), "[]");

@@ -81,6 +81,7 @@ struct run_change {
     bool attempt_begins, attempt_ends;     /* write run->attempt in the same transaction */
     bool queues_anew;                      /* its age begins now */
     bool preempts;                         /* counts as a preemption */
+    bool from_scratch;                     /* the next attempt begins a history of its own */
     const struct control_request *request; /* whose audit row goes along, or NULL */
 };
 
@@ -109,5 +110,8 @@ json_t *run_state_json(const struct run *run);
 
 /* The run's directory, <state_dir>/runs/r<id>. */
 void run_directory(const struct run *run, char *ret_path, size_t size);
+/* Where its worker works: that directory, or a folder in it for a history that was begun anew, so
+ * that the checkpoints of the one before are neither found nor touched. */
+void run_work_directory(const struct run *run, char *ret_path, size_t size);
 
 #endif

@@ -79,7 +79,7 @@ static void fill_threads(const struct run *run, json_t *params)
 static enum ij_status make_spec(struct run *run, json_t **ret_spec, struct ij_err *reterr_err)
 {
     char directory[ENGINE_PATH_MAX];
-    run_directory(run, directory, sizeof(directory));
+    run_work_directory(run, directory, sizeof(directory));
     json_t *params = json_loads(run->row.resolved, 0, NULL);
     if (!params)
         return IJ_ERR(reterr_err, IJ_CORRUPT, "the stored parameters are not JSON");
@@ -105,7 +105,7 @@ static enum ij_status make_directories(const struct run *run, struct ij_err *ret
     char path[CONFIG_PATH_MAX + 32];
     snprintf(path, sizeof(path), "%s/logs", run->daemon->config.state_dir);
     IJ_TRY(file_make_dirs(path, 0700, reterr_err));
-    run_directory(run, path, sizeof(path));
+    run_work_directory(run, path, sizeof(path));
     return file_make_dirs(path, 0700, reterr_err);
 }
 

@@ -13,6 +13,7 @@
 #include "daemon/device_verb.h"
 #include "daemon/queue.h"
 #include "daemon/queue_move.h"
+#include "daemon/recorder.h"
 #include "daemon/recovery.h"
 #include "daemon/run_end.h"
 #include "daemon/run_patch.h"
@@ -41,6 +42,12 @@ static enum run_state_desire desire_of(enum control_verb verb)
     }
 }
 
+static bool wants_scratch(const struct control_request *request)
+{
+    const char *from = json_string_value(json_object_get(request->body, "from"));
+    return request->verb == CONTROL_REQUEUE && from && strcmp(from, "scratch") == 0;
+}
+
 /* A run without a worker goes straight to `to`. */
 static enum ij_status move(struct run *run, const struct control_request *request,
                            enum run_state to, struct ij_err *reterr_err)
@@ -56,6 +63,12 @@ static enum ij_status move(struct run *run, const struct control_request *reques
         change.queue_pos = queue_front(run->daemon, run->row.priority);
     change.queues_anew = request->verb == CONTROL_RESUME || request->verb == CONTROL_RELEASE ||
                          request->verb == CONTROL_REQUEUE;
+    change.from_scratch = wants_scratch(request);
+    if (change.from_scratch) {
+        run->row.step = 0;
+        run->progress_dirty = true;
+        IJ_TRY(recorder_save_progress(run, reterr_err));
+    }
     if (request->verb == CONTROL_REQUEUE) {
         change.failures = change.stuck = 0;
         change.failure = "";
@@ -148,7 +161,7 @@ static enum ij_status refuse(const struct run_row *row, enum control_verb verb,
                   control_verb_name(verb), (long long)row->id, run_state_name(row->state));
 }
 
-/* "from" may be left out; starting anew under the same number would mix two histories. */
+/* "from" may be left out: from the newest checkpoint. */
 static enum ij_status check_requeue(const struct control_request *request,
                                     struct control_reply *reply)
 {
@@ -162,12 +175,9 @@ static enum ij_status check_requeue(const struct control_request *request,
             return IJ_ERR_FIELD(&reply->err, IJ_INVALID, "/from",
                                 "unknown key \"%.60s\"; did you mean \"from\"?", key);
         const char *from = json_string_value(value);
-        if (from && strcmp(from, "scratch") == 0)
-            return IJ_ERR_FIELD(&reply->err, IJ_UNSUPPORTED, "/from",
-                                "a run goes on from its newest checkpoint; to start from scratch "
-                                "submit it again");
-        if (!from || strcmp(from, "checkpoint") != 0)
-            return IJ_ERR_FIELD(&reply->err, IJ_INVALID, "/from", "from must be \"checkpoint\"");
+        if (!from || (strcmp(from, "checkpoint") != 0 && strcmp(from, "scratch") != 0))
+            return IJ_ERR_FIELD(&reply->err, IJ_INVALID, "/from",
+                                "from must be \"checkpoint\" or \"scratch\"");
     }
     return IJ_OK;
 }
@@ -203,6 +213,8 @@ static enum ij_status on_run(struct daemon *daemon, const struct control_request
     IJ_TRY(find_run(daemon, request->run, &run, &loaded, &reply->err));
     struct run_machine_answer answer =
         run_machine_verb(request->verb, run->row.state, run->row.desired);
+    if (answer.effect == RUN_MACHINE_SATISFIED && wants_scratch(request))
+        answer = (struct run_machine_answer){.effect = RUN_MACHINE_MOVE, .to = RUN_STATE_QUEUED};
     enum ij_status status = IJ_OK;
     bool plain = request->verb != CONTROL_PATCH && request->verb != CONTROL_MOVE;
     if (request->verb == CONTROL_PATCH)

@@ -98,6 +98,10 @@ enum ij_status checkpoint_row_get(struct store *store, int64_t id, struct checkp
     return found ? IJ_OK : no_checkpoint(id, reterr_err);
 }
 
+/* A checkpoint of the run's present history, not of one that was given up. */
+#define PRESENT(table)                                                                             \
+    "(" table ".attempt>=(SELECT scratch_attempt FROM run WHERE run.id=" table ".run))"
+
 enum ij_status checkpoint_row_newest(struct store *store, int64_t run,
                                      struct checkpoint_row *ret_row, struct ij_err *reterr_err)
 {
@@ -105,7 +109,7 @@ enum ij_status checkpoint_row_newest(struct store *store, int64_t run,
     bool found;
     IJ_TRY(db_start(&store->state,
                     "SELECT " COLUMNS " FROM checkpoint WHERE run=? AND state='valid'"
-                    " ORDER BY step DESC, id DESC LIMIT 1",
+                    " ORDER BY " PRESENT("checkpoint") " DESC, step DESC, id DESC LIMIT 1",
                     &q, reterr_err));
     db_put_int(&q, run);
     IJ_TRY(read_one(&q, ret_row, &found, reterr_err));
@@ -149,7 +153,8 @@ enum ij_status checkpoint_row_retire(struct store *store, int64_t id, struct ij_
                     "UPDATE checkpoint SET state='deleting' WHERE id=? AND state='valid'"
                     " AND pinned=0 AND EXISTS(SELECT 1 FROM checkpoint AS other"
                     " WHERE other.run=checkpoint.run AND other.state='valid'"
-                    " AND (other.step,other.id)>(checkpoint.step,checkpoint.id))",
+                    " AND (" PRESENT("other") ",other.step,other.id)>(" PRESENT(
+                        "checkpoint") ",checkpoint.step,checkpoint.id))",
                     &q, reterr_err));
     db_put_int(&q, id);
     IJ_TRY(db_run(&q, &changes, reterr_err));
@@ -223,11 +228,13 @@ enum ij_status checkpoint_row_surplus(struct store *store, uint32_t keep, uint32
     IJ_ASSERT(keep >= 1);
     IJ_TRY(db_start(&store->state,
                     "SELECT " COLUMNS " FROM (SELECT *, row_number() OVER"
-                    " (PARTITION BY run ORDER BY step DESC, id DESC) AS place FROM checkpoint"
-                    " WHERE state='valid') AS one WHERE place>?1 AND pinned=0"
-                    " AND (SELECT state FROM run WHERE run.id=one.run)"
-                    " IN('succeeded','failed','canceled','quarantined')"
-                    " ORDER BY run, step LIMIT ?2",
+                    " (PARTITION BY run ORDER BY " PRESENT(
+                        "checkpoint") " DESC, step DESC, id DESC)"
+                                      " AS place FROM checkpoint"
+                                      " WHERE state='valid') AS one WHERE place>?1 AND pinned=0"
+                                      " AND (SELECT state FROM run WHERE run.id=one.run)"
+                                      " IN('succeeded','failed','canceled','quarantined')"
+                                      " ORDER BY run, step LIMIT ?2",
                     &q, reterr_err));
     db_put_int(&q, keep);
     db_put_int(&q, limit);

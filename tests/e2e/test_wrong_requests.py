@@ -89,7 +89,7 @@ TABLE = [
     ("POST", "/v1/runs/{ended}/resume", None, 409, "conflict", None),
     ("POST", "/v1/runs/{ended}/hold", None, 409, "conflict", None),
     ("POST", "/v1/runs/{ended}/requeue", {"from": "nowhere"}, 422, "invalid", "/from"),
-    ("POST", "/v1/runs/{ended}/requeue", {"from": "scratch"}, 422, "unsupported", "/from"),
+    ("POST", "/v1/runs/{ended}/requeue", {"from": "Scratch"}, 422, "invalid", "/from"),
     ("DELETE", "/v1/runs/{held}", None, 409, "conflict", None),
     ("POST", "/v1/runs/{held}/clone", {"kind": "knn"}, 422, "invalid", "/kind"),
     ("POST", "/v1/runs/{held}/clone", {"params": {"lr": "fast"}}, 422, "invalid", "/params/lr"),
