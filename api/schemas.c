@@ -64,8 +64,8 @@ static const struct schema schemas[] = {
       {"step", "i", "optimiser steps done"}, {"steps", "?i", "planned"},
       {"progress", "?n", "0 to 1"}, {"epoch", "?n", NULL}, {"images_per_s", "?n", NULL},
       {"eta_s", "?n", "seconds to the end"}, {"last", "?o", "newest metrics"},
-      {"health", "?o", "verdict (healthy, watch, collapsing), rule, text, step, since_step, figures; "
-                       "empty before the first check"},
+      {"health", "?o", "verdict (healthy, watch, collapsing), rule, text, step, since_step, "
+                       "figures; empty before the first check"},
       {"user", "s", "who submitted it"},
       {"parent", "?s", "run it was made from"},
       {"sweep", "?s", "sweep that made it, like s3"}, {"priority", "i", "higher first"},

@@ -2,8 +2,8 @@
  * Is a pretraining run learning, or collapsing? Rules over the checks of its stream "ssl".
  *
  * The loss decides nothing: it is a proxy that may rise while features get better and fall because
- * targets stop varying. Pure: the same checks give the same verdict, whoever asks and whenever, so a
- * resumed run and a restarted daemon go on where they were.
+ * targets stop varying. Pure: the same checks give the same verdict, whoever asks and whenever, so
+ * a resumed run and a restarted daemon go on where they were.
  *
  * What says "collapsing" must say so at two checks running (a value that is not finite: at one), so
  * a collapse is flagged at the second check that shows it:
@@ -29,9 +29,9 @@
  *   knn_fell        k-NN accuracy fell at two checks running, by 3 points in all
  *
  * In the first phase targets always lose rank and deviation before they gain, and random weights of
- * some shapes look collapsed: so the rules that compare with earlier checks begin, and take their
- * best from, HEALTH_SETTLED_STEPS or a twentieth of the run on, and until then a threshold counts only where the first check was
- * on its good side.
+ * some shapes look collapsed. So the rules that compare with earlier checks begin, and take their
+ * best from, HEALTH_SETTLED_STEPS or a twentieth of the run on; until then a threshold counts only
+ * where the first check was on its good side.
  *
  * A lower verdict is given after three checks running have not asked for the higher one.
  */

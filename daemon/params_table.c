@@ -302,6 +302,9 @@ const struct param_row params_rows[] = {
         "Held-out images shown, evenly chosen; one row of a sheet each."),
     ROW("bank", "Visualisation", UINT32, eval.bank, VIS, 1, 4096, "images", "256",
         "Held-out images searched for the nearest neighbours of predicted blocks."),
+    ROW("history", "Visualisation", UINT32, eval.history, VIS, 1, 100, "checkpoints", "1",
+        "Look at this many checkpoints of the run, evenly chosen up to the one named, with colours "
+        "that match from each to the next."),
     TEXT("reference", "Visualisation", eval.reference, VIS, "\"\"",
          "grids.safetensors of another visualisation of the same images: its colours are matched."),
     /* ---- Execution ---- */

@@ -144,6 +144,7 @@ struct engine_eval {
     enum engine_features features;   /* kind features: what is written */
     enum engine_splits splits;       /* kind features: of which images */
     uint32_t images, bank;           /* kind visualize: rows of a sheet, images to search */
+    uint32_t history;                /* kind visualize: checkpoints of the run to look at */
     char reference[ENGINE_PATH_MAX]; /* kind visualize: grids.safetensors whose colours to match */
 };
 

@@ -151,6 +151,7 @@ static enum ij_status check_visualize(const struct engine_spec *spec, struct ij_
         return IJ_ERR_FIELD(reterr_err, IJ_INVALID, "eval.checkpoint",
                             "a checkpoint must be named: there is nothing else to look at");
     IJ_TRY(range(spec->eval.images, 1, 64, "eval.images", reterr_err));
+    IJ_TRY(range(spec->eval.history, 1, 100, "eval.history", reterr_err));
     return range(spec->eval.bank, 1, 4096, "eval.bank", reterr_err);
 }
 

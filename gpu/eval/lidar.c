@@ -1,6 +1,6 @@
 /*
- * See lidar.h. S has the eigenvalues of L^-1 S_b L^-T with S_w + delta I = L L^T; those other than 0
- * are the eigenvalues of M M^T and of M^T M, whichever is smaller, where a row of M is
+ * See lidar.h. S has the eigenvalues of L^-1 S_b L^-T with S_w + delta I = L L^T; those other than
+ * 0 are the eigenvalues of M M^T and of M^T M, whichever is smaller, where a row of M is
  * L^-1 (mean of the image - mean of all) / sqrt(images).
  */
 #include "gpu/eval/lidar.h"
@@ -8,6 +8,7 @@
 #include <math.h>
 
 #include "base/mem.h"
+#include "gpu/eval/cholesky.h"
 #include "gpu/eval/eigen.h"
 
 /* Rows of `means` (images, width): each image's mean less the mean of all. */
@@ -41,32 +42,6 @@ static void within(const float *z, size_t images, size_t draws, size_t width, co
     }
     for (size_t i = 0; i < width; i++)
         covariance[i * width + i] += LIDAR_DELTA;
-}
-
-/* a = L L^T in place, lower triangle. A matrix with delta on its diagonal is positive. */
-static void cholesky(double *a, size_t n)
-{
-    for (size_t i = 0; i < n; i++)
-        for (size_t j = 0; j <= i; j++) {
-            double sum = a[i * n + j];
-            for (size_t k = 0; k < j; k++)
-                sum -= a[i * n + k] * a[j * n + k];
-            a[i * n + j] = i == j ? sqrt(fmax(sum, LIDAR_DELTA * 1e-6)) : sum / a[j * n + j];
-        }
-}
-
-/* Each row x of `rows` becomes L^-1 x. */
-static void solve(const double *lower, size_t n, double *rows, size_t count)
-{
-    for (size_t r = 0; r < count; r++) {
-        double *x = rows + r * n;
-        for (size_t i = 0; i < n; i++) {
-            double sum = x[i];
-            for (size_t k = 0; k < i; k++)
-                sum -= lower[i * n + k] * x[k];
-            x[i] = sum / lower[i * n + i];
-        }
-    }
 }
 
 /* The smaller of rows rows^T and rows^T rows, / count. Returns its side. */
@@ -117,8 +92,10 @@ enum ij_status lidar_compute(const float *z, size_t images, size_t draws, int64_
         return IJ_ERR(reterr_err, IJ_NO_MEMORY, "no memory for LiDAR of width %zu", columns);
     class_means(z, images, draws, columns, means, all);
     within(z, images, draws, columns, means, all, row, covariance);
-    cholesky(covariance, columns);
-    solve(covariance, columns, means, images);
+    if (!cholesky_factor(covariance, columns)) /* delta on its diagonal: only NaN can cause it */
+        return IJ_ERR(reterr_err, IJ_NONFINITE, "features for LiDAR are not finite");
+    for (size_t i = 0; i < images; i++)
+        cholesky_solve(covariance, columns, means + i * columns, false);
     side = gram_of(means, images, columns, gram);
     IJ_TRY(eigen_symmetric(gram, (int64_t)side, values, reterr_err));
     *ret_rank = rank_of(values, side, columns);

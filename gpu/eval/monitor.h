@@ -46,7 +46,7 @@ IJ_MUST_USE enum ij_status monitor_new(struct trainer *trainer, const struct eng
 void monitor_free(struct monitor *monitor); /* NULL is fine */
 
 /* Checks the trainer's weights as they are, emits the frame of `step` and fills ret_result (may be
- * NULL). The sink may be NULL. Between two steps only: the trainer's activation buffers are used. */
+ * NULL). The sink may be NULL. Between two steps only: it uses the trainer's activation buffers. */
 IJ_MUST_USE enum ij_status monitor_check(struct monitor *monitor, uint64_t step,
                                          const struct engine_sink *sink,
                                          struct monitor_result *ret_result,

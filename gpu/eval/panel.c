@@ -39,11 +39,12 @@ static enum ij_status allocate(struct panel *p, struct ij_err *reterr_err)
     p->context_mask = mem_array(uint8_t, n * patches);
     p->target_masks = mem_array(uint8_t, n * patches * ENGINE_TARGETS_MAX);
     p->error = mem_array(float, n *patches);
+    p->predicted = mem_alloc_zero(n * patches, (size_t)p->config.encoder.width * sizeof(float));
     p->similarity = mem_array(float, n *patches *PANEL_QUERIES);
     p->neighbors = mem_array(struct panel_neighbor, n * PANEL_NEIGHBORS);
     if (!p->rows || !p->samples || !p->pixels || !p->bank_tokens || !p->target || !p->context ||
         !p->scores || !p->context_scores || !p->context_mask || !p->target_masks || !p->error ||
-        !p->similarity || !p->neighbors)
+        !p->predicted || !p->similarity || !p->neighbors)
         return IJ_ERR(reterr_err, IJ_NO_MEMORY, "no memory for %u images and their features",
                       p->bank);
     for (uint32_t i = 0; i < p->images; i++)
@@ -160,7 +161,8 @@ static double cosine(const float *a, const float *b, int64_t width)
     return aa > 0 && bb > 0 ? ab / sqrt(aa * bb) : 0;
 }
 
-/* Per patch the mean over the blocks that cover it. prediction, target: (M * n, K, D). */
+/* Error and prediction of each patch: the mean over the blocks that cover it. prediction, target:
+ * (M * n, K, D). */
 static void fill_error(struct panel *p, const float *prediction, const float *target)
 {
     const struct masks *m = &p->masks;
@@ -170,6 +172,7 @@ static void fill_error(struct panel *p, const float *prediction, const float *ta
         for (size_t patch = 0; patch < patches; patch++) {
             double sum = 0;
             int count = 0;
+            float *to = p->predicted + (i * patches + patch) * (size_t)width;
             for (uint32_t b = 0; b < m->rules.targets; b++)
                 for (uint32_t k = 0; k < m->target_count; k++) {
                     size_t token = (size_t)(b * p->images + i) * m->target_count + k;
@@ -178,7 +181,11 @@ static void fill_error(struct panel *p, const float *prediction, const float *ta
                     sum += 1 - cosine(prediction + token * (size_t)width,
                                       target + token * (size_t)width, width);
                     count++;
+                    for (int64_t d = 0; d < width; d++)
+                        to[d] += prediction[token * (size_t)width + (size_t)d];
                 }
+            for (int64_t d = 0; count && d < width; d++)
+                to[d] /= (float)count;
             p->error[i * patches + patch] = count ? (float)(sum / count) : NAN;
         }
     }
@@ -385,8 +392,8 @@ void panel_done(struct panel *panel)
     void *memory[] = {panel->rows,         panel->samples,        panel->pixels,
                       panel->bank_tokens,  panel->target,         panel->context,
                       panel->scores,       panel->context_scores, panel->context_mask,
-                      panel->target_masks, panel->error,          panel->similarity,
-                      panel->neighbors};
+                      panel->target_masks, panel->error,          panel->predicted,
+                      panel->similarity,   panel->neighbors};
     for (size_t i = 0; i < COUNT_OF(memory); i++)
         mem_free(memory[i]);
     pca_done(&panel->pca);

@@ -38,6 +38,7 @@ struct panel {
     uint8_t *context_mask;            /* (n, N) */
     uint8_t *target_masks;            /* (n, M, N) */
     float *error;                     /* (n, N); NaN where nothing was predicted */
+    float *predicted;                 /* (n, N, D) mean over the blocks that cover a patch */
     float *similarity;                /* (n, 3, N) */
     struct panel_neighbor *neighbors; /* (n, 5) of each image's first block */
 };

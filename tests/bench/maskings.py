@@ -18,6 +18,7 @@ import tempfile
 
 from cifar10 import curve, machine, run
 
+SSL = ("ssl/rankme", "ssl/lidar", "ssl/explained", "ssl/target_std", "ssl/pair_cos", "probe/knn_top1")
 ARMS = ["multi_block", "rasterized", "block", "random", "multi_block+input"]
 
 
@@ -34,7 +35,7 @@ def one(args, arm, seed, folder):
     row = {"arm": arm, "seed": seed, "pretrain_s": seconds, "params": pretrain["params"], "probe": {},
            "steps": max(line["step"] for line in lines if line.get("event") == "metrics"),
            "train": curve(lines, "train", ("loss", "context_patches", "target_patches"), 30),
-           "ssl": curve(lines, "ssl", ("ssl/rankme", "probe/knn_top1"), 40)}
+           "ssl": curve(lines, "ssl", SSL, 40)}
     for label in args.labels:
         probe = {"kind": "linear_probe", "params": {**data, "crop": args.crop, "labels": label,
                                                     "checkpoint": str(last)}}

@@ -153,7 +153,7 @@ def test_sheets_and_their_values(tmp_path):
                checkpoint=str(tmp_path / "pre"), images=3)
     result = run(tmp_path / "vis", "visualize", **use)[-1]["result"]
     folder = tmp_path / "vis" / "visualize"
-    columns = {"masks.png": 6, "pca.png": 3, "error.png": 3, "similarity.png": 6, "neighbors.png": 7}
+    columns = {"masks.png": 6, "pca.png": 3, "error.png": 3, "similarity.png": 6, "neighbors.png": 7, "decoder.png": 4}
     assert set(result["files"]) == set(columns)
     for name, count in columns.items():
         with Image.open(folder / name) as sheet:
@@ -167,10 +167,37 @@ def test_sheets_and_their_values(tmp_path):
     np.testing.assert_allclose(basis @ basis.T, np.eye(3), atol=1e-4)
     for i, q in enumerate(result["query_patches"]):
         np.testing.assert_allclose(grids["similarity"][:, i, q], 1, atol=1e-5)
+    every = grids["similarity_all"].astype(float) / 127.5 - 1
+    np.testing.assert_allclose(every[:, result["query_patches"]], grids["similarity"], atol=0.006)
+    shown, decoded = grids["images"], grids["decoded_prediction"]
+    kept = grids["context_mask"].reshape(3, 4, 4).repeat(8, axis=1).repeat(8, axis=2).astype(bool)
+    assert shown.shape == decoded.shape == (3, 32, 32, 3) and (shown[kept] == decoded[kept]).all()
+    assert -5 < result["decoder"]["explained_from_predictions"] <= result["decoder"]["explained_from_targets"] < 1
     again = run(tmp_path / "vis2", "visualize", reference=str(folder / "grids.safetensors"), **use)[-1]["result"]
     assert again["images"] == result["images"]
     np.testing.assert_array_equal(safetensors(tmp_path / "vis2" / "visualize" / "grids.safetensors")["pca_scores"],
                                   grids["pca_scores"])
+
+
+def test_sheets_of_a_run_over_time(tmp_path):
+    worker("scenes", tmp_path / "scenes", "--count", 60, "--size", 32)
+    run(tmp_path / "pre", "pretrain", preset="scenes_64", dataset=str(tmp_path / "scenes"), crop=32, patch=8,
+        batch=16, max_steps=9, epochs=3, warmup_epochs=0.5, eval_every_epochs=0, width=32, depth=2, heads=2, pred_width=16,
+        pred_depth=1, checkpoint_every_steps=1, keep_checkpoints=6, lr=0.05)
+    result = run(tmp_path / "vis", "visualize", dataset=str(tmp_path / "scenes"), checkpoint=str(tmp_path / "pre"), images=3,
+                 eval_dataset=str(tmp_path / "scenes" / "val"), history=3)[-1]["result"]
+    seen = result["checkpoints"]
+    assert [c["step"] for c in seen] == [4, 6, 9], "evenly chosen of 4 to 9"
+    assert seen[-1]["grids"] == "grids.safetensors" and seen[0]["grids"] == "grids-000000000004.safetensors"
+    scores = []
+    for checkpoint in seen:
+        assert len(checkpoint["files"]) == 6
+        for name in [checkpoint["grids"], *checkpoint["files"]]:
+            assert (tmp_path / "vis" / "visualize" / name).stat().st_size > 0
+        scores.append(safetensors(tmp_path / "vis" / "visualize" / checkpoint["grids"])["pca_scores"].reshape(-1, 3))
+    for before, after in zip(scores, scores[1:]):  # colours match: no component is another's or upside down
+        match = np.corrcoef(before.T, after.T)[:3, 3:]
+        assert (np.diag(match) > 0).all(), match
 
 
 def test_a_new_run_begins_with_imported_weights(imported, images, tmp_path):
