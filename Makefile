@@ -53,7 +53,7 @@ UNIT_TESTS := $(patsubst %.c,$(BUILD)/%,$(call sources,tests/unit tests/ops)) $(
 BENCHES    := $(patsubst %.c,$(BUILD)/%,$(call sources,tests/bench))
 
 .DEFAULT_GOAL := all
-.PHONY: web-test all help demo test unit-programs bench bench_api asan fault fuzz fuzz-programs format clean install
+.PHONY: deb deb-test web-test all help demo test unit-programs bench bench_api asan fault fuzz fuzz-programs format clean install
 .SECONDARY:
 
 ## all: build ijepad, ijepad-worker and ijepad-webhook into build/
@@ -240,7 +240,20 @@ install: all
 	install -D -m 644 systemd/sysusers.conf $(SYSTEMD)/sysusers.d/ijepad.conf
 	install -D -m 644 systemd/tmpfiles.conf $(SYSTEMD)/tmpfiles.d/ijepad.conf
 	install -D -m 644 -t $(DESTDIR)$(PREFIX)/share/doc/ijepad systemd/README.md systemd/nccl.conf docs/api.md docs/store.md LICENSE
+	install -D -m 644 -t $(DESTDIR)$(PREFIX)/share/man/man8 docs/man/ijepad.8 docs/man/ijepad-webhook.8
+	install -D -m 644 -t $(DESTDIR)$(PREFIX)/share/man/man1 docs/man/ijepad-worker.1
 	test -e $(DESTDIR)/etc/ijepad/ijepad.conf || install -D -m 640 systemd/ijepad.conf $(DESTDIR)/etc/ijepad/ijepad.conf
+
+## deb: a Debian package into build/deb/, by dpkg-buildpackage
+deb:
+	@mkdir -p build/deb
+	dpkg-buildpackage -b -us -uc --changes-option=-ubuild/deb --changes-file=build/deb/ijepad.changes \
+	    --buildinfo-option=-ubuild/deb --buildinfo-file=build/deb/ijepad.buildinfo
+	@ls build/deb/*.deb
+
+## deb-test: install, upgrade, remove and purge the package in a Debian root of its own; needs root
+deb-test:
+	tests/deb/test_package.sh
 
 ## fault: every kill, power cut, failing call and seeded bug, up to an hour; IJEPAD_SEED repeats one
 fault: all

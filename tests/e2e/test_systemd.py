@@ -34,6 +34,28 @@ def test_exposure_stays_under_the_bar(tmp_path, name, drop_in, threshold):
     assert "SAFE" in done.stdout or "OK" in done.stdout, done.stdout[-300:]
 
 
+def settings(name):
+    """The [Section] key = value lines of a unit; repeated keys as lists."""
+    found = {}
+    for line in (UNITS / name).read_text().splitlines():
+        if "=" in line and not line.startswith("#"):
+            key, _, value = line.partition("=")
+            found.setdefault(key, []).append(value)
+    return found
+
+
+def test_what_the_unit_promises():
+    unit = settings("ijepad.service")
+    assert unit["OOMPolicy"] == ["continue"], "one worker out of memory must not take the others along"
+    assert unit["KillMode"] == ["mixed"] and unit["Type"] == ["notify"] and unit["RestartPreventExitStatus"] == ["78"]
+    for key in ("After", "Wants"):  # the device nodes must be there before the daemon may not make them any more
+        assert "modprobe@nvidia_uvm.service" in unit[key][0] and "nvidia-persistenced.service" in unit[key][0]
+    assert "ijepad.socket" in unit["Requires"][0] and unit["PrivateNetwork"] == ["yes"]
+    assert int(unit["WatchdogSec"][0]) >= 30 and unit["TimeoutStopSec"] == ["5min"]
+    sender = settings("ijepad-webhook.service")
+    assert "PrivateNetwork" not in sender and sender["DynamicUser"] == ["yes"]
+
+
 @needs_systemd
 def test_units_verify_clean(tmp_path):
     units = tmp_path / "units"
