@@ -113,7 +113,7 @@ static void put_gauge(struct buf *text, const struct device *devices, size_t cou
     for (size_t i = 0; i < count; i++) {
         if (devices[i].kind != DEVICE_GPU || !devices[i].present || isnan(value(&devices[i])))
             continue;
-        buf_printf(text, "%s{gpu=\"%u\",uuid=\"%s\"} %.10g\n", name, devices[i].index,
+        buf_printf(text, "%s{gpu=\"%u\",uuid=\"%s\"} %.15g\n", name, devices[i].index,
                    devices[i].id, value(&devices[i]));
     }
 }

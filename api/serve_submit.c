@@ -34,8 +34,10 @@ static enum ij_status dry_run(struct request *request, const json_t *body, struc
 {
     struct store *store;
     IJ_TRY(request_store(request, &store, reterr_err));
-    struct submit_lookup lookup = {
-        .user = store, .run_exists = run_exists, .checkpoint_exists = checkpoint_exists};
+    struct submit_lookup lookup = {.user = store,
+                                   .run_exists = run_exists,
+                                   .checkpoint_exists = checkpoint_exists,
+                                   .devices = request->api->devices};
     mem_auto struct submit_result *result = mem_new(struct submit_result);
     json_t *errors = json_array();
     if (!result || !errors) {

@@ -15,6 +15,7 @@
 #include "daemon/condition.h"
 #include "daemon/device_watch.h"
 #include "daemon/gpu_inventory.h"
+#include "daemon/gpu_sample.h"
 #include "daemon/queue.h"
 #include "daemon/recorder.h"
 #include "daemon/recovery.h"
@@ -376,6 +377,7 @@ void daemon_close(struct daemon *daemon)
     control_free(daemon->control);
     backup_free(daemon->backup);
     gpu_inventory_free(daemon->inventory);
+    gpu_sample_free(daemon->samples);
     for (size_t i = 0; i < daemon->run_count; i++)
         run_free(daemon->runs[i]);
     mem_free(daemon->runs);

@@ -33,6 +33,7 @@ struct daemon {
     struct condition *condition;
     struct backup *backup;
     struct gpu_inventory *inventory; /* NULL: GPUs are not looked for */
+    struct gpu_sample *samples;      /* NULL likewise */
     struct webhook *webhook;
     struct run **runs; /* every live run, and ended ones whose worker is still being buried */
     size_t run_count, run_capacity;

@@ -12,6 +12,8 @@ struct device_table {
     pthread_mutex_t lock;
     struct device devices[DEVICE_MAX]; /* guarded by lock where written; places never move */
     size_t count;
+    bool gpu_absent; /* as the newest report says, and why */
+    char gpu_reason[256];
     struct cordon_row *cordons; /* of devices that were not there at the start */
     size_t cordon_count;
 };
@@ -234,9 +236,20 @@ bool device_table_update(struct device_table *table, const struct gpu_report *re
         if (device)
             take_gpu(table, device, gpu);
     }
+    table->gpu_absent = report->state == GPU_REPORT_ABSENT;
+    snprintf(table->gpu_reason, sizeof(table->gpu_reason), "%s", report->reason);
     bool changed = fingerprint(table) != before;
     pthread_mutex_unlock(&table->lock);
     return changed;
+}
+
+bool device_table_lacks_gpu(struct device_table *table, char *ret_reason, size_t size)
+{
+    pthread_mutex_lock(&table->lock);
+    bool absent = table->gpu_absent;
+    snprintf(ret_reason, size, "%s", table->gpu_reason);
+    pthread_mutex_unlock(&table->lock);
+    return absent;
 }
 
 /* ---- Holding --------------------------------------------------------------------------------- */

@@ -93,6 +93,9 @@ void device_table_cordon(struct device_table *table, size_t place, const struct 
 /* JSON array of the ids that `run` holds, cut at a whole id. */
 void device_table_ids(const struct device_table *table, int64_t run, char *ret_text, size_t size);
 
+/* Any thread. True: the newest report says that this machine has no GPU, and why. */
+bool device_table_lacks_gpu(struct device_table *table, char *ret_reason, size_t size);
+
 /* Any thread: a copy of every device, present, held or cordoned; the caller frees it. */
 IJ_MUST_USE enum ij_status device_table_copy(struct device_table *table,
                                              struct device **ret_devices, size_t *ret_count,

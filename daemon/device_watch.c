@@ -6,9 +6,11 @@
 
 #include "base/clock.h"
 #include "base/log.h"
+#include "base/mem.h"
 #include "daemon/device_verb.h"
 #include "daemon/gpu_fault.h"
 #include "daemon/gpu_inventory.h"
+#include "daemon/gpu_sample.h"
 #include "daemon/queue.h"
 #include "store/event_row.h"
 
@@ -75,6 +77,16 @@ static void take_xid(struct daemon *daemon, const struct gpu_report_xid *report)
         condemn(daemon, place, reason);
 }
 
+/* A GPU that the driver lists no more, with a run on it. */
+static void take_losses(struct daemon *daemon)
+{
+    for (size_t i = 0; i < device_table_count(daemon->devices); i++) {
+        const struct device *device = device_table_at(daemon->devices, i);
+        if (device->kind == DEVICE_GPU && device->run && !device->present && !device->cordon.ts_ms)
+            condemn(daemon, i, "the driver no longer lists it");
+    }
+}
+
 /* ---- Reports --------------------------------------------------------------------------------- */
 
 static void take_health(struct daemon *daemon, const struct gpu_report_gpu *gpu)
@@ -103,15 +115,30 @@ void device_watch_report(void *user, const struct gpu_report *report)
         take_xid(daemon, &report->xids[i]);
     for (size_t i = 0; i < report->gpu_count; i++)
         take_health(daemon, &report->gpus[i]);
+    if (report->state == GPU_REPORT_OK)
+        take_losses(daemon);
+    gpu_sample_take(daemon->samples, report);
     if (changed)
         queue_schedule(daemon);
+}
+
+static enum ij_status say_off(struct daemon *daemon, struct ij_err *reterr_err)
+{
+    mem_auto struct gpu_report *report = mem_new(struct gpu_report);
+    if (!report)
+        return IJ_ERR(reterr_err, IJ_NO_MEMORY, "no memory for a report of the GPUs");
+    report->state = GPU_REPORT_ABSENT;
+    snprintf(report->reason, sizeof(report->reason), "gpu_probe is off in the configuration");
+    (void)device_table_update(daemon->devices, report);
+    return IJ_OK;
 }
 
 enum ij_status device_watch_start(struct daemon *daemon, struct ij_err *reterr_err)
 {
     const char *probe = daemon->config.gpu_probe;
     if (!probe[0] || strcmp(probe, "off") == 0)
-        return IJ_OK;
+        return say_off(daemon, reterr_err);
+    IJ_TRY(gpu_sample_new(daemon, GPU_SAMPLE_STORE_MS, &daemon->samples, reterr_err));
     struct gpu_inventory_options options = {.worker = probe,
                                             .deadline_ms = GPU_INVENTORY_DEADLINE_MS,
                                             .user = daemon,

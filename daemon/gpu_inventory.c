@@ -308,6 +308,8 @@ enum ij_status gpu_inventory_new(sd_event *event, const struct gpu_inventory_opt
         gpu_inventory_free(inventory);
         return IJ_ERR_SYS(reterr_err, -r, "", "cannot set a timer for the GPUs");
     }
+    if (!may_have_gpu())
+        say_absent(inventory);
     *ret_inventory = inventory;
     return IJ_OK;
 }

@@ -31,7 +31,7 @@ struct gpu_inventory_options {
     void (*updated)(void *user, const struct gpu_report *report);
 };
 
-/* Starts looking; the first report comes later through `updated`. */
+/* Starts looking; the first report comes through `updated`, where there can be no GPU at once. */
 IJ_MUST_USE enum ij_status gpu_inventory_new(sd_event *event,
                                              const struct gpu_inventory_options *options,
                                              struct gpu_inventory **ret_inventory,

@@ -126,7 +126,7 @@ void gpu_sample_take(struct gpu_sample *sample, const struct gpu_report *report)
         return;
     for (size_t i = 0; i < report->gpu_count; i++)
         gather(sample, &report->gpus[i], wall_ms);
-    if (now_ms - sample->stored_ms < sample->store_ms)
+    if (now_ms - sample->stored_ms < sample->store_ms || sample->daemon->storage_failed)
         return;
     sample->stored_ms = now_ms;
     store(sample);

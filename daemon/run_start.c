@@ -92,9 +92,11 @@ static enum ij_status make_spec(struct run *run, json_t **ret_spec, struct ij_er
     }
     fill_threads(run, params);
     json_t *gpus = json_loads(run->attempt.gpus, 0, NULL);
-    *ret_spec = json_pack("{s:s, s:o, s:s, s:s, s:I, s:i, s:o}", "kind", run->row.kind, "params",
-                          params, "directory", directory, "resume", "", "run",
-                          (json_int_t)run->row.id, "attempt", (int)run->attempt.n, "gpus", gpus);
+    double patience_s = 0.75 * run->daemon->config.hang_timeout_s; /* before the hang watch's end */
+    *ret_spec = json_pack("{s:s, s:o, s:s, s:s, s:I, s:i, s:o, s:f}", "kind", run->row.kind,
+                          "params", params, "directory", directory, "resume", "", "run",
+                          (json_int_t)run->row.id, "attempt", (int)run->attempt.n, "gpus", gpus,
+                          "rank_timeout_s", patience_s);
     if (!*ret_spec)
         return IJ_ERR(reterr_err, IJ_NO_MEMORY, "no memory for a run's parameters");
     return IJ_OK;

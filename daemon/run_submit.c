@@ -202,8 +202,10 @@ static enum ij_status commit_run(struct daemon *daemon, const struct control_req
 enum ij_status run_submit(struct daemon *daemon, const struct control_request *request,
                           struct control_reply *reply)
 {
-    struct submit_lookup lookup = {
-        .user = daemon, .run_exists = run_exists, .checkpoint_exists = checkpoint_exists};
+    struct submit_lookup lookup = {.user = daemon,
+                                   .run_exists = run_exists,
+                                   .checkpoint_exists = checkpoint_exists,
+                                   .devices = daemon->devices};
     struct run_row row = {0};
     struct run *run = NULL;
     bool known = false;
@@ -237,8 +239,10 @@ static enum ij_status make_rows(struct daemon *daemon, const struct control_requ
                                 const struct sweep *sweep, struct run_row *rows,
                                 struct control_reply *reply)
 {
-    struct submit_lookup lookup = {
-        .user = daemon, .run_exists = run_exists, .checkpoint_exists = checkpoint_exists};
+    struct submit_lookup lookup = {.user = daemon,
+                                   .run_exists = run_exists,
+                                   .checkpoint_exists = checkpoint_exists,
+                                   .devices = daemon->devices};
     mem_auto struct submit_result *submission = mem_new(struct submit_result);
     reply->errors = json_array();
     if (!submission || !reply->errors)

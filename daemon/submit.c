@@ -9,6 +9,7 @@
 
 #include "base/mem.h"
 #include "base/text.h"
+#include "daemon/device.h"
 #include "daemon/params.h"
 #include "daemon/params_table.h"
 
@@ -139,6 +140,19 @@ static void check_devices(const json_t *body, bool kind_known, struct submit_res
     if (preemptible && !json_is_boolean(preemptible))
         problem(problems, "/preemptible", "preemptible must be true or false");
     result->preemptible = json_is_true(preemptible);
+}
+
+/* What only params and devices together tell. */
+static void check_placement(const struct submit_lookup *lookup, struct submit_result *result,
+                            struct problems *problems)
+{
+    char reason[256];
+    if (result->gpus > 1 && result->kind != ENGINE_PRETRAIN)
+        problem(problems, "/gpus", "only pretrain runs on several devices");
+    result->spec.ranks.count = (uint32_t)result->gpus;
+    if (result->spec.device == ENGINE_DEVICE_CUDA && lookup && lookup->devices &&
+        device_table_lacks_gpu(lookup->devices, reason, sizeof(reason)))
+        problem(problems, "/params/device", "there is no GPU here: %s", reason);
 }
 
 /* ---- Dependencies ---------------------------------------------------------------------------- */
@@ -394,6 +408,8 @@ enum ij_status submit_check(const json_t *body, const struct submit_lookup *look
     check_after(body, lookup, result, &problems);
     if (kind_known)
         check_params(body, result, &problems);
+    if (kind_known)
+        check_placement(lookup, result, &problems);
     check_checkpoint(lookup, result, result->spec.eval.checkpoint, "/params/checkpoint", &problems);
     check_checkpoint(lookup, result, result->spec.init_from, "/params/init_from", &problems);
     if (problems.status != IJ_OK)

@@ -34,6 +34,8 @@
 #define SUBMIT_GPUS_MAX     ENGINE_RANKS_MAX
 #define SUBMIT_MEMORY_MAX   ((int64_t)1 << 50)
 
+struct device_table;
+
 struct submit_after {
     int64_t run;
     bool any; /* false: only if it succeeded */
@@ -44,6 +46,9 @@ struct submit_lookup {
     void *user;
     bool (*run_exists)(void *user, int64_t run);
     bool (*checkpoint_exists)(void *user, int64_t checkpoint);
+    struct device_table
+        *devices; /* borrowed: where a run that asks for a GPU is refused if there is
+                                     none; NULL: not asked */
 };
 
 struct submit_result {
