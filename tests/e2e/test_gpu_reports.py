@@ -25,13 +25,18 @@ def put_back(machine, gpu):  # noqa: F811
 
 
 def test_each_xid_on_an_idle_gpu(machine):  # noqa: F811
-    for n, (xid, hardware) in enumerate(XIDS.items()):
-        machine.tell(f"xid 1 {xid}", f"temperature 1 {50 + n}")
-        row = wait_until("the report came", lambda: (r := machine.rows()[GPUS[1]])["temperature_c"] == 50 + n and r)
-        assert (row["cordon"] is not None) == hardware, (xid, row)
-        if hardware:
-            assert row["cordon"]["by"] == "daemon" and row["cordon"]["reason"].startswith(f"Xid {xid}: ")
-            put_back(machine, GPUS[1])
+    def reported(temperature):
+        machine.tell(f"temperature 1 {temperature}")
+        wait_until("a report came", lambda: machine.rows()[GPUS[1]]["temperature_c"] == temperature)
+    machine.tell(*(f"xid 1 {xid}" for xid, hardware in XIDS.items() if not hardware))
+    for temperature in (50, 51, 52):  # the second is made after the Xids were seen, the third after what came of it
+        reported(temperature)
+    assert machine.rows()[GPUS[1]]["cordon"] is None
+    for xid in (xid for xid, hardware in XIDS.items() if hardware):
+        machine.tell(f"xid 1 {xid}")
+        row = wait_until(f"Xid {xid}", lambda: (r := machine.rows()[GPUS[1]])["cordon"] and r)
+        assert row["cordon"]["by"] == "daemon" and row["cordon"]["reason"].startswith(f"Xid {xid}: ")
+        put_back(machine, GPUS[1])
 
 
 def test_each_xid_under_a_run(machine, images):  # noqa: F811
