@@ -59,6 +59,8 @@ static const struct key keys[] = {
      "Time to save a checkpoint at a cancel or at the daemon's stop."},
     {"pause_grace_s", KEY_U32, FIELD(pause_grace_s), 1, U32_MAX_SECONDS, "120", true,
      "Time to save a checkpoint at a pause."},
+    {"unkillable_s", KEY_U32, FIELD(unkillable_s), 1, U32_MAX_SECONDS, "60", true,
+     "A worker that is still there so long after SIGKILL is reported, and its GPUs are cordoned."},
     {"retry_failures_max", KEY_U32, FIELD(retry_failures_max), 1, 1000, "5", true,
      "Failures of the same cause in a row after which a run is not started again."},
     {"retry_stuck_max", KEY_U32, FIELD(retry_stuck_max), 1, 1000, "3", true,

@@ -36,7 +36,7 @@ struct config {
     bool open_metrics; /* GET /metrics needs no token */
     uint32_t slots;    /* runs at a time on the host backend */
     uint32_t threads;  /* threads of each; 0 = cores / slots */
-    uint32_t start_timeout_s, hang_timeout_s, stop_grace_s, pause_grace_s;
+    uint32_t start_timeout_s, hang_timeout_s, stop_grace_s, pause_grace_s, unkillable_s;
     uint32_t retry_failures_max; /* failures of one cause in a row: failed */
     uint32_t retry_stuck_max;    /* failures without a newer checkpoint before quarantine */
     uint32_t retry_base_ms, retry_cap_ms;

@@ -9,10 +9,12 @@
 #include "base/log.h"
 #include "base/mem.h"
 #include "daemon/daemon.h"
+#include "daemon/device_verb.h"
 #include "daemon/device_watch.h"
 #include "daemon/gpu_fault.h"
 #include "daemon/live_feed.h"
 #include "daemon/queue.h"
+#include "daemon/record_event.h"
 #include "daemon/recorder.h"
 
 #define LOG_MODULE "run_end"
@@ -155,6 +157,37 @@ void run_end_of_worker(void *user, const struct supervisor_end *end)
     run->end = *end;
     run->end_waiting = true;
     (void)run_end_retry(run);
+}
+
+/* The devices stay with the run until its process has gone; a GPU is not trusted after that. */
+static void cordon_gpus(struct run *run)
+{
+    const struct device_table *table = run->daemon->devices;
+    char reason[64];
+    snprintf(reason, sizeof(reason), "unkillable: the worker of r%lld", (long long)run->row.id);
+    for (size_t i = 0; i < device_table_count(table); i++) {
+        struct ij_err err;
+        const struct device *device = device_table_at(table, i);
+        bool due = device->run == run->row.id && device->kind == DEVICE_GPU;
+        if (due && !device->cordon.ts_ms &&
+            device_verb_fault(run->daemon, i, reason, &err) != IJ_OK)
+            log_line(LOG_LEVEL_ERR, LOG_MODULE, run->row.id, "%s", err.text);
+    }
+}
+
+void run_end_is_overdue(void *user)
+{
+    struct run *run = user;
+    enum run_machine_cause cause;
+    struct ij_err err;
+    json_t *message =
+        json_pack("{s:s, s:s}", "code", "unkillable", "text",
+                  "the worker did not end after SIGKILL; its devices stay taken until "
+                  "it does");
+    if (!message || record_event_warning(run, message, &cause, &err) != IJ_OK)
+        log_line(LOG_LEVEL_ERR, LOG_MODULE, run->row.id, "the worker does not end after SIGKILL");
+    json_decref(message);
+    cordon_gpus(run);
 }
 
 void run_end_before_start(struct run *run, const struct ij_err *err)

@@ -139,10 +139,13 @@ static enum ij_status start_worker(struct run *run, const json_t *spec, struct i
                                          .log_bytes_max = config->log_bytes_max,
                                          .start_timeout_ms = config->start_timeout_s * 1000LL,
                                          .hang_timeout_ms = config->hang_timeout_s * 1000LL,
+                                         .unkillable_ms = config->unkillable_s * 1000LL,
                                          .spec = spec,
                                          .run = run->row.id};
-    struct supervisor_callbacks callbacks = {
-        .user = run, .message = recorder_message, .ended = run_end_of_worker};
+    struct supervisor_callbacks callbacks = {.user = run,
+                                             .message = recorder_message,
+                                             .ended = run_end_of_worker,
+                                             .unkillable = run_end_is_overdue};
     IJ_TRY(supervisor_start(run->daemon->event, &options, &callbacks, &run->worker, reterr_err));
     device_table_set_worker(run->daemon->devices, run->row.id, supervisor_pid(run->worker));
     return IJ_OK;

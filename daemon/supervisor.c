@@ -40,7 +40,9 @@ struct supervisor_worker {
     json_t *spec;             /* until it is sent */
     int64_t hang_timeout_ms, last_frame_ms, longest_pause_ms;
     int64_t term_at_ms, kill_at_ms; /* monotonic; 0: no ladder */
-    bool heard, deaf, dead;         /* HELLO came; frames are no longer delivered; reaped */
+    int64_t unkillable_ms;
+    bool told_unkillable;
+    bool heard, deaf, dead; /* HELLO came; frames are no longer delivered; reaped */
     struct supervisor_end end;
 };
 
@@ -138,6 +140,7 @@ void supervisor_kill(struct supervisor_worker *worker, enum run_machine_cause ca
         return;
     worker->end.escalated = true;
     spawn_signal(worker->pidfd, worker->pid, SIGKILL, true);
+    arm(worker->ladder, clock_monotonic_ms() + worker->unkillable_ms);
 }
 
 void supervisor_stop(struct supervisor_worker *worker, enum run_machine_cause cause,
@@ -147,6 +150,8 @@ void supervisor_stop(struct supervisor_worker *worker, enum run_machine_cause ca
         return;
     int64_t now = clock_monotonic_ms();
     set_cause(worker, cause);
+    if (worker->end.escalated)
+        return;
     if (worker->kill_at_ms && worker->kill_at_ms <= now + grace_ms)
         return;
     worker->term_at_ms = now + grace_ms * 3 / 4;
@@ -156,10 +161,25 @@ void supervisor_stop(struct supervisor_worker *worker, enum run_machine_cause ca
     flush(worker);
 }
 
+/* SIGKILL has not ended it: the last rung, over and over. */
+static void insist(struct supervisor_worker *worker)
+{
+    enum run_machine_cause cause = worker->end.cause;
+    if (!worker->told_unkillable) {
+        worker->told_unkillable = true;
+        worker->callbacks.unkillable(worker->callbacks.user);
+    }
+    supervisor_kill(worker, cause);
+}
+
 static int on_ladder(sd_event_source *source, uint64_t usec, void *user)
 {
     (void)usec;
     struct supervisor_worker *worker = user;
+    if (worker->end.escalated) {
+        insist(worker);
+        return 0;
+    }
     if (clock_monotonic_ms() < worker->kill_at_ms) {
         log_line(LOG_LEVEL_NOTICE, LOG_MODULE, worker->run, "%s has not stopped yet: SIGTERM",
                  worker->name);
@@ -358,6 +378,7 @@ enum ij_status supervisor_start(sd_event *event, const struct supervisor_options
                                          .pidfd = -1,
                                          .socket_fd = -1,
                                          .hang_timeout_ms = options->hang_timeout_ms,
+                                         .unkillable_ms = options->unkillable_ms,
                                          .last_frame_ms = clock_monotonic_ms(),
                                          .spec = json_deep_copy(options->spec)};
     snprintf(worker->name, sizeof(worker->name), "%s", options->name);

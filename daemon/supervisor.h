@@ -2,7 +2,8 @@
  * One worker process: started, listened to, watched, stopped, buried. Loop thread only.
  *
  * Stop ladder: a message at once, SIGTERM after three quarters of the grace time, SIGKILL to the
- * whole group when it is over. Hang watch: any frame is a sign of progress, because the worker
+ * whole group when it is over; a process that the kernel does not let go of even so, in a call to a
+ * broken driver or disk, is told of once (`unkillable`) and asked again. Hang watch: any frame is a sign of progress, because the worker
  * sends none by timer; without one for the longer of `hang_timeout_ms` and ten times the longest
  * pause seen so far it is killed. When the process has ended, what it had still sent is delivered
  * first and `ended` comes last; the owner then calls supervisor_free (inside `ended` is fine).
@@ -37,6 +38,8 @@ struct supervisor_callbacks {
     enum ij_status (*message)(void *user, const struct wire_frame *frame,
                               enum run_machine_cause *ret_cause, struct ij_err *reterr_err);
     void (*ended)(void *user, const struct supervisor_end *end);
+    /* Still there `unkillable_ms` after SIGKILL; `ended` comes if it ever goes. */
+    void (*unkillable)(void *user);
 };
 
 struct supervisor_options {
@@ -44,7 +47,7 @@ struct supervisor_options {
     const char *log_path;
     const char *visible_gpus; /* UUIDs parted by commas: all that it may see; "" none */
     uint64_t log_bytes_max;
-    int64_t start_timeout_ms, hang_timeout_ms;
+    int64_t start_timeout_ms, hang_timeout_ms, unkillable_ms;
     const json_t *spec; /* payload of the SPEC frame */
     long long run;      /* for log lines */
 };

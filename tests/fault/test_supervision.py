@@ -9,6 +9,7 @@ import time
 import pytest
 
 from harness import BUILD, Daemon, wait_until
+from injection import need_strace
 
 HERE = pathlib.Path(__file__).resolve().parent
 
@@ -105,5 +106,36 @@ def test_a_stopped_daemon_worker_pair_recovers(tmp_path, folder_of_images):
         wait_until("it goes on", lambda: (folder_of_images / "acknowledged").read_bytes() != before)
         assert daemon.worker_pids() == pids and daemon.run(run)["attempts"] == 1, "a worker was taken to hang"
         daemon.api("POST", f"/v1/runs/{run}/kill")
+    finally:
+        daemon.stop()
+
+
+def test_a_worker_that_survives_sigkill(tmp_path, folder_of_images):
+    """The daemon's signals do nothing, as for a process in a call that never returns: this is told once, the
+    devices stay taken, others go on, and the end is noticed when it comes after all."""
+    need_strace(tmp_path)
+    hang, good = 1, 0
+    daemon = Daemon(tmp_path, worker=HERE / "fake_worker.py", slots=2, hang_timeout_s=1, unkillable_s=1,
+                    retry_failures_max=1)
+    calls = "pidfd_send_signal,kill"
+    daemon.start(["strace", "-D", "-f", "-o", "/dev/null", "-e", f"trace={calls}", "-e",
+                  f"inject={calls}:retval=0"])
+    params = {"dataset": str(folder_of_images), "batch": 1, "labels": "none"}
+    try:
+        stuck = daemon.submit("pretrain", seed=hang, **params)
+
+        def warnings():
+            items = daemon.api("GET", f"/v1/runs/{stuck}/events").json()["items"]
+            return [e for e in items if e["type"] == "run.warning" and e["data"]["code"] == "unkillable"]
+        wait_until("it is told", warnings)
+        other = daemon.submit("pretrain", seed=good, **params)
+        daemon.wait_for_state(other, "succeeded")
+        held = [g for g in daemon.api("GET", "/v1/gpus").json()["items"] if g["run"] == stuck]
+        assert len(held) == 1 and len(warnings()) == 1
+        for pid in daemon.worker_pids():
+            os.kill(pid, signal.SIGKILL)
+        assert daemon.wait_for_state(stuck, "failed", "quarantined")["state"] in ("failed", "quarantined")
+        wait_until("its device is free", lambda: all(
+            g["run"] is None for g in daemon.api("GET", "/v1/gpus").json()["items"]))
     finally:
         daemon.stop()
