@@ -195,6 +195,12 @@ const struct param_row params_rows[] = {
     TEXT("checkpoint", "Evaluation", eval.checkpoint, USE, "\"\"",
          "What to evaluate: a run (r7: its newest checkpoint), a checkpoint (c12) or a directory. "
          "Empty: random initialisation only."),
+    ROW("eval_crop", "Evaluation", UINT32, eval.crop, HEAD | KNN | FEA, 0, 1024, "pixels", "0",
+        "Side of the images that a checkpoint is evaluated at; 0: what it was trained at."),
+    ENUM("positions", "Evaluation", eval.positions, HEAD | KNN | FEA, "\"computed\"",
+         "Position table at another size. computed: sines of the new grid's rows and columns; "
+         "bicubic: the trained grid's table stretched, as in Hugging Face's encoders.",
+         "computed", "bicubic"),
     ENUM("encoder", "Evaluation", eval.encoder, EVAL | FEA | FIN, "\"target\"",
          "The target encoder is what the paper evaluates.", "target", "context"),
     ROW("eval_batch", "Evaluation", UINT32, eval.batch, EVAL | FEA, 1, 65536, "images", "256",

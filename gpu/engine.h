@@ -58,6 +58,8 @@ enum engine_labels {
 };
 enum engine_features { ENGINE_FEATURES_POOLED, ENGINE_FEATURES_CONCAT4, ENGINE_FEATURES_PATCHES };
 enum engine_splits { ENGINE_SPLITS_BOTH, ENGINE_SPLITS_TRAIN, ENGINE_SPLITS_EVAL };
+/* Position tables at another resolution: computed for its grid, or stretched from the trained one. */
+enum engine_positions { ENGINE_POSITIONS_COMPUTED, ENGINE_POSITIONS_BICUBIC };
 enum engine_encoder { ENGINE_ENCODER_TARGET, ENGINE_ENCODER_CONTEXT };
 enum engine_probe_mode { ENGINE_PROBE_CACHED, ENGINE_PROBE_AUGMENTED };
 enum engine_probe_optimizer { ENGINE_PROBE_SGD, ENGINE_PROBE_LARS };
@@ -135,6 +137,9 @@ struct engine_monitor {
 struct engine_eval {
     char checkpoint[ENGINE_PATH_MAX]; /* directory; "" = random initialisation only */
     enum engine_encoder encoder;
+    uint32_t crop; /* pixels per side to evaluate a checkpoint at; 0 = those it was trained at */
+    uint32_t trained_crop; /* where crop took its place; set by spec_json_read_eval */
+    enum engine_positions positions;
     uint32_t batch;
     double augment_scale[2]; /* area of the random crop where training images are augmented */
     uint32_t neighbors;      /* k */

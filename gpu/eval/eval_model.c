@@ -24,8 +24,8 @@ enum ij_status eval_model_open(struct eval_model *model, struct backend *backend
     if (spec->eval.checkpoint[0] == '\0')
         return IJ_OK;
     IJ_TRY(open_checkpoint(model, reterr_err));
-    return spec_json_read_model(checkpoint_get_state(model->checkpoint)->parameters, &model->spec,
-                                reterr_err);
+    return spec_json_read_eval(checkpoint_get_state(model->checkpoint)->parameters, &model->spec,
+                               reterr_err);
 }
 
 enum ij_status eval_model_allocate(struct eval_model *model, struct ij_err *reterr_err)

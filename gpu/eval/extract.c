@@ -58,8 +58,8 @@ static enum ij_status open_model(struct extract *x, struct ij_err *reterr_err)
     const struct engine_eval *eval = &x->spec.eval;
     if (eval->checkpoint[0]) {
         IJ_TRY(checkpoint_open_newest(eval->checkpoint, &x->checkpoint, reterr_err));
-        IJ_TRY(spec_json_read_model(checkpoint_get_state(x->checkpoint)->parameters, &x->spec,
-                                    reterr_err));
+        IJ_TRY(spec_json_read_eval(checkpoint_get_state(x->checkpoint)->parameters, &x->spec,
+                                   reterr_err));
     }
     const struct vit_config config = vit_config_from_spec(&x->spec);
     int64_t per_image[] = {1, FROZEN_CONCAT_BLOCKS, config.patches};

@@ -55,7 +55,7 @@ static enum ij_status prepare(struct frozen *f, struct ij_err *reterr_err)
     f->rows = mem_array(float, (size_t)(f->images_max * d));
     if (!table || !f->rows)
         return IJ_ERR(reterr_err, IJ_NO_MEMORY, "no memory for an encoder's tables");
-    positions_fill(c->grid, d, table);
+    IJ_TRY(positions_encoder(c, table, reterr_err));
     return ops->upload(f->backend, f->position, table, (size_t)(c->patches * d) * sizeof(float),
                        reterr_err);
 }

@@ -7,6 +7,7 @@
 #include <string.h>
 
 #include "base/mem.h"
+#include "gpu/model/mask_sizes.h"
 
 enum value { VALUE_U32, VALUE_DOUBLE, VALUE_BOOL, VALUE_PAIR, VALUE_TRIPLE };
 
@@ -183,6 +184,23 @@ enum ij_status spec_json_read_model(const char *text, struct engine_spec *spec,
         *spec = read;
     json_decref(object);
     return status;
+}
+
+enum ij_status spec_json_read_eval(const char *text, struct engine_spec *spec,
+                                   struct ij_err *reterr_err)
+{
+    IJ_TRY(spec_json_read_model(text, spec, reterr_err));
+    spec->eval.trained_crop = spec->data.crop;
+    if (spec->eval.crop == 0)
+        return IJ_OK;
+    uint32_t grid = spec->eval.crop / spec->model.patch;
+    if (grid < 2 || grid > MASK_SIZES_GRID_MAX)
+        return IJ_ERR_FIELD(reterr_err, IJ_INVALID, "eval.crop",
+                            "the model's patches of %u pixels cut %u pixels into %u a side; 2 to "
+                            "%d are possible",
+                            spec->model.patch, spec->eval.crop, grid, MASK_SIZES_GRID_MAX);
+    spec->data.crop = spec->eval.crop;
+    return IJ_OK;
 }
 
 /* The index of the named value among `names`, or 0. */

@@ -19,6 +19,11 @@ char *spec_json_write(const struct engine_spec *spec);
 IJ_MUST_USE enum ij_status spec_json_read_model(const char *text, struct engine_spec *spec,
                                                 struct ij_err *reterr_err);
 
+/* The same, then at spec->eval.crop where that is set; eval.trained_crop tells what the model had.
+ * IJ_INVALID, "eval.crop": fewer than 2 x 2 patches, or more than a grid may have. */
+IJ_MUST_USE enum ij_status spec_json_read_eval(const char *text, struct engine_spec *spec,
+                                               struct ij_err *reterr_err);
+
 /* The masks that a checkpoint was trained with. What the text does not say, or says wrongly
  * (imported weights), is as published; min_keep is then 0. */
 void spec_json_read_masks(const char *text, struct engine_masks *ret_masks);

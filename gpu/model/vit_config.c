@@ -16,6 +16,8 @@ struct vit_config vit_config_from_spec(const struct engine_spec *spec)
         .patch_init_std = m->patch_init_std > 0 ? m->patch_init_std : m->init_std,
         .init_rescale = m->init_rescale,
     };
+    if (spec->eval.positions == ENGINE_POSITIONS_BICUBIC)
+        c.stretched = spec->eval.trained_crop / m->patch;
     c.patches = c.grid * c.grid;
     c.encoder.width = m->width;
     c.encoder.depth = m->depth;

@@ -24,6 +24,7 @@ struct vit_config {
     int64_t crop, patch;  /* pixels per side */
     int64_t grid;         /* patches per side: crop / patch, a remainder is not looked at */
     int64_t patches;      /* grid^2 */
+    int64_t stretched;    /* grid whose encoder position table is stretched to this one; 0: none */
     int64_t patch_values; /* 3 * patch^2 */
     struct vit_stack encoder, predictor;
     enum loss_kind loss;

@@ -144,6 +144,23 @@ def test_pooled_is_the_mean_of_the_patches(imported, images, tmp_path):
     np.testing.assert_allclose(pooled, patches.mean(axis=1), atol=1e-5)
 
 
+def test_features_at_another_size(imported, images, tmp_path):
+    """At twice the size there are four times the patches, and the two position tables differ."""
+    found = {}
+    for positions in ("computed", "bicubic"):
+        run(tmp_path / positions, "features", dataset=str(images), eval_dataset=str(images), checkpoint=str(imported),
+            features="patches", splits="eval", eval_crop=2 * SIDE, positions=positions)
+        found[positions] = np.load(tmp_path / positions / "features" / "eval.npy")
+        assert found[positions].shape[1:] == (4 * (SIDE // PATCH) ** 2, D)
+    assert abs(found["computed"] - found["bicubic"]).max() > 1e-3
+    own = {}
+    for positions in ("computed", "bicubic"):
+        run(tmp_path / f"own-{positions}", "features", dataset=str(images), eval_dataset=str(images), checkpoint=str(imported),
+            splits="eval", eval_crop=SIDE, positions=positions)
+        own[positions] = np.load(tmp_path / f"own-{positions}" / "features" / "eval.npy")
+    np.testing.assert_array_equal(own["computed"], own["bicubic"])
+
+
 def test_sheets_and_their_values(tmp_path):
     worker("scenes", tmp_path / "scenes", "--count", 60, "--size", 32)
     run(tmp_path / "pre", "pretrain", preset="scenes_64", dataset=str(tmp_path / "scenes"), crop=32, patch=8,

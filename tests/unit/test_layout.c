@@ -1,6 +1,7 @@
 /* Parameter layout, position tables, initial weights: names, order and values of public
  * checkpoints. */
 #include <criterion/criterion.h>
+#include <jansson.h>
 #include <math.h>
 #include <string.h>
 
@@ -133,4 +134,50 @@ Test(layout, initial_weights_are_keyed_by_the_seed)
     cr_expect_arr_eq(a, b, (size_t)layout.floats * sizeof(float));
     weights_init_fill(&layout, &config, 4, b);
     cr_expect(memcmp(a, b, (size_t)layout.floats * sizeof(float)) != 0);
+}
+
+/* tests/golden/positions.py */
+Test(positions, stretched_as_torch_does)
+{
+    json_t *root = json_load_file("tests/golden/positions.json", 0, NULL);
+    json_t *cases = json_object_get(root, "cases"), *c;
+    size_t i;
+    cr_assert_geq(json_array_size(cases), 4, "run the tests from the root of the repository");
+    json_array_foreach(cases, i, c)
+    {
+        int64_t from = json_integer_value(json_object_get(c, "from"));
+        int64_t to = json_integer_value(json_object_get(c, "to"));
+        int64_t width = json_integer_value(json_object_get(c, "width"));
+        json_t *values = json_object_get(c, "values");
+        float trained[36 * 8], table[49 * 8];
+        cr_assert(from * from * width <= 36 * 8 && to * to * width <= 49 * 8);
+        cr_assert_eq(json_array_size(values), (size_t)(to * to * width));
+        positions_fill(from, width, trained);
+        positions_stretch(from, trained, to, width, table);
+        for (size_t v = 0; v < json_array_size(values); v++)
+            cr_expect_float_eq((double)table[v], json_number_value(json_array_get(values, v)), 2e-7,
+                               "case %zu value %zu", i, v);
+    }
+    json_decref(root);
+}
+
+/* The trained grid's own table where nothing changes; the new grid's where it is computed. */
+Test(positions, of_a_model)
+{
+    struct engine_spec spec = spec_fixture("vit_tiny", 64, 16);
+    float wanted[25 * 192], table[25 * 192];
+    spec.data.crop = 80;
+    spec.eval.trained_crop = 64;
+    struct vit_config at_80 = vit_config_from_spec(&spec);
+    positions_fill(5, 192, wanted);
+    cr_assert_eq(positions_encoder(&at_80, table, NULL), IJ_OK);
+    cr_expect_arr_eq(table, wanted, sizeof table);
+    spec.eval.positions = ENGINE_POSITIONS_BICUBIC;
+    at_80 = vit_config_from_spec(&spec);
+    cr_assert_eq(positions_encoder(&at_80, table, NULL), IJ_OK);
+    cr_expect(memcmp(table, wanted, sizeof table) != 0);
+    spec.eval.trained_crop = 80;
+    at_80 = vit_config_from_spec(&spec);
+    cr_assert_eq(positions_encoder(&at_80, table, NULL), IJ_OK);
+    cr_expect_arr_eq(table, wanted, sizeof table);
 }

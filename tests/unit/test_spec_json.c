@@ -63,3 +63,39 @@ Test(spec_json, conflicts_name_the_parameter)
     cr_expect_eq(spec_json_check_model(text, &spec, &err), IJ_CONFLICT);
     cr_expect_str_eq(err.field, "data.mean");
 }
+
+Test(spec_json, a_model_at_another_size)
+{
+    struct engine_spec spec = spec_fixture("vit_tiny", 64, 16), read = spec;
+    struct ij_err err = IJ_ERR_INIT;
+    char *text = spec_json_write(&spec);
+    read.eval.crop = 32; /* 2 x 2 patches, the least */
+    cr_assert_eq(spec_json_read_eval(text, &read, &err), IJ_OK, "%s", err.text);
+    cr_expect(read.data.crop == 32 && read.eval.trained_crop == 64);
+    read.eval.crop = 31;
+    cr_assert_eq(spec_json_read_eval(text, &read, &err), IJ_INVALID);
+    cr_expect_str_eq(err.field, "eval.crop");
+    read.eval.crop = 0;
+    cr_assert_eq(spec_json_read_eval(text, &read, NULL), IJ_OK);
+    cr_expect(read.data.crop == 64 && read.eval.trained_crop == 64);
+    mem_free(text);
+}
+
+Test(spec_json, masks_come_back)
+{
+    struct engine_spec spec = spec_fixture("vit_tiny", 64, 16);
+    struct engine_masks read;
+    spec.masks.masking = ENGINE_MASKING_RANDOM;
+    spec.masks.target_at = ENGINE_TARGET_AT_INPUT;
+    spec.masks.sampler = ENGINE_MASKS_UNBIASED;
+    spec.masks.masked_share = 0.45;
+    char *text = spec_json_write(&spec);
+    spec_json_read_masks(text, &read);
+    cr_expect(read.masking == spec.masks.masking && read.target_at == spec.masks.target_at);
+    cr_expect(read.sampler == spec.masks.sampler && read.masked_share == 0.45);
+    cr_expect(read.targets == 4 && read.min_keep == 10 && read.target_scale[0] == 0.15);
+    mem_free(text);
+    spec_json_read_masks("{\"masking\":\"unheard of\"}", &read);
+    cr_expect(read.masking == ENGINE_MASKING_MULTI_BLOCK && read.targets == 4);
+    cr_expect(read.masked_share == 0.6 && read.min_keep == 0);
+}
