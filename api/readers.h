@@ -1,6 +1,6 @@
 /*
- * Read-only database handles for the API's threads: taken while a request is checked or answered, and
- * never held while a peer is waited for.
+ * Read-only database handles for the API's threads: taken while a request is checked or answered,
+ * and never held while a peer is waited for.
  *
  * A handle serves one thread at a time. At most READERS_MAX exist; they are opened when first
  * needed and stay open. Thread-safe.

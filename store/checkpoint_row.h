@@ -46,8 +46,8 @@ IJ_MUST_USE enum ij_status checkpoint_row_put(struct store *store, struct checkp
 IJ_MUST_USE enum ij_status checkpoint_row_get(struct store *store, int64_t id,
                                               struct checkpoint_row *ret_row,
                                               struct ij_err *reterr_err);
-/* The valid one with the highest step (ties: newest row); those of a history that was given up for a
- * start from scratch come after all others. IJ_NOT_FOUND if the run has none. */
+/* The valid one with the highest step (ties: newest row); those of a history that was given up for
+ * a start from scratch come after all others. IJ_NOT_FOUND if the run has none. */
 IJ_MUST_USE enum ij_status checkpoint_row_newest(struct store *store, int64_t run,
                                                  struct checkpoint_row *ret_row,
                                                  struct ij_err *reterr_err);

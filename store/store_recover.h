@@ -22,8 +22,8 @@ struct store_recover {
 };
 
 /* Is it damaged? IJ_OK or IJ_CORRUPT with SQLite's finding; other failures as they are. `thorough`:
- * quick_check, else only what opening finds. A missing or empty file is damaged if there are backups
- * of it. */
+ * quick_check, else only what opening finds. A missing or empty file is damaged if there are
+ * backups of it. */
 IJ_MUST_USE enum ij_status store_recover_look(const char *directory, bool metrics, bool thorough,
                                               struct ij_err *reterr_err);
 /* IJ_CORRUPT: state.db has no usable backup; everything is as it was. */

@@ -255,9 +255,9 @@ static enum ij_status search_init(struct search *s, size_t count, struct ij_err 
 }
 
 /*
- * Halves the step until f falls enough; *ret_value is f at `trial`. False: it does not fall. Near the
- * optimum f changes by less than its rounding error, and the slope, which is more exact, decides (the
- * approximate condition of Hager and Zhang, SIAM J. Optim. 16, 2005).
+ * Halves the step until f falls enough; *ret_value is f at `trial`. False: it does not fall. Near
+ * the optimum f changes by less than its rounding error, and the slope, which is more exact,
+ * decides (the approximate condition of Hager and Zhang, SIAM J. Optim. 16, 2005).
  */
 static enum ij_status backtrack(struct problem *p, struct search *s, double *ret_value,
                                 bool *ret_fell, struct ij_err *reterr_err)

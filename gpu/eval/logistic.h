@@ -3,10 +3,10 @@
  *
  *   f(W, b) = mean over images of -log softmax(W x + b)[label] + penalty / 2 * |W|^2
  *
- * The bias, where there is one, is not penalised. Minimised by L-BFGS (Nocedal and Wright, Numerical
- * Optimization, algorithm 7.4; ten corrections, Armijo backtracking) from zero; f is convex, so the
- * answer does not depend on the path. Products run on the backend in float32, everything else in
- * double. Deterministic.
+ * The bias, where there is one, is not penalised. Minimised by L-BFGS (Nocedal and Wright,
+ * Numerical Optimization, algorithm 7.4; ten corrections, Armijo backtracking) from zero; f is
+ * convex, so the answer does not depend on the path. Products run on the backend in float32,
+ * everything else in double. Deterministic.
  */
 #ifndef GPU_EVAL_LOGISTIC_H
 #define GPU_EVAL_LOGISTIC_H

@@ -1,8 +1,8 @@
 /*
  * Training features of a linear probe from augmented images, as in the published protocol: in every
- * epoch each image is cropped at random (bicubic; area by `scale`, ratio 3/4..4/3) and mirrored with
- * probability 1/2, then goes through the frozen encoder. Scenes, whose labels speak of the whole
- * image, are stretched and mirrored instead.
+ * epoch each image is cropped at random (bicubic; area by `scale`, ratio 3/4..4/3) and mirrored
+ * with probability 1/2, then goes through the frozen encoder. Scenes, whose labels speak of the
+ * whole image, are stretched and mirrored instead.
  *
  * Order, crop and mirror of an image are keyed by (seed, epoch, image). Loader batches are what the
  * encoder takes at once; a probe's batch is put together from several of them.

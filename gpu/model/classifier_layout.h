@@ -3,8 +3,8 @@
  *
  * The encoder's tensors lie as in layout.h; behind them fc_norm.{weight,bias} and
  * head.{weight,bias}. Layers are those of layer-wise decay: 0 the patch embedding, i + 1 block i,
- * depth + 1 what is behind. The encoder's final norm is kept but takes no part: the classifier norms
- * the mean over tokens instead.
+ * depth + 1 what is behind. The encoder's final norm is kept but takes no part: the classifier
+ * norms the mean over tokens instead.
  */
 #ifndef GPU_MODEL_CLASSIFIER_LAYOUT_H
 #define GPU_MODEL_CLASSIFIER_LAYOUT_H

@@ -229,7 +229,8 @@ struct op_mean_pool {
 
 /*
  * y[s, j] = scale[s] * x[s, j] + residual[s, j]; with `broadcast` x has one row per sequence, which
- * all its rows get. Writes y. What drops whole branches of a sequence, and spreads a mean's gradient.
+ * all its rows get. Writes y. What drops whole branches of a sequence, and spreads a mean's
+ * gradient.
  */
 struct op_scale_rows {
     int64_t sequences, length, width;

@@ -30,8 +30,8 @@ struct mix mix_draw(double mixup_alpha, double cutmix_alpha, uint32_t size, uint
 /* In place: pixels (count, size, size, 3). */
 void mix_pixels(const struct mix *mix, uint8_t *pixels, size_t count, uint32_t size);
 
-/* ret_targets (count, classes), rows that sum to 1: 1 - smoothing for the label and smoothing spread
- * over all classes, mixed as the pixels are. Labels 0..classes-1. */
+/* ret_targets (count, classes), rows that sum to 1: 1 - smoothing for the label and smoothing
+ * spread over all classes, mixed as the pixels are. Labels 0..classes-1. */
 void mix_targets(const struct mix *mix, const int32_t *labels, size_t count, size_t classes,
                  double smoothing, float *ret_targets);
 

@@ -1,9 +1,9 @@
 /*
  * A classifier in training: its arenas, and one optimiser step as micro-batches and an update.
  *
- * Arenas (device memory, layout of gpu/model/classifier_layout.h): parameters, gradients, both AdamW
- * moments, and a bfloat16 copy of the parameters where products run in bfloat16. Everything is
- * allocated by tuner_new; a step allocates nothing. One thread.
+ * Arenas (device memory, layout of gpu/model/classifier_layout.h): parameters, gradients, both
+ * AdamW moments, and a bfloat16 copy of the parameters where products run in bfloat16. Everything
+ * is allocated by tuner_new; a step allocates nothing. One thread.
  *
  * Loss: mean over images of -sum(target * log softmax(logits)). Update: AdamW, the learning rate of
  * layer l multiplied with classifier_layout_rate; matrices decay, biases and norms do not.
@@ -47,8 +47,8 @@ IJ_MUST_USE enum ij_status tuner_new(struct backend *backend, const struct vit_c
                                      struct ij_err *reterr_err);
 void tuner_free(struct tuner *tuner); /* NULL is fine */
 
-/* Initial weights: the encoder as a pretraining run of this seed has them, a head of deviation 2e-5;
- * moments are zero. */
+/* Initial weights: the encoder as a pretraining run of this seed has them, a head of deviation
+ * 2e-5; moments are zero. */
 IJ_MUST_USE enum ij_status tuner_set_random(struct tuner *tuner, uint64_t seed,
                                             struct ij_err *reterr_err);
 /* The encoder from a checkpoint; the head stays. IJ_CORRUPT names a tensor that does not fit. */

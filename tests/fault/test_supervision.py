@@ -115,7 +115,7 @@ def test_a_worker_that_survives_sigkill(tmp_path, folder_of_images):
     devices stay taken, others go on, and the end is noticed when it comes after all."""
     need_strace(tmp_path)
     hang, good = 1, 0
-    daemon = Daemon(tmp_path, worker=HERE / "fake_worker.py", slots=2, hang_timeout_s=1, unkillable_s=1,
+    daemon = Daemon(tmp_path, worker=HERE / "fake_worker.py", slots=2, hang_timeout_s=4, unkillable_s=1,
                     retry_failures_max=1)
     calls = "pidfd_send_signal,kill"
     daemon.start(["strace", "-D", "-f", "-o", "/dev/null", "-e", f"trace={calls}", "-e",

@@ -1,5 +1,5 @@
-/* Reads the golden values of tests/golden/eval; each helper asserts that the tensor is there with so
- * many values. */
+/* Reads the golden values of tests/golden/eval; each helper asserts that the tensor is there with
+ * so many values. */
 #ifndef TESTS_UNIT_EVAL_GOLDEN_H
 #define TESTS_UNIT_EVAL_GOLDEN_H
 

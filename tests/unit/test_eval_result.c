@@ -1,5 +1,5 @@
-/* What the results of evaluations have in common: figures over repetitions, and what the host gets of
- * a long one. */
+/* What the results of evaluations have in common: figures over repetitions, and what the host gets
+ * of a long one. */
 #include <criterion/criterion.h>
 #include <math.h>
 #include <stdio.h>

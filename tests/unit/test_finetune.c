@@ -1,5 +1,5 @@
-/* Fine-tuning as a run: rates by the published formula, a small problem that it learns, and a resume
- * that changes nothing. */
+/* Fine-tuning as a run: rates by the published formula, a small problem that it learns, and a
+ * resume that changes nothing. */
 #include "tests/unit/eval_fixture.h"
 
 #include <jansson.h>

@@ -1,6 +1,6 @@
-/* Fine-tuning against PyTorch in float64 (tests/golden/eval/make_finetune.py): logits, loss with soft
- * targets and dropped branches, every gradient, five steps with layer-wise rates. Gradients by finite
- * differences too. */
+/* Fine-tuning against PyTorch in float64 (tests/golden/eval/make_finetune.py): logits, loss with
+ * soft targets and dropped branches, every gradient, five steps with layer-wise rates. Gradients
+ * by finite differences too. */
 #include <criterion/criterion.h>
 #include <math.h>
 #include <stdio.h>
@@ -80,8 +80,8 @@ static double step_loss(int s)
     return loss;
 }
 
-/* A key's bias adds the same to every score of a row, so its gradient is zero; AdamW makes whole steps
- * of what rounding leaves of it. */
+/* A key's bias adds the same to every score of a row, so its gradient is zero; AdamW makes whole
+ * steps of what rounding leaves of it. */
 static bool ends_in_qkv_bias(const char *name)
 {
     size_t size = strlen(name);

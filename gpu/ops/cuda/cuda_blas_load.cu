@@ -1,6 +1,6 @@
 /*
- * Finds cuBLASLt: IJEPAD_CUBLASLT (a path), else by name (this version, then the one before), else in
- * /usr/local/cuda.
+ * Finds cuBLASLt: IJEPAD_CUBLASLT (a path), else by name (this version, then the one before), else
+ * in /usr/local/cuda.
  */
 #include <dlfcn.h>
 #include <stdio.h>
