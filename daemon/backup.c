@@ -92,7 +92,10 @@ static void tell_failure(struct backup *backup, const char *type)
 {
     struct daemon *daemon = backup->daemon;
     struct ij_err err = IJ_ERR_INIT;
-    log_err("%s", backup->job.err.text);
+    if (backup->job.kind == JOB_CHECK)
+        log_message(LOG_LEVEL_ERR, ALERT, "%s", backup->job.err.text);
+    else
+        log_message(LOG_LEVEL_ERR, BACKUP_FAILED, "%s", backup->job.err.text);
     enum ij_status status =
         server_event_put(daemon, type, json_pack("{s:s}", "text", backup->job.err.text), &err);
     if (status != IJ_OK)

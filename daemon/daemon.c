@@ -39,8 +39,8 @@
 void daemon_storage_error(struct daemon *daemon, const char *what, const struct ij_err *err)
 {
     bool fatal = err->code == IJ_IO || err->code == IJ_CORRUPT;
-    log_err("cannot store %s: %s%s", what, err->text,
-            fatal ? "; stopping, the next start recovers" : ", trying again");
+    log_message(LOG_LEVEL_ERR, STORAGE, "cannot store %s: %s%s", what, err->text,
+                fatal ? "; stopping, the next start recovers" : ", trying again");
     daemon->storage_retry_ms = clock_monotonic_ms() + STORAGE_RETRY_MS;
     if (!fatal || daemon->storage_failed)
         return;
@@ -190,7 +190,7 @@ static void watch_wal(struct daemon *daemon)
     snprintf(text, sizeof(text), "the write-ahead logs have %llu bytes, %s than %llu",
              (unsigned long long)facts.wal_bytes, large ? "more" : "again no more",
              (unsigned long long)daemon->config.wal_alarm_bytes);
-    log_line(large ? LOG_LEVEL_WARN : LOG_LEVEL_NOTICE, LOG_MODULE, 0, "%s", text);
+    log_message(large ? LOG_LEVEL_WARN : LOG_LEVEL_NOTICE, ALERT, "%s", text);
     json_t *body = json_pack("{s:s, s:b, s:s}", "alert", "wal", "active", large, "text", text);
     if (server_event_put(daemon, "server.alert", body, &err) != IJ_OK)
         daemon_storage_error(daemon, "an alert", &err);

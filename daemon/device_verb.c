@@ -93,10 +93,12 @@ static enum ij_status change(struct daemon *daemon, const struct control_request
     }
     device_table_cordon(daemon->devices, place, cordon);
     device_verb_publish(daemon, &fresh, event_id);
+    const struct log_about about = {.message = LOG_MESSAGE_GPU_CORDON, .gpu = fresh.id};
     if (cordon)
-        log_notice("%s is cordoned by %s: %s", fresh.id, cordon->actor, cordon->reason);
+        log_about(LOG_LEVEL_NOTICE, LOG_MODULE, &about, "%s is cordoned by %s: %s", fresh.id,
+                  cordon->actor, cordon->reason);
     else
-        log_notice("%s is in use again", fresh.id);
+        log_about(LOG_LEVEL_NOTICE, LOG_MODULE, &about, "%s is in use again", fresh.id);
     queue_schedule(daemon);
     return IJ_OK;
 }

@@ -66,8 +66,10 @@ static void take_xid(struct daemon *daemon, const struct gpu_report_xid *report)
         return;
     const struct device *device = device_table_at(daemon->devices, place);
     struct run *run = device->run ? queue_find(daemon, device->run) : NULL;
-    log_line(LOG_LEVEL_WARN, LOG_MODULE, device->run, "%s: Xid %u: %s", device->id, report->xid,
-             fault->text);
+    const struct log_about about = {
+        .message = LOG_MESSAGE_GPU_FAULT, .run = device->run, .gpu = device->id};
+    log_about(LOG_LEVEL_WARN, LOG_MODULE, &about, "%s: Xid %u: %s", device->id, report->xid,
+              fault->text);
     if (tell_xid(daemon, device, report->xid, &err) != IJ_OK)
         daemon_storage_error(daemon, "an error of a GPU", &err);
     if (run && fault->class == GPU_FAULT_APPLICATION)

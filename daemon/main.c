@@ -155,8 +155,8 @@ static int on_stop(sd_event_source *source, const struct signalfd_siginfo *info,
     (void)source;
     struct program *program = user;
     bool again = program->daemon.draining;
-    log_notice("%s: %s", strsignal((int)info->ssi_signo),
-               again ? "stopping at once" : "stopping; running runs save a checkpoint first");
+    log_message(LOG_LEVEL_NOTICE, STOPPING, "%s: %s", strsignal((int)info->ssi_signo),
+                again ? "stopping at once" : "stopping; running runs save a checkpoint first");
     daemon_stop(&program->daemon, again);
     notify_stopping(&program->notify);
     return 0;
@@ -170,13 +170,13 @@ static int on_reload(sd_event_source *source, const struct signalfd_siginfo *inf
     struct config fresh;
     struct ij_err err = IJ_ERR_INIT;
     if (load_config(program->config_file, &fresh, &err) != IJ_OK) {
-        log_err("%s; the configuration stays as it is", err.text);
+        log_message(LOG_LEVEL_ERR, CONFIG_WRONG, "%s; the configuration stays as it is", err.text);
         return 0;
     }
     config_reload(&program->daemon.config, &fresh);
     if (fresh.log_level[0])
         (void)log_set_level_name(fresh.log_level);
-    log_notice("the configuration was read again");
+    log_message(LOG_LEVEL_NOTICE, RELOADED, "the configuration was read again");
     (void)device_table_set_slots(program->daemon.devices, program->daemon.config.slots);
     queue_schedule(&program->daemon);
     return 0;
@@ -261,11 +261,13 @@ static void log_ready(const struct program *program)
 {
     const struct config *config = &program->config;
     if (program->inherited)
-        log_notice("ijepad %s is ready on %d sockets that systemd passed on", build_id(),
-                   program->inherited);
+        log_message(LOG_LEVEL_NOTICE, READY,
+                    "ijepad %s is ready on %d sockets that systemd passed on", build_id(),
+                    program->inherited);
     else
-        log_notice("ijepad %s is ready on %s%s%s", build_id(), config->listen,
-                   config->listen[0] && config->socket[0] ? " and " : "", config->socket);
+        log_message(LOG_LEVEL_NOTICE, READY, "ijepad %s is ready on %s%s%s", build_id(),
+                    config->listen, config->listen[0] && config->socket[0] ? " and " : "",
+                    config->socket);
 }
 
 static enum ij_status run_daemon(struct program *program, struct ij_err *reterr_err)
@@ -287,7 +289,7 @@ static enum ij_status run_daemon(struct program *program, struct ij_err *reterr_
     api_free(program->api);
     daemon_close(&program->daemon);
     if (status == IJ_OK)
-        log_notice("stopped");
+        log_message(LOG_LEVEL_NOTICE, STOPPED, "stopped");
     return status;
 }
 

@@ -138,8 +138,8 @@ enum ij_status record_event_checkpoint(struct run *run, const json_t *message,
         run->row.step = row.step;
     run->progress_dirty = true;
     mark_gone(run);
-    log_line(LOG_LEVEL_INFO, LOG_MODULE, run->row.id, "checkpoint c%lld of step %llu saved",
-             (long long)row.id, (unsigned long long)row.step);
+    log_run(LOG_LEVEL_INFO, CHECKPOINT, run->row.id, "checkpoint c%lld of step %llu saved",
+            (long long)row.id, (unsigned long long)row.step);
     return IJ_OK;
 }
 
@@ -180,7 +180,7 @@ enum ij_status record_event_warning(struct run *run, const json_t *message,
     const char *code = text_of(message, "code"), *text = text_of(message, "text");
     if (!code[0])
         return IJ_ERR(reterr_err, IJ_MALFORMED, "a warning without a code");
-    log_line(LOG_LEVEL_WARN, LOG_MODULE, run->row.id, "%s: %s", code, text);
+    log_run(LOG_LEVEL_WARN, RUN_WARNING, run->row.id, "%s: %s", code, text);
     *ret_cause = RUN_MACHINE_STORAGE;
     return put_with_event(run, NULL, NULL, "run.warning",
                           json_pack("{s:s, s:s}", "code", code, "text", text), reterr_err);

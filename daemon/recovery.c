@@ -278,9 +278,11 @@ static enum ij_status finish(struct daemon *daemon, json_t *marker, struct ij_er
     IJ_TRY(server_event_put(daemon, "server.degraded", json_incref(marker), reterr_err));
     IJ_TRY(write_marker(daemon, marker, reterr_err));
     condition_set_degraded(daemon->condition, marker);
-    log_err("degraded: restored from a backup, %lld checkpoints were found on disk; submissions "
-            "are refused until an operator acknowledges it (POST /v1/admin/acknowledge)",
-            (long long)rebuild.found);
+    log_message(
+        LOG_LEVEL_ERR, DEGRADED,
+        "degraded: restored from a backup, %lld checkpoints were found on disk; submissions "
+        "are refused until an operator acknowledges it (POST /v1/admin/acknowledge)",
+        (long long)rebuild.found);
     return IJ_OK;
 }
 

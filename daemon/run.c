@@ -247,8 +247,8 @@ enum ij_status run_set_state(struct run *run, const struct run_change *change,
         return status;
     }
     run->row = fresh;
-    log_line(LOG_LEVEL_INFO, LOG_MODULE, run->row.id, "%s -> %s%s%s", run_state_name(from),
-             run_state_name(change->to), change->text[0] ? ": " : "", change->text);
+    log_run(LOG_LEVEL_INFO, RUN_STATE, run->row.id, "%s -> %s%s%s", run_state_name(from),
+            run_state_name(change->to), change->text[0] ? ": " : "", change->text);
     run_assert_state(run);
     tell_dependents(run);
     publish_state(run, from, event_id);

@@ -226,8 +226,8 @@ enum ij_status run_submit(struct daemon *daemon, const struct control_request *r
     run_row_done(&row);
     IJ_TRY(status);
     reply->run = run->row.id;
-    log_line(LOG_LEVEL_INFO, LOG_MODULE, run->row.id, "%s \"%s\" submitted by %s", run->row.kind,
-             run->row.name, run->row.user);
+    log_run(LOG_LEVEL_INFO, RUN_SUBMITTED, run->row.id, "%s \"%s\" submitted by %s", run->row.kind,
+            run->row.name, run->row.user);
     queue_schedule(daemon);
     return IJ_OK;
 }

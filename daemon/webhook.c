@@ -188,8 +188,9 @@ static enum ij_status write_answer(struct webhook *webhook, const struct courier
     if (status != IJ_OK)
         store_rollback(store);
     if (row.state == DELIVERY_ROW_FAILED)
-        log_warn("d%lld to webhook w%lld given up after %d tries: %s", (long long)row.id,
-                 (long long)row.webhook, row.tries, row.error);
+        log_message(LOG_LEVEL_WARN, WEBHOOK_GIVEN_UP,
+                    "d%lld to webhook w%lld given up after %d tries: %s", (long long)row.id,
+                    (long long)row.webhook, row.tries, row.error);
     delivery_row_done(&row);
     return status;
 }

@@ -4,6 +4,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #define LOG_MODULE "test"
@@ -41,10 +42,59 @@ Test(log, a_line_has_time_level_module_run_and_message)
     cr_assert_str_eq(line + used, "warn   sched run=r42 msg=\"run 42 is late\"\n");
 }
 
-Test(log, the_journal_gets_a_priority)
+Test(log, something_else_than_the_journal_gets_a_priority)
 {
     setenv("JOURNAL_STREAM", "1:2", 1);
     cr_assert_eq(strncmp(capture(one_line), "<4>", 3), 0);
+}
+
+/* ---- The journal ---- */
+
+static char sent[4096];
+static int answer;
+
+static int keep(const struct iovec *fields, int count)
+{
+    sent[0] = '\0';
+    for (int i = 0; i < count; i++) {
+        strncat(sent, fields[i].iov_base, fields[i].iov_len);
+        strncat(sent, "|", 2);
+    }
+    return answer;
+}
+
+/* Names the stderr of the moment, a pipe, as the journal's stream. */
+static void as_journal(void)
+{
+    char stream[64];
+    struct stat st;
+    cr_assert_eq(fstat(STDERR_FILENO, &st), 0);
+    snprintf(stream, sizeof stream, "%llu:%llu", (unsigned long long)st.st_dev,
+             (unsigned long long)st.st_ino);
+    setenv("JOURNAL_STREAM", stream, 1);
+    log_set_journal(keep);
+    log_about(LOG_LEVEL_ERR, "gpus",
+              &(struct log_about){.message = LOG_MESSAGE_GPU_FAULT, .run = 42, .gpu = "GPU-1"},
+              "Xid %d\nPRIORITY=0", 79);
+}
+
+Test(log, the_journal_gets_fields)
+{
+    cr_assert_str_eq(capture(as_journal), "", "and stderr nothing");
+    cr_assert_str_eq(sent,
+                     "MESSAGE=Xid 79\nPRIORITY=0|PRIORITY=3|SYSLOG_IDENTIFIER=ijepad|"
+                     "IJEPAD_MODULE=gpus|MESSAGE_ID=e08102497b68462995192452c1374d23|"
+                     "IJEPAD_EVENT=gpu.fault|IJEPAD_RUN=r42|IJEPAD_GPU=GPU-1|",
+                     "one field each: a line break does not make another");
+}
+
+Test(log, without_a_journal_the_line_is_written)
+{
+    answer = -1;
+    const char *line = capture(as_journal);
+    cr_assert_eq(strncmp(line, "<3>", 3), 0, "%s", line);
+    cr_assert(strstr(line, "event=gpu.fault run=r42 gpu=GPU-1 msg=\"Xid 79\\x0aPRIORITY=0\""), "%s",
+              line);
 }
 
 static void hostile_line(void)
