@@ -14,8 +14,8 @@
 /* "run" and "attempt" are allowed and ignored; any other key is an error that names the nearest. */
 IJ_MUST_USE enum ij_status worker_spec_parse(const json_t *object, struct engine_spec *ret_spec,
                                              struct ij_err *reterr_err);
-/* The same from a file of at most 1 MiB; *ret_object (NULL: not wanted) is a new reference to it.
- * */
+/* The same from a file of at most 1 MiB; *ret_object (NULL: not wanted) is a new reference to
+ * it. */
 IJ_MUST_USE enum ij_status worker_spec_load(const char *path, struct engine_spec *ret_spec,
                                             json_t **ret_object, struct ij_err *reterr_err);
 

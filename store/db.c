@@ -101,8 +101,8 @@ static int on_wal(void *user, sqlite3 *handle, const char *schema, int pages)
 }
 
 /* trusted_schema stays on: SQLite before 3.41 counts the JSON functions of our own CHECK
- * constraints as unsafe, and this program registers no function that a foreign schema could abuse.
- * */
+ * constraints as unsafe, and this program registers no function that a foreign schema could
+ * abuse. */
 static enum ij_status configure(struct db *db, struct ij_err *reterr_err)
 {
     static const char settings[] =

@@ -1,5 +1,5 @@
-/* See metric_cache.h. When more streams are live than fit, the one used longest ago is written out.
- * */
+/* See metric_cache.h. When more streams are live than fit, the one used longest ago is written
+ * out. */
 #include "store/metric_cache.h"
 
 #include <string.h>

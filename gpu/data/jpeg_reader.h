@@ -1,5 +1,5 @@
-/* JPEG by libjpeg-turbo, behind image_reader.h, which states limits, errors and the order of calls.
- * */
+/* JPEG by libjpeg-turbo, behind image_reader.h, which states limits, errors and the order of
+ * calls. */
 #ifndef GPU_DATA_JPEG_READER_H
 #define GPU_DATA_JPEG_READER_H
 

@@ -1,5 +1,5 @@
-/* The evaluation split through a classifier: share of right answers, mean loss, answers by class.
- * */
+/* The evaluation split through a classifier: share of right answers, mean loss, answers by
+ * class. */
 #ifndef GPU_EVAL_FINETUNE_SCORE_H
 #define GPU_EVAL_FINETUNE_SCORE_H
 

@@ -64,8 +64,8 @@ static int note_library(struct dl_phdr_info *info, size_t size, void *user)
     return 0;
 }
 
-/* Constructors of libraries that were loaded before this one have allocated already; not counted.
- * */
+/* Constructors of libraries that were loaded before this one have allocated already; not
+ * counted. */
 __attribute__((constructor)) static void begin(void)
 {
     const char *text = getenv("IJEPAD_FAIL_ALLOC"), *file = getenv("IJEPAD_ALLOC_COUNT");

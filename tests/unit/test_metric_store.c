@@ -166,8 +166,8 @@ Test(metric_store, a_loss_found_by_the_commit_itself_is_told_once)
     OK(metric_store_commit(store, &err));
 }
 
-/* A new stream commits what is pending; a loss then is told by the commit that would acknowledge.
- * */
+/* A new stream commits what is pending; a loss then is told by the commit that would
+ * acknowledge. */
 Test(metric_store, a_loss_found_by_a_new_stream_is_told_by_the_commit)
 {
     int64_t id = make_stream(1, 1, "train"), other;

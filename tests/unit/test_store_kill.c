@@ -41,8 +41,8 @@ static void child_writes(int pipe_fd, uint64_t from)
     }
 }
 
-/* Kills the child after `reports` reports and some work of random length; the last step reported.
- * */
+/* Kills the child after `reports` reports and some work of random length; the last step
+ * reported. */
 static uint64_t run_and_kill(uint64_t from, uint32_t reports, uint32_t spin)
 {
     int fds[2], wait_status;

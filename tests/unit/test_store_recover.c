@@ -10,8 +10,8 @@
 
 #define RUNS 60
 
-/* A store with RUNS runs, backed up, then one run more; all of it in state.db itself, and closed.
- * */
+/* A store with RUNS runs, backed up, then one run more; all of it in state.db itself, and
+ * closed. */
 static void open_and_back_up(void)
 {
     char name[80];
