@@ -18,7 +18,7 @@ COMMIT := $(shell git describe --always --dirty --abbrev=12 2>/dev/null || echo 
 FLAGS_release := -O3 -D_FORTIFY_SOURCE=2
 FLAGS_asan    := -O1 -fsanitize=address,undefined -fno-sanitize-recover=all -fno-omit-frame-pointer
 FLAGS_tsan    := -O1 -fsanitize=thread -fno-omit-frame-pointer
-FLAGS_cov     := -O0 --coverage
+FLAGS_cov     := -O0 -w --coverage
 FLAGS_fuzz    := -O1 -w -fsanitize=address,undefined,fuzzer-no-link -fno-sanitize-recover=all -fno-omit-frame-pointer
 
 CPPFLAGS := -I. -D_GNU_SOURCE
