@@ -9,7 +9,7 @@
 
 #define WORK_MAX 2e10 /* multiplications of the normal equations */
 #define ROWS_MAX 16384
-#define GREY     96
+#define BLANK    255
 
 /* Sizes of one panel. */
 struct sizes {
@@ -112,8 +112,8 @@ static void draw(const struct panel *p, const struct sizes *s, const struct deco
     const float *tokens = p->bank_tokens + p->rows[i] * s->patches * s->width;
     uint8_t *target = decoded->target + i * bytes, *prediction = decoded->prediction + i * bytes;
     float *own = work, *made = work + s->values;
-    memset(target, GREY, bytes);
-    memset(prediction, GREY, bytes);
+    memset(target, BLANK, bytes);
+    memset(prediction, BLANK, bytes);
     for (size_t patch = 0; patch < s->patches; patch++) {
         bool predicted = !isnan(p->error[i * s->patches + patch]);
         cut_patch(s, pixels, patch, own);

@@ -14,7 +14,7 @@
 
 struct panel_decode {
     /* owned; (n, crop, crop, 3). The second: the image's own pixels in the context, decoded
-     * predictions in the target blocks, grey elsewhere. */
+     * predictions in the target blocks, white elsewhere. */
     uint8_t *target, *prediction;
     double fit;              /* share of the pixels' variance, patches set aside in fitting */
     double target_share;     /* the same of the predicted patches of the images shown, from */
