@@ -53,7 +53,7 @@ UNIT_TESTS := $(patsubst %.c,$(BUILD)/%,$(call sources,tests/unit tests/ops)) $(
 BENCHES    := $(patsubst %.c,$(BUILD)/%,$(call sources,tests/bench))
 
 .DEFAULT_GOAL := all
-.PHONY: deb deb-test web-test all help demo test unit-programs bench bench_api asan fault fuzz fuzz-programs format clean install
+.PHONY: deb deb-test web-test all help demo test unit-programs bench bench_api bench_slots asan fault fuzz fuzz-programs format clean install
 .SECONDARY:
 
 ## all: build ijepad, ijepad-worker and ijepad-webhook into build/
@@ -217,12 +217,17 @@ demo:
 bench: all $(BENCHES)
 	@mkdir -p $(BUILD)/bench
 	@for b in $(BENCHES); do echo "  BENCH $$b"; $$b | tee $(BUILD)/bench/$$(basename $$b).jsonl; done
-	@$(MAKE) --no-print-directory bench_api
+	@$(MAKE) --no-print-directory bench_api bench_slots
 
 ## bench_api: the whole service over its sockets: lists, metrics, streams, starts, kills, bad workers
 bench_api: all
 	@mkdir -p $(BUILD)/bench
 	@IJEPAD_BUILD=$(abspath $(BUILD)) /usr/bin/python3 tests/bench/bench_api.py $(PARTS) | tee $(BUILD)/bench/bench_api.jsonl
+
+## bench_slots: how fast a slot is free after kill, cancel, pause and preemption
+bench_slots: all
+	@mkdir -p $(BUILD)/bench
+	@IJEPAD_BUILD=$(abspath $(BUILD)) /usr/bin/python3 tests/bench/bench_slots.py | tee $(BUILD)/bench/bench_slots.jsonl
 
 ## asan: the unit and operation tests under AddressSanitizer and UBSan
 asan:

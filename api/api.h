@@ -39,6 +39,7 @@ struct api_options {
     struct control *control;          /* borrowed until api_free */
     struct event_bus *events;         /* borrowed until api_free */
     struct condition *condition;      /* borrowed until api_free */
+    int64_t priority_age_s;           /* as the scheduler has it: for the order of the queue */
     struct device_table *devices;     /* borrowed until api_free; NULL: none are shown */
     const char *const *allowed_hosts; /* names accepted in Host, without port, beside localhost,
                                          127.0.0.1 and [::1]; "gpu1.lab:443" with a fixed port */

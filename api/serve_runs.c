@@ -2,11 +2,14 @@
 #include <math.h>
 #include <string.h>
 
+#include "api/context.h"
 #include "api/cursor.h"
 #include "api/handlers.h"
 #include "api/show.h"
+#include "base/clock.h"
 #include "base/mem.h"
 #include "base/text.h"
+#include "daemon/scheduler_rank.h"
 #include "daemon/submit.h"
 
 #define LIST_DEFAULT 50
@@ -130,24 +133,59 @@ enum ij_status serve_runs_list(struct request *request, struct reply *reply,
     return reply_take_json(reply, object, reterr_err);
 }
 
+/* Waiting runs in the order in which they will start, as the scheduler has it. */
+static enum ij_status rank_waiting(const struct api *api, const struct run_row_list *list,
+                                   struct scheduler_rank **ret_ranks, size_t *ret_count,
+                                   struct ij_err *reterr_err)
+{
+    struct scheduler_rank *ranks = mem_array(struct scheduler_rank, list->count + 1);
+    if (!ranks)
+        return IJ_ERR(reterr_err, IJ_NO_MEMORY, "no memory for the queue");
+    size_t count = 0;
+    for (size_t i = 0; i < list->count; i++) {
+        const struct run_row *row = &list->rows[i];
+        if (row->state == RUN_STATE_QUEUED || row->state == RUN_STATE_BACKOFF)
+            ranks[count++] =
+                (struct scheduler_rank){.id = row->id,
+                                        .priority = row->priority,
+                                        .queue_pos = row->queue_pos,
+                                        .queued_ms = row->queued_ms,
+                                        .ages = strncmp(row->reason, "dependency", 10) != 0,
+                                        .index = i};
+    }
+    scheduler_rank(ranks, count, clock_wall_ms(), api->options.priority_age_s * 1000);
+    *ret_ranks = ranks;
+    *ret_count = count;
+    return IJ_OK;
+}
+
 enum ij_status serve_runs_queue(struct request *request, struct reply *reply,
                                 struct ij_err *reterr_err)
 {
     struct run_row_list list;
     struct store *store;
+    mem_auto struct scheduler_rank *ranks = NULL;
+    size_t count = 0;
     IJ_TRY(request_store(request, &store, reterr_err));
     IJ_TRY(run_row_live(store, &list, reterr_err));
+    enum ij_status status = rank_waiting(request->api, &list, &ranks, &count, reterr_err);
     json_t *active = json_array(), *waiting = json_array(), *parked = json_array();
-    for (size_t i = 0; i < list.count; i++) {
+    for (size_t i = 0; i < count && status == IJ_OK; i++)
+        (void)json_array_append_new(waiting, show_run(&list.rows[ranks[i].index]));
+    for (size_t i = 0; i < list.count && status == IJ_OK; i++) {
         const struct run_row *row = &list.rows[i];
-        bool parks = row->state == RUN_STATE_HELD || row->state == RUN_STATE_PAUSED;
-        json_t *group = run_state_has_process(row->state) ? active : parks ? parked : waiting;
-        (void)json_array_append_new(group, show_run(row));
+        if (run_state_has_process(row->state))
+            (void)json_array_append_new(active, show_run(row));
+        else if (row->state == RUN_STATE_HELD || row->state == RUN_STATE_PAUSED)
+            (void)json_array_append_new(parked, show_run(row));
     }
     run_row_list_done(&list);
     json_t *object =
         json_pack("{s:o, s:o, s:o}", "active", active, "waiting", waiting, "parked", parked);
-    return reply_take_json(reply, object, reterr_err);
+    if (status == IJ_OK)
+        return reply_take_json(reply, object, reterr_err);
+    json_decref(object);
+    return status;
 }
 
 /* ---- One run ---- */

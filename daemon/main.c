@@ -224,6 +224,7 @@ static enum ij_status start_api(struct program *program, struct ij_err *reterr_e
                                   .events = program->daemon.bus,
                                   .condition = program->daemon.condition,
                                   .devices = program->daemon.devices,
+                                  .priority_age_s = config->priority_age_s,
                                   .allowed_hosts = hosts,
                                   .allowed_host_count = config->host_count,
                                   .allow_remote = config->allow_remote,

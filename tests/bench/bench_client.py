@@ -110,8 +110,9 @@ def commit():
 
 def report(bench, **figures):
     """`load` is the run queue's length when the figures were taken: 1 or less is a quiet machine."""
+    command = figures.pop("command", "make bench_api")
     line = {"bench": bench, **figures, "load": round(os.getloadavg()[0], 1), "commit": commit(),
-            "machine": machine(), "command": "make bench_api"}
+            "machine": machine(), "command": command}
     if sys.argv[1:]:
         line["command"] += f" PARTS='{' '.join(sys.argv[1:])}'"
     print(json.dumps(line), flush=True)

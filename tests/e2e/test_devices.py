@@ -1,5 +1,7 @@
 """Runs on devices: each on its own, none on one that is out of use, and who gives way to whom."""
+import datetime
 import pathlib
+import time
 
 import pytest
 from harness import Daemon, wait_until
@@ -162,3 +164,26 @@ def test_only_pretraining_runs_on_several(daemon, images):
     params = {"checkpoint": "", "dataset": str(images)}
     answer = daemon.api("POST", "/v1/runs?dry_run=1", json={"kind": "knn", "params": params, "gpus": 2})
     assert answer.status_code == 422 and "/gpus" in [e["pointer"] for e in answer.json()["errors"]]
+
+
+def test_waiting_counts_as_priority(tmp_path, images):
+    daemon = Daemon(tmp_path, worker=WORKER, slots=1, priority_age_s=1).start()
+    try:
+        busy, low, high = submit(daemon, images), submit(daemon, images), submit(daemon, images, priority=1)
+
+        def order():
+            return [run["id"] for run in daemon.api("GET", "/v1/queue").json()["waiting"]]
+        running(daemon, busy)
+        assert order() == [high, low]
+        age_s = wait_until("it has waited", lambda: (a := time.time() - since(daemon, low)) > 2 and a)
+        for verb in ("hold", "release"):
+            assert daemon.api("POST", f"/v1/runs/{high}/{verb}").status_code == 200
+        assert order() == [low, high], f"{age_s} s weigh more than one of priority"
+        daemon.api("POST", f"/v1/runs/{busy}/kill")
+        running(daemon, low)
+    finally:
+        daemon.process.kill()
+
+
+def since(daemon, run):
+    return datetime.datetime.fromisoformat(daemon.run(run)["queued"]).timestamp()

@@ -263,3 +263,67 @@ Test(run_machine, waits_double_up_to_the_cap_with_jitter)
     }
     cr_assert_leq(run_machine_delay_ms(&policy, 1000000, UINT32_MAX), 396000);
 }
+
+/* Each is the daemon's wish: not counted, and first in line afterwards. */
+Test(run_machine, giving_way_is_no_failure)
+{
+    static const struct {
+        enum run_machine_cause cause;
+        const char *reason;
+    } cases[] = {{RUN_MACHINE_BY_PREEMPTION, "preempted"}, {RUN_MACHINE_BY_EVICTION, "evicted"}};
+    for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
+        struct run_machine_end end = an_end(RUN_STATE_PAUSING, ij_status_exit_code(IJ_STOPPED));
+        end.cause = cases[i].cause;
+        end.failures = 2;
+        struct run_machine_verdict verdict = judge(end);
+        cr_assert_eq(verdict.to, RUN_STATE_QUEUED);
+        cr_assert_str_eq(verdict.reason, cases[i].reason);
+        cr_assert_str_eq(verdict.cause, cases[i].reason);
+        cr_assert(verdict.first && !verdict.failed);
+        cr_assert_eq(verdict.failures, 2);
+        end.escalated = true;
+        end.exit_code = -1;
+        end.signal = 9;
+        verdict = judge(end);
+        cr_assert_eq(verdict.to, RUN_STATE_QUEUED,
+                     "it did not save in time, and waits all the same");
+        cr_assert_str_eq(verdict.cause, "forced");
+        end.desired = RUN_STATE_DESIRE_PAUSE;
+        cr_assert_eq(judge(end).to, RUN_STATE_PAUSED, "a person wanted it paused meanwhile");
+        end.desired = RUN_STATE_DESIRE_CANCEL;
+        cr_assert_eq(judge(end).to, RUN_STATE_CANCELED);
+    }
+}
+
+Test(run_machine, a_broken_gpu_is_not_the_runs_fault)
+{
+    struct run_machine_end end = an_end(RUN_STATE_RUNNING, -1);
+    end.cause = RUN_MACHINE_GPU_FAULT;
+    end.signal = 9;
+    end.escalated = true;
+    end.stuck = 2;
+    struct run_machine_verdict verdict = judge(end);
+    cr_assert_eq(verdict.to, RUN_STATE_QUEUED);
+    cr_assert_str_eq(verdict.reason, "gpu_fault");
+    cr_assert_str_eq(verdict.cause, "gpu_fault");
+    cr_assert(verdict.first && !verdict.failed);
+    cr_assert_eq(verdict.stuck, 2);
+    end.desired = RUN_STATE_DESIRE_KILL;
+    cr_assert_eq(judge(end).to, RUN_STATE_CANCELED);
+}
+
+/* Whatever exit code the engine makes of it, it is tried again. */
+Test(run_machine, an_error_that_the_gpu_reported_counts_and_is_named)
+{
+    struct run_machine_end end = an_end(RUN_STATE_RUNNING, ij_status_exit_code(IJ_DEVICE));
+    end.status = IJ_DEVICE;
+    end.text = "launch failed";
+    end.xid = 31;
+    end.xid_text = "a memory page fault";
+    struct run_machine_verdict verdict = judge(end);
+    cr_assert_eq(verdict.to, RUN_STATE_BACKOFF);
+    cr_assert_str_eq(verdict.cause, "xid");
+    cr_assert_str_eq(verdict.text, "its GPU reported Xid 31, a memory page fault: launch failed");
+    cr_assert(verdict.failed);
+    cr_assert_eq(verdict.failures, 1);
+}
