@@ -6,7 +6,7 @@ import subprocess
 
 import pytest
 
-from harness import BUILD, wait_until
+from harness import BUILD, Daemon, wait_until
 
 PARAMS = dict(labels="none", crop=32, patch=8, model="custom", width=32, depth=1, heads=2,
               pred_width=16, pred_depth=1, pred_heads=2, batch=4, epochs=2, warmup_epochs=1,
@@ -149,3 +149,75 @@ def test_what_cannot_be_is_refused(tmp_path, images, change, says):
     result = subprocess.run([BUILD / "ijepad-worker", "run", "--spec", spec, "--directory",
                              tmp_path / "run"], capture_output=True, text=True, timeout=60)
     assert result.returncode == 78 and says in result.stderr.replace('\\"', '"'), result.stderr
+
+
+# ---- Under the daemon: host slots are devices like any other --------------------------------------
+
+
+@pytest.fixture(scope="module")
+def daemon(tmp_path_factory):
+    daemon = Daemon(tmp_path_factory.mktemp("ranks"), slots=2, threads=1, hang_timeout_s=3, retry_base_ms=20,
+                    retry_cap_ms=100).start()
+    yield daemon
+    daemon.stop()
+
+
+def submit(daemon, images, gpus, **params):
+    answer = daemon.api("POST", "/v1/runs", json={"kind": "pretrain", "gpus": gpus, "params": {
+        **PARAMS, "threads": 0, "dataset": str(images), **params}})
+    assert answer.status_code == 201, answer.text
+    return answer.json()["id"]
+
+
+def losses(daemon, run):
+    table = daemon.api("GET", f"/v1/metrics?runs={run}&keys=train/loss&agg=none").json()["tables"][0]
+    return dict(zip(table["step"], table["series"][0]["last"]))
+
+
+def ranks_of(daemon):
+    """Processes of every live worker, without the workers themselves."""
+    found = []
+    for worker in daemon.worker_pids():
+        out = subprocess.run(["pgrep", "-P", str(worker)], capture_output=True, text=True)
+        found += [int(pid) for pid in out.stdout.split()]
+    return found
+
+
+def test_a_run_on_two_devices_is_one_on_one_with_the_whole_batch(daemon, images):
+    two = submit(daemon, images, 2, batch=2)
+    daemon.wait_for_state(two, "succeeded")
+    one = submit(daemon, images, 1, batch=4)
+    row = daemon.wait_for_state(one, "succeeded")
+    assert len(losses(daemon, one)) == row["steps"] >= 6
+    assert losses(daemon, two) == pytest.approx(losses(daemon, one), rel=1e-5)
+    assert daemon.run(two)["steps"] == row["steps"]
+    dry = daemon.api("POST", "/v1/runs?dry_run=1", json={"kind": "pretrain", "gpus": 2, "params": {
+        **PARAMS, "limit": 16, "dataset": str(images), "batch": 4}}).json()
+    single = daemon.api("POST", "/v1/runs?dry_run=1", json={"kind": "pretrain", "gpus": 1, "params": {
+        **PARAMS, "limit": 16, "dataset": str(images), "batch": 4}}).json()
+    assert dry["plan"]["steps"] * 2 == single["plan"]["steps"], "the plan knows of the ranks"
+
+
+@pytest.mark.parametrize("signal_", [signal.SIGKILL, signal.SIGSTOP])
+def test_a_rank_that_ends_or_hangs_is_a_retry_of_the_whole_run(daemon, images, signal_):
+    run = submit(daemon, images, 2, epochs=100000, checkpoint_every_steps=5)
+    daemon.wait_for_step(run, 12)
+    assert daemon.run(run)["gpus"] == ["host-0", "host-1"]
+    ranks = ranks_of(daemon)
+    assert len(ranks) == 1
+    os.kill(ranks[0], signal_)
+    wait_until("the second attempt", lambda: daemon.run(run)["attempts"] == 2)
+    step = daemon.run(run)["step"]
+    daemon.wait_for_state(run, "running")
+    daemon.wait_for_step(run, step + 5)
+    first = daemon.api("GET", f"/v1/runs/{run}/attempts").json()["items"][-1]
+    if signal_ == signal.SIGKILL:
+        assert first["signal"] == signal.SIGKILL, first
+    else:
+        assert "rank 1: not heard of" in first["text"], first
+    assert is_gone(ranks[0])
+    again = ranks_of(daemon)
+    assert daemon.api("POST", f"/v1/runs/{run}/pause").status_code == 202
+    daemon.wait_for_state(run, "paused")
+    wait_until("its ranks are gone", lambda: all(is_gone(pid) for pid in again))
+    assert daemon.api("POST", f"/v1/runs/{run}/kill").status_code in (200, 202)
