@@ -16,6 +16,7 @@
 #include "api/handlers.h"
 #include "api/show.h"
 #include "base/mem.h"
+#include "daemon/retention.h"
 #include "store/checkpoint_row.h"
 #include "store/run_row.h"
 
@@ -27,25 +28,57 @@ static const struct content_file {
     {"state.json", "application/json"},
 };
 
+/* Of the run's valid checkpoints, why each stays. */
+struct kept {
+    struct checkpoint_row *rows;
+    unsigned *reasons;
+    size_t count;
+};
+
+static enum ij_status read_kept(struct store *store, int64_t run, struct kept *ret_kept,
+                                struct ij_err *reterr_err)
+{
+    struct run_row row;
+    IJ_TRY(run_row_get(store, run, &row, reterr_err));
+    struct retention_policy policy = retention_policy_of(&row);
+    run_row_done(&row);
+    return retention_reasons(store, run, &policy, &ret_kept->rows, &ret_kept->reasons,
+                             &ret_kept->count, reterr_err);
+}
+
+static json_t *show_listed(const struct checkpoint_row *row, const struct kept *kept)
+{
+    unsigned reasons = 0;
+    for (size_t i = 0; i < kept->count; i++)
+        if (kept->rows[i].id == row->id)
+            reasons = kept->reasons[i];
+    json_t *object = show_checkpoint(row);
+    (void)json_object_set_new(object, "kept_for", show_kept_for(reasons));
+    return object;
+}
+
 enum ij_status serve_checkpoints_list(struct request *request, struct reply *reply,
                                       struct ij_err *reterr_err)
 {
-    struct checkpoint_row *rows = NULL;
-    struct run_row run_row;
+    mem_auto struct checkpoint_row *rows = NULL;
+    struct kept kept = {.rows = NULL};
     struct store *store;
     size_t count;
     int64_t run;
     IJ_TRY(request_id(request, 0, 'r', &run, reterr_err));
     IJ_TRY(request_store(request, &store, reterr_err));
-    IJ_TRY(run_row_get(store, run, &run_row, reterr_err));
-    run_row_done(&run_row);
     uint32_t limit = (uint32_t)query_integer(&request->query, "limit", 200);
-    IJ_TRY(checkpoint_row_list(store, run, 0, 0, limit, &rows, &count, reterr_err));
+    IJ_TRY(read_kept(store, run, &kept, reterr_err));
     json_t *items = json_array();
-    for (size_t i = 0; i < count; i++)
-        (void)json_array_append_new(items, show_checkpoint(&rows[i]));
-    mem_free(rows);
-    return serve_runs_items(reply, items, reterr_err);
+    enum ij_status status = checkpoint_row_list(store, run, 0, 0, limit, &rows, &count, reterr_err);
+    for (size_t i = 0; i < count && status == IJ_OK; i++)
+        (void)json_array_append_new(items, show_listed(&rows[i], &kept));
+    mem_free(kept.rows);
+    mem_free(kept.reasons);
+    if (status == IJ_OK)
+        return serve_runs_items(reply, items, reterr_err);
+    json_decref(items);
+    return status;
 }
 
 static enum ij_status get_row(struct request *request, struct checkpoint_row *ret_row,

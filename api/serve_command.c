@@ -125,7 +125,7 @@ static enum ij_status parse_if_match(struct request *request, int64_t run, int64
 
 static enum ij_status check_patch(struct request *request, struct ij_err *reterr_err)
 {
-    static const char *const keys[] = {"name", "notes", "tags", "priority"};
+    static const char *const keys[] = {"name", "notes", "tags", "priority", "retention"};
     if (!request->json)
         return IJ_ERR(reterr_err, IJ_MALFORMED, "a body with the changes is needed");
     return json_in_known_keys(request->json, keys, COUNT_OF(keys), &request->problem, reterr_err);

@@ -9,10 +9,13 @@
 #include "base/mem.h"
 #include "daemon/control.h"
 #include "daemon/retention.h"
+#include "daemon/run_erase.h"
 #include "store/checkpoint_row.h"
+#include "store/run_row.h"
 
 #define GC_MAX      100
 #define GC_KEEP_MAX 1000
+#define GC_ROWS_MAX 2000
 
 static json_t *show_deleted(char prefix, int64_t id, bool dry, json_int_t bytes)
 {
@@ -86,7 +89,7 @@ static enum ij_status check_run(struct request *request, int64_t run, struct ij_
     struct control_reply answer = {.err = IJ_ERR_INIT};
     struct store *store;
     IJ_TRY(request_store(request, &store, reterr_err));
-    enum ij_status status = retention_check_run(store, run, &answer);
+    enum ij_status status = run_erase_check(store, run, &answer);
     if (status != IJ_OK)
         status = serve_command_refusal(request, &answer, reterr_err);
     control_reply_done(&answer);
@@ -102,7 +105,7 @@ enum ij_status serve_retention_run(struct request *request, struct reply *reply,
     IJ_TRY(serve_command_owner(request, command.run, reterr_err));
     if (query_flag(&request->query, "dry_run")) {
         IJ_TRY(check_run(request, command.run, reterr_err));
-        json_int_t bytes = (json_int_t)retention_run_bytes(request->api->state_dir, command.run);
+        json_int_t bytes = (json_int_t)run_erase_bytes(request->api->state_dir, command.run);
         return reply_take_json(reply, show_deleted('r', command.run, true, bytes), reterr_err);
     }
     IJ_TRY(serve_command_call(request, &command, &answer, reterr_err));
@@ -119,6 +122,48 @@ static json_t *show_item(const struct checkpoint_row *row, json_int_t bytes,
     return json_pack("{s:o, s:o, s:I, s:I, s:o}", "id", show_id('c', row->id), "run",
                      show_id('r', row->run), "step", (json_int_t)row->step, "freed_bytes", bytes,
                      "detail", err->code == IJ_OK ? json_null() : json_string(err->text));
+}
+
+/* Why the checkpoints of the run that is looked at stay. */
+struct kept {
+    int64_t run;
+    struct checkpoint_row *rows;
+    unsigned *reasons;
+    size_t count;
+};
+
+static void kept_done(struct kept *kept)
+{
+    mem_free(kept->rows);
+    mem_free(kept->reasons);
+    *kept = (struct kept){.run = 0};
+}
+
+static enum ij_status kept_read(struct kept *kept, struct store *store, int64_t run,
+                                struct ij_err *reterr_err)
+{
+    struct run_row row;
+    if (kept->run == run)
+        return IJ_OK;
+    kept_done(kept);
+    IJ_TRY(run_row_get(store, run, &row, reterr_err));
+    struct retention_policy policy = retention_policy_of(&row);
+    run_row_done(&row);
+    IJ_TRY(retention_reasons(store, run, &policy, &kept->rows, &kept->reasons, &kept->count,
+                             reterr_err));
+    kept->run = run;
+    return IJ_OK;
+}
+
+/* Does its run's policy keep it for something else than its age? */
+static bool is_kept(struct kept *kept, struct store *store, const struct checkpoint_row *row)
+{
+    if (kept_read(kept, store, row->run, NULL) != IJ_OK)
+        return true;
+    for (size_t i = 0; i < kept->count; i++)
+        if (kept->rows[i].id == row->id)
+            return kept->reasons[i] & ~(unsigned)RETENTION_POLICY_IS_LATEST;
+    return true;
 }
 
 /* One checkpoint goes, or would; *bytes is added to. */
@@ -156,11 +201,19 @@ enum ij_status serve_retention_gc(struct request *request, struct reply *reply,
         IJ_TRY(json_in_integer(request->json, "keep", 1, GC_KEEP_MAX, &keep, reterr_err));
     }
     IJ_TRY(request_store(request, &store, reterr_err));
-    IJ_TRY(checkpoint_row_surplus(store, (uint32_t)keep, GC_MAX + 1, &rows, &count, reterr_err));
-    bool more = count > GC_MAX;
+    IJ_TRY(checkpoint_row_surplus(store, (uint32_t)keep, GC_ROWS_MAX, &rows, &count, reterr_err));
+    bool more = count == GC_ROWS_MAX;
     json_t *items = json_array();
-    for (size_t i = 0; i < count && i < GC_MAX; i++)
+    struct kept kept = {.run = 0};
+    for (size_t i = 0; i < count; i++) {
+        if (is_kept(&kept, store, &rows[i]))
+            continue;
+        more |= json_array_size(items) == GC_MAX;
+        if (json_array_size(items) == GC_MAX)
+            break;
         (void)json_array_append_new(items, sweep_one(request, store, &rows[i], dry, &bytes));
+    }
+    kept_done(&kept);
     return reply_take_json(reply,
                            json_pack("{s:b, s:I, s:o, s:b}", "dry_run", dry, "freed_bytes", bytes,
                                      "items", items, "more", more),

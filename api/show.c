@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "base/clock.h"
+#include "base/mem.h"
 
 json_t *show_id(char prefix, int64_t id)
 {
@@ -124,6 +125,7 @@ json_t *show_run(const struct run_row *row)
     put(&object, "priority", json_integer(row->priority));
     put(&object, "tags", show_stored(row->tags));
     put(&object, "notes", json_string(row->notes ? row->notes : ""));
+    put(&object, "retention", show_stored(row->retention));
     put(&object, "dataset", show_text(row->dataset));
     put(&object, "created", show_time(row->created_ms));
     put(&object, "updated", show_time(row->updated_ms));
@@ -232,6 +234,16 @@ json_t *show_checkpoint(const struct checkpoint_row *row)
     put(&object, "score", show_number(row->score));
     put(&object, "created", show_time(row->created_ms));
     return object;
+}
+
+json_t *show_kept_for(unsigned reasons)
+{
+    static const char *const names[] = {"latest", "best", "epoch", "pinned"};
+    json_t *array = json_array();
+    for (size_t i = 0; i < COUNT_OF(names); i++)
+        if (reasons & 1u << i)
+            (void)json_array_append_new(array, json_string(names[i]));
+    return array;
 }
 
 /* "train/loss"; a key that already begins with its stream's name stays as it is. */

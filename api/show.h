@@ -29,6 +29,8 @@ json_t *show_config(const struct run_row *row, const struct run_row *parent); /*
 json_t *show_attempt(const struct attempt_row *row);
 json_t *show_event(const struct event_row *row);
 json_t *show_result(const struct result_row *row);
+/* Why a checkpoint stays, from RETENTION_POLICY_* bits. */
+json_t *show_kept_for(unsigned reasons);
 json_t *show_checkpoint(const struct checkpoint_row *row);
 json_t *show_catalogue_entry(const struct metric_catalogue_entry *entry);
 json_t *show_token(const struct token_row *row);

@@ -17,10 +17,12 @@
 #include "daemon/gpu_inventory.h"
 #include "daemon/gpu_sample.h"
 #include "daemon/queue.h"
+#include "daemon/reaper.h"
 #include "daemon/recorder.h"
 #include "daemon/recovery.h"
 #include "daemon/retention.h"
 #include "daemon/run_end.h"
+#include "daemon/run_erase.h"
 #include "daemon/run_verb.h"
 #include "daemon/server_event.h"
 #include "daemon/webhook.h"
@@ -157,6 +159,13 @@ static int on_commit(sd_event_source *source, uint64_t usec, void *user)
     return 0;
 }
 
+static int on_erase(sd_event_source *source, void *user)
+{
+    if (run_erase_some(user))
+        (void)sd_event_source_set_enabled(source, SD_EVENT_ONESHOT);
+    return 0;
+}
+
 /* The progress of all runs in one transaction. */
 static void save_progress(struct daemon *daemon)
 {
@@ -246,6 +255,12 @@ static enum ij_status add_sources(struct daemon *daemon, struct ij_err *reterr_e
     if (r >= 0) /* after everything else that is ready */
         r = sd_event_source_set_priority(daemon->schedule, SD_EVENT_PRIORITY_IDLE);
     if (r >= 0)
+        r = sd_event_add_defer(daemon->event, &daemon->erase, on_erase, daemon);
+    if (r >= 0)
+        r = sd_event_source_set_priority(daemon->erase, SD_EVENT_PRIORITY_IDLE);
+    if (r >= 0)
+        r = sd_event_source_set_enabled(daemon->erase, SD_EVENT_OFF);
+    if (r >= 0)
         r = sd_event_add_time(daemon->event, &daemon->commit, CLOCK_MONOTONIC, UINT64_MAX, 1000,
                               on_commit, daemon);
     if (r >= 0)
@@ -325,6 +340,7 @@ enum ij_status daemon_open(struct daemon *daemon, const struct config *config,
     IJ_TRY(webhook_new(daemon, &daemon->webhook, reterr_err));
     IJ_TRY(backup_new(daemon, &daemon->backup, reterr_err));
     IJ_TRY(add_sources(daemon, reterr_err));
+    IJ_TRY(reaper_new(daemon->event, retention_reaped, daemon, &daemon->reaper, reterr_err));
     IJ_TRY(recovery_finish(daemon, reterr_err));
     IJ_TRY(note_life(daemon, reterr_err));
     IJ_TRY(coldplug(daemon, reterr_err));
@@ -385,6 +401,9 @@ void daemon_close(struct daemon *daemon)
     sd_event_source_disable_unref(daemon->schedule);
     sd_event_source_disable_unref(daemon->tick);
     sd_event_source_disable_unref(daemon->commit);
+    sd_event_source_disable_unref(daemon->erase);
+    reaper_free(daemon->reaper);
+    mem_free(daemon->erased);
     sd_event_source_disable_unref(daemon->due);
     store_close(daemon->store);
     event_bus_free(daemon->bus);

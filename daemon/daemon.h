@@ -18,6 +18,7 @@
 #include "store/store.h"
 
 struct gpu_inventory;
+struct reaper;
 struct run;
 struct backup;
 struct condition;
@@ -41,7 +42,11 @@ struct daemon {
     sd_event_source *tick;     /* once a second: progress rows, upkeep */
     sd_event_source *due;      /* the next back-off ends */
     sd_event_source *commit;   /* group commit of metrics */
-    bool draining;             /* nothing is started any more */
+    sd_event_source *erase;    /* a slice of a deleted run's metrics */
+    struct reaper *reaper;     /* removes trees of files */
+    int64_t *erased;           /* runs whose rows are gone and whose metrics are not */
+    size_t erased_count;
+    bool draining;       /* nothing is started any more */
     bool storage_failed; /* a commit's outcome is unknown: stop, and recover by starting again */
     bool life_noted;     /* the file that says that a daemon runs is there */
     int64_t storage_retry_ms; /* monotonic: no state change is tried before; 0: all is well */

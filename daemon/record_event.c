@@ -1,22 +1,20 @@
 /* See record_event.h. */
 #include "daemon/record_event.h"
 
-#include <errno.h>
 #include <math.h>
 #include <stdio.h>
 #include <string.h>
-#include <unistd.h>
 
 #include "base/clock.h"
 #include "base/log.h"
 #include "base/mem.h"
 #include "base/seed_bug.h"
 #include "daemon/daemon.h"
+#include "daemon/retention.h"
 #include "store/checkpoint_row.h"
 #include "store/result_row.h"
 
 #define LOG_MODULE "record_event"
-#define GONE_MAX   100 /* rows looked at after each checkpoint */
 
 static const char *text_of(const json_t *message, const char *key)
 {
@@ -93,23 +91,6 @@ static bool path_is_ours(const struct run *run, const char *path)
            strlen(path) < sizeof(((struct checkpoint_row *)0)->path);
 }
 
-/* The engine keeps the newest few of a run's checkpoints; rows of those that it removed say so.
- * What cannot be written now is seen again at the next checkpoint. */
-static void mark_gone(const struct run *run)
-{
-    struct store *store = run->daemon->store;
-    mem_auto struct checkpoint_row *rows = NULL;
-    size_t count = 0;
-    struct ij_err err = IJ_ERR_INIT;
-    enum ij_status status = checkpoint_row_list(store, run->row.id, 1u << CHECKPOINT_ROW_VALID, 0,
-                                                GONE_MAX, &rows, &count, &err);
-    for (size_t i = 0; i < count && status == IJ_OK; i++)
-        if (access(rows[i].path, F_OK) < 0 && errno == ENOENT)
-            status = checkpoint_row_set_state(store, rows[i].id, CHECKPOINT_ROW_GONE, &err);
-    if (status != IJ_OK)
-        log_line(LOG_LEVEL_WARN, LOG_MODULE, run->row.id, "%s, ignoring", err.text);
-}
-
 enum ij_status record_event_checkpoint(struct run *run, const json_t *message,
                                        enum run_machine_cause *ret_cause, struct ij_err *reterr_err)
 {
@@ -137,7 +118,7 @@ enum ij_status record_event_checkpoint(struct run *run, const json_t *message,
     if (row.step > run->row.step)
         run->row.step = row.step;
     run->progress_dirty = true;
-    mark_gone(run);
+    retention_apply(run->daemon, &run->row, run->worker_keep);
     log_run(LOG_LEVEL_INFO, CHECKPOINT, run->row.id, "checkpoint c%lld of step %llu saved",
             (long long)row.id, (unsigned long long)row.step);
     return IJ_OK;

@@ -1,37 +1,36 @@
 /* See retention.h. */
 #include "daemon/retention.h"
 
-#include <dirent.h>
 #include <errno.h>
-#include <fcntl.h>
+#include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/stat.h>
 #include <unistd.h>
 
 #include "base/clock.h"
 #include "base/file.h"
 #include "base/log.h"
 #include "base/mem.h"
-#include "base/text.h"
 #include "daemon/audit.h"
 #include "daemon/queue.h"
+#include "daemon/reaper.h"
 #include "daemon/run.h"
-#include "store/checkpoint_row.h"
+#include "daemon/run_erase.h"
 #include "store/event_row.h"
-#include "store/metric_store.h"
+#include "store/metric_query.h"
 
 #define LOG_MODULE   "retention"
-#define DELETED      ".deleted"
-#define DELETING_MAX 1000 /* unfinished deletions looked at per start */
+#define DOOMED       ".tmp-removed" /* also the worker's name for what it removes */
+#define DELETING_MAX REAPER_QUEUE_MAX
+#define ROWS_MAX     100000
+#define LATEST       3 /* where a run's parameters do not say */
 
 /* ---- Events ---------------------------------------------------------------------------------- */
 
-/* Row, event and audit of one change, then the commit. */
-static enum ij_status commit_event(struct daemon *daemon, const struct control_request *request,
-                                   int64_t run, const char *type, json_t *body,
-                                   struct ij_err *reterr_err)
+enum ij_status retention_commit(struct daemon *daemon, const struct control_request *request,
+                                int64_t run, const char *type, json_t *body,
+                                struct ij_err *reterr_err)
 {
     char *text = body ? json_dumps(body, JSON_COMPACT) : NULL;
     if (!text)
@@ -41,7 +40,7 @@ static enum ij_status commit_event(struct daemon *daemon, const struct control_r
     row.ts_ms = clock_wall_ms();
     enum ij_status status = event_row_append(daemon->store, &row, reterr_err);
     free(text);
-    if (status == IJ_OK)
+    if (status == IJ_OK && request)
         status = audit_request(daemon->store, request, run, reterr_err);
     if (status == IJ_OK)
         status = store_commit(daemon->store, reterr_err);
@@ -96,7 +95,7 @@ static enum ij_status pin(struct daemon *daemon, const struct control_request *r
         checkpoint_row_set_pinned(daemon->store, row->id, row->pinned, &reply->err);
     if (status == IJ_OK)
         status =
-            commit_event(daemon, request, row->run, "run.checkpoint_pinned", body, &reply->err);
+            retention_commit(daemon, request, row->run, "run.checkpoint_pinned", body, &reply->err);
     json_decref(body);
     if (status != IJ_OK)
         store_rollback(daemon->store);
@@ -106,17 +105,31 @@ static enum ij_status pin(struct daemon *daemon, const struct control_request *r
     return status;
 }
 
-/* The directory of a row that says "deleting"; then "gone". What fails is tried again at the next
- * start. */
-static enum ij_status remove_files(struct daemon *daemon, const struct checkpoint_row *row,
-                                   struct ij_err *reterr_err)
+/* The files of a row that says "deleting": out of the way at once, gone when the reaper comes to
+ * them. What fails is tried again at the next start. */
+static void reap(struct daemon *daemon, const struct checkpoint_row *row)
 {
     struct ij_err err = IJ_ERR_INIT;
-    if (file_remove_tree(row->path, &err) != IJ_OK) {
-        log_err("c%lld: %s, trying again at the next start", (long long)row->id, err.text);
-        return IJ_OK;
-    }
-    return checkpoint_row_set_state(daemon->store, row->id, CHECKPOINT_ROW_GONE, reterr_err);
+    struct reaper_job job = {.kind = REAPER_CHECKPOINT, .id = row->id};
+    snprintf(job.path, sizeof(job.path), "%s" DOOMED, row->path);
+    if (rename(row->path, job.path) < 0 && errno != ENOENT)
+        snprintf(job.path, sizeof(job.path), "%s", row->path);
+    if (reaper_submit(daemon->reaper, &job, &err) != IJ_OK)
+        log_warn("c%lld: %s, trying again at the next start", (long long)row->id, err.text);
+}
+
+void retention_reaped(void *user, const struct reaper_job *job, const struct ij_err *err)
+{
+    struct daemon *daemon = user;
+    struct ij_err failed = IJ_ERR_INIT;
+    const char *name = job->kind == REAPER_RUN ? "r" : "c";
+    if (err)
+        log_err("%s%lld: %s, trying again at the next start", name, (long long)job->id, err->text);
+    else if (job->kind == REAPER_CHECKPOINT &&
+             checkpoint_row_set_state(daemon->store, job->id, CHECKPOINT_ROW_GONE, &failed) !=
+                 IJ_OK &&
+             failed.code != IJ_NOT_FOUND) /* its run may have been deleted meanwhile */
+        daemon_storage_error(daemon, "a deletion", &failed);
 }
 
 enum ij_status retention_check_checkpoint(struct store *store, const struct checkpoint_row *row,
@@ -147,6 +160,8 @@ static enum ij_status delete_checkpoint(struct daemon *daemon,
                                         struct control_reply *reply)
 {
     IJ_TRY(retention_check_checkpoint(daemon->store, row, &reply->err));
+    if (reaper_waiting(daemon->reaper) >= REAPER_QUEUE_MAX)
+        return IJ_ERR(&reply->err, IJ_BUSY, "%d deletions are under way already", REAPER_QUEUE_MAX);
     uint64_t bytes = file_tree_bytes(row->path);
     IJ_TRY(store_begin(daemon->store, &reply->err));
     json_t *body = checkpoint_json(row);
@@ -154,147 +169,14 @@ static enum ij_status delete_checkpoint(struct daemon *daemon,
         json_object_set_new(body, "bytes", json_integer((json_int_t)bytes));
     enum ij_status status = checkpoint_row_retire(daemon->store, row->id, &reply->err);
     if (status == IJ_OK)
-        status =
-            commit_event(daemon, request, row->run, "run.checkpoint_deleted", body, &reply->err);
+        status = retention_commit(daemon, request, row->run, "run.checkpoint_deleted", body,
+                                  &reply->err);
     json_decref(body);
     if (status != IJ_OK) {
         store_rollback(daemon->store);
         return status;
     }
-    status = remove_files(daemon, row, &reply->err);
-    bytes -= file_tree_bytes(row->path);
-    reply->details = json_pack("{s:I}", "freed_bytes", (json_int_t)bytes);
-    return status;
-}
-
-static enum ij_status on_checkpoint(struct daemon *daemon, const struct control_request *request,
-                                    struct control_reply *reply)
-{
-    struct checkpoint_row row;
-    IJ_TRY(checkpoint_row_get(daemon->store, request->checkpoint, &row, &reply->err));
-    reply->run = row.run;
-    if (request->verb == CONTROL_CHECKPOINT_PIN)
-        return pin(daemon, request, &row, reply);
-    return delete_checkpoint(daemon, request, &row, reply);
-}
-
-/* ---- Runs ------------------------------------------------------------------------------------ */
-
-static enum ij_status refuse_pinned(struct store *store, int64_t run, struct ij_err *reterr_err)
-{
-    mem_auto struct checkpoint_row *rows = NULL;
-    size_t count = 0;
-    IJ_TRY(checkpoint_row_list(store, run, 1u << CHECKPOINT_ROW_VALID, 0, 100000, &rows, &count,
-                               reterr_err));
-    for (size_t i = 0; i < count; i++)
-        if (rows[i].pinned)
-            return IJ_ERR(reterr_err, IJ_CONFLICT,
-                          "r%lld cannot be deleted: its checkpoint c%lld is pinned", (long long)run,
-                          (long long)rows[i].id);
-    return IJ_OK;
-}
-
-enum ij_status retention_check_run(struct store *store, int64_t run, struct control_reply *reply)
-{
-    struct run_row row;
-    int64_t user = 0;
-    IJ_TRY(run_row_get(store, run, &row, &reply->err));
-    enum run_state state = row.state;
-    run_row_done(&row);
-    if (run_state_is_live(state)) {
-        reply->details = json_pack("{s:s, s:[s, s]}", "state", run_state_name(state), "allowed",
-                                   "cancel", "kill");
-        return IJ_ERR(&reply->err, IJ_CONFLICT, "cannot delete r%lld while it is %s",
-                      (long long)run, run_state_name(state));
-    }
-    IJ_TRY(run_row_user(store, run, &user, &reply->err));
-    if (user)
-        return IJ_ERR(&reply->err, IJ_CONFLICT,
-                      "r%lld cannot be deleted: r%lld, which has not ended, needs it",
-                      (long long)run, (long long)user);
-    return refuse_pinned(store, run, &reply->err);
-}
-
-/* Logs are named r42-a1.log; returns their sizes. */
-static uint64_t sum_logs(const char *state_dir, int64_t run, bool remove)
-{
-    char directory[CONFIG_PATH_MAX + 8], prefix[32];
-    uint64_t bytes = 0;
-    snprintf(directory, sizeof(directory), "%s/logs", state_dir);
-    snprintf(prefix, sizeof(prefix), "r%lld-", (long long)run);
-    DIR *dir = opendir(directory);
-    for (struct dirent *entry; dir && (entry = readdir(dir));) {
-        struct stat info;
-        if (strncmp(entry->d_name, prefix, strlen(prefix)) != 0 ||
-            fstatat(dirfd(dir), entry->d_name, &info, AT_SYMLINK_NOFOLLOW) < 0)
-            continue;
-        bytes += (uint64_t)info.st_size;
-        if (remove)
-            (void)unlinkat(dirfd(dir), entry->d_name, 0);
-    }
-    if (dir)
-        closedir(dir);
-    return bytes;
-}
-
-uint64_t retention_run_bytes(const char *state_dir, int64_t run)
-{
-    char directory[CONFIG_PATH_MAX + 32];
-    snprintf(directory, sizeof(directory), "%s/runs/r%lld", state_dir, (long long)run);
-    return file_tree_bytes(directory) + sum_logs(state_dir, run, false);
-}
-
-/* Files and metrics of a run whose rows are gone. */
-static enum ij_status remove_run_files(struct daemon *daemon, int64_t run, const char *doomed,
-                                       struct ij_err *reterr_err)
-{
-    bool done = false;
-    (void)sum_logs(daemon->config.state_dir, run, true);
-    while (!done)
-        IJ_TRY(metric_store_delete_run(daemon->store, run, &done, reterr_err));
-    return file_remove_tree(doomed, reterr_err);
-}
-
-static enum ij_status commit_delete(struct daemon *daemon, const struct control_request *request,
-                                    struct ij_err *reterr_err)
-{
-    IJ_TRY(store_begin(daemon->store, reterr_err));
-    json_t *body = json_pack("{s:o}", "run", json_sprintf("r%lld", (long long)request->run));
-    enum ij_status status = run_row_delete(daemon->store, request->run, reterr_err);
-    if (status == IJ_OK)
-        status = commit_event(daemon, request, request->run, "run.deleted", body, reterr_err);
-    json_decref(body);
-    if (status != IJ_OK)
-        store_rollback(daemon->store);
-    return status;
-}
-
-static enum ij_status delete_run(struct daemon *daemon, const struct control_request *request,
-                                 struct control_reply *reply)
-{
-    char directory[CONFIG_PATH_MAX + 32], doomed[CONFIG_PATH_MAX + 64];
-    IJ_TRY(retention_check_run(daemon->store, request->run, reply));
-    if (queue_find(daemon, request->run))
-        return IJ_ERR(&reply->err, IJ_CONFLICT, "the worker of r%lld has not quite ended",
-                      (long long)request->run);
-    snprintf(directory, sizeof(directory), "%s/runs/r%lld", daemon->config.state_dir,
-             (long long)request->run);
-    snprintf(doomed, sizeof(doomed), "%s" DELETED, directory);
-    uint64_t bytes = retention_run_bytes(daemon->config.state_dir, request->run);
-    if (rename(directory, doomed) < 0 && errno != ENOENT)
-        return IJ_ERR(&reply->err, IJ_CONFLICT, "cannot rename %s: %s", directory, strerror(errno));
-    enum ij_status status = commit_delete(daemon, request, &reply->err);
-    if (status != IJ_OK) {
-        if (rename(doomed, directory) < 0 && errno != ENOENT)
-            log_err("cannot rename %s back: %s; the next start does", doomed, strerror(errno));
-        return status;
-    }
-    log_line(LOG_LEVEL_NOTICE, LOG_MODULE, request->run, "deleted by %s: %llu bytes",
-             request->actor, (unsigned long long)bytes);
-    struct ij_err err = IJ_ERR_INIT;
-    if (remove_run_files(daemon, request->run, doomed, &err) != IJ_OK)
-        log_err("r%lld: %s, trying again at the next start", (long long)request->run, err.text);
-    bytes -= file_tree_bytes(doomed);
+    reap(daemon, row);
     reply->details = json_pack("{s:I}", "freed_bytes", (json_int_t)bytes);
     return IJ_OK;
 }
@@ -302,60 +184,176 @@ static enum ij_status delete_run(struct daemon *daemon, const struct control_req
 enum ij_status retention_handle(struct daemon *daemon, const struct control_request *request,
                                 struct control_reply *reply)
 {
-    if (request->verb == CONTROL_DELETE)
-        return delete_run(daemon, request, reply);
-    return on_checkpoint(daemon, request, reply);
+    struct checkpoint_row row;
+    IJ_TRY(checkpoint_row_get(daemon->store, request->checkpoint, &row, &reply->err));
+    reply->run = row.run;
+    struct run *run = queue_find(daemon, row.run);
+    if (request->verb == CONTROL_CHECKPOINT_PIN) {
+        IJ_TRY(pin(daemon, request, &row, reply));
+        if (run && run->worker) /* the policy may keep what is not pinned any more */
+            retention_apply(daemon, &run->row, run->worker_keep);
+        return IJ_OK;
+    }
+    return delete_checkpoint(daemon, request, &row, reply);
+}
+
+/* ---- Policy ---------------------------------------------------------------------------------- */
+
+struct retention_policy retention_policy_of(const struct run_row *row)
+{
+    json_t *params = row->resolved ? json_loads(row->resolved, 0, NULL) : NULL;
+    json_t *said = row->retention ? json_loads(row->retention, 0, NULL) : NULL;
+    json_int_t latest = json_integer_value(json_object_get(params, "keep_checkpoints"));
+    struct retention_policy policy =
+        retention_policy_default(latest > 0 ? (uint32_t)latest : LATEST);
+    if (said && retention_policy_parse(said, &policy, NULL) != IJ_OK)
+        log_warn("r%lld: its stored retention cannot be read, taking the default",
+                 (long long)row->id);
+    json_decref(params);
+    json_decref(said);
+    return policy;
+}
+
+/* The newest value measured up to each checkpoint. Training measures before it saves. */
+static void fill_scores(const struct metric_table *table, struct checkpoint_row *rows, size_t count)
+{
+    size_t at = table->rows;
+    for (size_t i = 0; i < count; i++) { /* falling steps on both sides */
+        while (at > 0 &&
+               (table->step[at - 1] > rows[i].step || !isfinite(table->series[0].last[at - 1])))
+            at--;
+        rows[i].score = at > 0 ? (double)table->series[0].last[at - 1] : NAN;
+    }
+}
+
+static enum ij_status score(struct store *store, int64_t run, const struct retention_policy *policy,
+                            struct checkpoint_row *rows, size_t count, struct ij_err *reterr_err)
+{
+    const char *key = retention_policy_metric(policy->best_by);
+    struct metric_query query = {
+        .runs = &run, .run_count = 1, .keys = &key, .key_count = 1, .to = UINT64_MAX, .raw = true};
+    struct metric_result result;
+    IJ_TRY(metric_query(store, &query, &result, reterr_err));
+    for (size_t i = 0; i < count; i++)
+        rows[i].score = NAN;
+    if (result.count == 1 && result.tables[0].columns == 1)
+        fill_scores(&result.tables[0], rows, count);
+    metric_query_done(&result);
+    return IJ_OK;
+}
+
+enum ij_status retention_reasons(struct store *store, int64_t run,
+                                 const struct retention_policy *policy,
+                                 struct checkpoint_row **ret_rows, unsigned **ret_reasons,
+                                 size_t *ret_count, struct ij_err *reterr_err)
+{
+    mem_auto struct checkpoint_row *rows = NULL;
+    size_t count = 0;
+    IJ_TRY(checkpoint_row_list(store, run, 1u << CHECKPOINT_ROW_VALID, 0, ROWS_MAX, &rows, &count,
+                               reterr_err));
+    mem_auto unsigned *reasons = mem_array(unsigned, count);
+    if (!reasons)
+        return IJ_ERR(reterr_err, IJ_NO_MEMORY, "no memory for a run's checkpoints");
+    IJ_TRY(score(store, run, policy, rows, count, reterr_err));
+    retention_policy_choose(policy, rows, count, reasons);
+    *ret_rows = MEM_TAKE(rows);
+    *ret_reasons = MEM_TAKE(reasons);
+    *ret_count = count;
+    return IJ_OK;
+}
+
+/* The file beside a checkpoint that its worker heeds. */
+static void set_marker(const struct checkpoint_row *row, bool wanted)
+{
+    char marker[1100];
+    struct ij_err err = IJ_ERR_INIT;
+    marker_path(row, marker);
+    bool there = access(marker, F_OK) == 0;
+    if (wanted && !there && write_marker(row, marker, &err) != IJ_OK)
+        log_warn("%s; the worker may remove it", err.text);
+    if (!wanted && there && unlink(marker) < 0 && errno != ENOENT)
+        log_warn("cannot remove %s: %s", marker, strerror(errno));
+}
+
+/* One that the policy lets go. The store's own rule keeps the newest and what is pinned. */
+static enum ij_status retire(struct daemon *daemon, const struct checkpoint_row *row,
+                             struct ij_err *reterr_err)
+{
+    if (retention_check_checkpoint(daemon->store, row, NULL) != IJ_OK ||
+        reaper_waiting(daemon->reaper) >= REAPER_QUEUE_MAX)
+        return IJ_OK; /* the next time */
+    set_marker(row, false);
+    IJ_TRY(checkpoint_row_retire(daemon->store, row->id, reterr_err));
+    reap(daemon, row);
+    return IJ_OK;
+}
+
+static enum ij_status apply_one(struct daemon *daemon, const struct checkpoint_row *row,
+                                unsigned reasons, bool workers, bool beyond_worker,
+                                struct ij_err *reterr_err)
+{
+    bool young = reasons == RETENTION_POLICY_IS_LATEST && !beyond_worker;
+    IJ_TRY(checkpoint_row_set_score(daemon->store, row->id, row->score, reterr_err));
+    if (reasons) {
+        set_marker(row, !young);
+        return IJ_OK;
+    }
+    if (workers) { /* its worker is about to remove it */
+        set_marker(row, false);
+        return IJ_OK;
+    }
+    return retire(daemon, row, reterr_err);
+}
+
+/* Workers remove what is too old by themselves; rows of that say so. */
+static enum ij_status mark_gone(struct daemon *daemon, int64_t run, struct ij_err *reterr_err)
+{
+    mem_auto struct checkpoint_row *rows = NULL;
+    size_t count = 0;
+    IJ_TRY(checkpoint_row_list(daemon->store, run, 1u << CHECKPOINT_ROW_VALID, 0, ROWS_MAX, &rows,
+                               &count, reterr_err));
+    for (size_t i = 0; i < count; i++)
+        if (access(rows[i].path, F_OK) < 0 && errno == ENOENT)
+            IJ_TRY(checkpoint_row_set_state(daemon->store, rows[i].id, CHECKPOINT_ROW_GONE,
+                                            reterr_err));
+    return IJ_OK;
+}
+
+void retention_apply(struct daemon *daemon, const struct run_row *row, uint32_t worker_keep)
+{
+    mem_auto struct checkpoint_row *rows = NULL;
+    mem_auto unsigned *reasons = NULL;
+    size_t count = 0;
+    struct ij_err err = IJ_ERR_INIT;
+    struct retention_policy policy = retention_policy_of(row);
+    enum ij_status status = mark_gone(daemon, row->id, &err);
+    if (status == IJ_OK)
+        status = retention_reasons(daemon->store, row->id, &policy, &rows, &reasons, &count, &err);
+    for (size_t i = 0; i < count && status == IJ_OK; i++)
+        status = apply_one(daemon, &rows[i], reasons[i], worker_keep && i >= worker_keep,
+                           worker_keep && worker_keep < policy.latest, &err);
+    if (status != IJ_OK)
+        log_line(LOG_LEVEL_WARN, LOG_MODULE, row->id, "checkpoints to keep: %s, ignoring",
+                 err.text);
 }
 
 /* ---- The start ------------------------------------------------------------------------------- */
 
-static void finish_checkpoints(struct daemon *daemon)
+void retention_finish(struct daemon *daemon)
 {
     mem_auto struct checkpoint_row *rows = NULL;
     size_t count = 0;
     struct ij_err err = IJ_ERR_INIT;
-    enum ij_status status = checkpoint_row_list(daemon->store, 0, 1u << CHECKPOINT_ROW_DELETING, 0,
-                                                DELETING_MAX, &rows, &count, &err);
-    for (size_t i = 0; i < count && status == IJ_OK; i++)
-        status = remove_files(daemon, &rows[i], &err);
-    if (status != IJ_OK)
+    run_erase_finish(daemon); /* folders have their own names again */
+    if (checkpoint_row_list(daemon->store, 0, 1u << CHECKPOINT_ROW_DELETING, 0, DELETING_MAX, &rows,
+                            &count, &err) != IJ_OK)
         log_warn("deleted checkpoints: %s, trying again at the next start", err.text);
+    for (size_t i = 0; i < count; i++)
+        reap(daemon, &rows[i]);
+    retention_wake(daemon);
 }
 
-/* runs/r42.deleted: back to its name if the run is still there, else its end. */
-static void finish_run(struct daemon *daemon, const char *name)
+void retention_wake(struct daemon *daemon)
 {
-    char digits[24], from[CONFIG_PATH_MAX + 300], to[CONFIG_PATH_MAX + 64];
-    const char *suffix = strstr(name, DELETED);
-    struct run_row row = {0};
-    struct ij_err err = IJ_ERR_INIT;
-    uint64_t id;
-    if (name[0] != 'r' || !suffix || strcmp(suffix, DELETED) != 0 ||
-        (size_t)(suffix - name) > sizeof(digits))
-        return;
-    snprintf(digits, sizeof(digits), "%.*s", (int)(suffix - name - 1), name + 1);
-    if (!text_to_u64(digits, &id) || id > INT64_MAX)
-        return;
-    snprintf(from, sizeof(from), "%s/runs/%s", daemon->config.state_dir, name);
-    snprintf(to, sizeof(to), "%s/runs/r%s", daemon->config.state_dir, digits);
-    enum ij_status status = run_row_get(daemon->store, (int64_t)id, &row, &err);
-    run_row_done(&row);
-    if (status == IJ_OK && rename(from, to) < 0)
-        status = IJ_ERR_SYS(&err, errno, from, "cannot rename %s", from);
-    else if (status == IJ_NOT_FOUND)
-        status = remove_run_files(daemon, (int64_t)id, from, &err);
-    if (status != IJ_OK)
-        log_warn("deleted runs: %s, trying again at the next start", err.text);
-}
-
-void retention_finish(struct daemon *daemon)
-{
-    char directory[CONFIG_PATH_MAX + 8];
-    snprintf(directory, sizeof(directory), "%s/runs", daemon->config.state_dir);
-    DIR *dir = opendir(directory);
-    for (struct dirent *entry; dir && (entry = readdir(dir));)
-        finish_run(daemon, entry->d_name);
-    if (dir)
-        closedir(dir);
-    finish_checkpoints(daemon); /* folders have their own names again */
+    (void)sd_event_source_set_enabled(daemon->erase, SD_EVENT_ONESHOT);
 }

@@ -48,6 +48,7 @@ struct run {
     struct run_stream *streams;
     size_t stream_count;
     uint64_t seq_seen, seq_acked;
+    uint32_t worker_keep;    /* checkpoints that the worker leaves alone; 0: it has none to keep */
     json_t *untold_progress; /* live_feed.h */
     int64_t progress_told_ms;
     bool superseded;       /* frames of older attempts beyond the resume step are marked */

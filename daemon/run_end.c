@@ -16,6 +16,7 @@
 #include "daemon/queue.h"
 #include "daemon/record_event.h"
 #include "daemon/recorder.h"
+#include "daemon/retention.h"
 
 #define LOG_MODULE "run_end"
 
@@ -143,6 +144,8 @@ bool run_end_retry(struct run *run)
     run->worker = NULL;
     device_table_release(daemon->devices, run->row.id);
     recorder_forget(run);
+    run->worker_keep = 0;
+    retention_apply(daemon, &run->row, 0);
     run_assert_state(run);
     run_end_forget(run);
     queue_schedule(daemon);

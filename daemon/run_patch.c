@@ -9,6 +9,7 @@
 #include "base/text.h"
 #include "daemon/audit.h"
 #include "daemon/daemon.h"
+#include "daemon/retention.h"
 #include "daemon/submit.h"
 
 static enum ij_status bad(struct control_reply *reply, const char *key, const char *detail)
@@ -36,13 +37,32 @@ static bool tags_are_fine(const json_t *tags)
 
 /* New texts that replace the row's once they are committed. */
 struct patch {
-    char *tags, *notes;
+    char *tags, *notes, *retention;
 };
+
+/* What is named replaces what was; the whole policy is stored. */
+static enum ij_status apply_retention(const json_t *value, struct run_row *row, struct patch *patch,
+                                      struct control_reply *reply)
+{
+    struct retention_policy policy = retention_policy_of(row);
+    struct ij_err err = IJ_ERR_INIT;
+    if (retention_policy_parse(value, &policy, &err) != IJ_OK)
+        return bad(reply, err.field + 1, err.text);
+    json_t *whole = retention_policy_json(&policy);
+    char *text = whole ? json_dumps(whole, JSON_COMPACT) : NULL;
+    json_decref(whole);
+    patch->retention = text ? mem_strdup(text) : NULL;
+    free(text);
+    if (!patch->retention)
+        return IJ_ERR(&reply->err, IJ_NO_MEMORY, "no memory for the change");
+    row->retention = patch->retention;
+    return IJ_OK;
+}
 
 static enum ij_status apply_one(const char *key, const json_t *value, struct run_row *row,
                                 struct patch *patch, struct control_reply *reply)
 {
-    static const char *const keys[] = {"name", "notes", "tags", "priority"};
+    static const char *const keys[] = {"name", "notes", "tags", "priority", "retention"};
     const char *text = json_string_value(value);
     json_int_t number = json_integer_value(value);
     if (strcmp(key, "name") == 0) {
@@ -60,6 +80,8 @@ static enum ij_status apply_one(const char *key, const json_t *value, struct run
         char *dumped = json_dumps(value, JSON_COMPACT);
         row->tags = patch->tags = dumped ? mem_strdup(dumped) : NULL;
         free(dumped);
+    } else if (strcmp(key, "retention") == 0) {
+        IJ_TRY(apply_retention(value, row, patch, reply));
     } else if (strcmp(key, "priority") == 0) {
         if (!json_is_integer(value) || number < -SUBMIT_PRIORITY_MAX ||
             number > SUBMIT_PRIORITY_MAX)
@@ -113,7 +135,7 @@ enum ij_status run_patch(struct run *run, const struct control_request *request,
                             "r%lld has changed: its version is %lld now", (long long)run->row.id,
                             (long long)run->row.ver);
     if (!json_is_object(request->body) || !json_object_size(request->body))
-        return bad(reply, "", "expected an object with name, notes, tags or priority");
+        return bad(reply, "", "expected an object with name, notes, tags, priority or retention");
     enum ij_status status = IJ_OK;
     json_object_foreach((json_t *)request->body, key, value)
     {
@@ -126,12 +148,17 @@ enum ij_status run_patch(struct run *run, const struct control_request *request,
     if (status != IJ_OK) {
         mem_free(patch.tags);
         mem_free(patch.notes);
+        mem_free(patch.retention);
         return status;
     }
     if (patch.tags)
         mem_free(run->row.tags);
     if (patch.notes)
         mem_free(run->row.notes);
+    if (patch.retention)
+        mem_free(run->row.retention);
     run->row = fresh;
+    if (patch.retention)
+        retention_apply(run->daemon, &run->row, run->worker ? run->worker_keep : 0);
     return IJ_OK;
 }

@@ -11,6 +11,7 @@
 #include "base/mem.h"
 #include "daemon/daemon.h"
 #include "daemon/recorder.h"
+#include "daemon/retention.h"
 #include "daemon/run_end.h"
 #include "daemon/submit.h"
 #include "store/checkpoint_row.h"
@@ -75,6 +76,15 @@ static void fill_threads(const struct run *run, json_t *params)
     json_object_set_new(params, "threads", json_integer(share > 0 ? share : 1));
 }
 
+/* The worker removes by age only; what else stays is told by files (retention.h). */
+static void fill_keep(struct run *run, json_t *params)
+{
+    if (!json_object_get(params, "keep_checkpoints"))
+        return;
+    run->worker_keep = retention_policy_of(&run->row).latest;
+    json_object_set_new(params, "keep_checkpoints", json_integer(run->worker_keep));
+}
+
 /* The SPEC message. New reference in *ret_spec. */
 static enum ij_status make_spec(struct run *run, json_t **ret_spec, struct ij_err *reterr_err)
 {
@@ -91,6 +101,7 @@ static enum ij_status make_spec(struct run *run, json_t **ret_spec, struct ij_er
         return status;
     }
     fill_threads(run, params);
+    fill_keep(run, params);
     json_t *gpus = json_loads(run->attempt.gpus, 0, NULL);
     double patience_s = 0.75 * run->daemon->config.hang_timeout_s; /* before the hang watch's end */
     *ret_spec = json_pack("{s:s, s:o, s:s, s:s, s:I, s:i, s:o, s:f}", "kind", run->row.kind,

@@ -16,6 +16,7 @@
 #include "daemon/recorder.h"
 #include "daemon/recovery.h"
 #include "daemon/run_end.h"
+#include "daemon/run_erase.h"
 #include "daemon/run_patch.h"
 #include "daemon/run_submit.h"
 #include "daemon/retention.h"
@@ -258,7 +259,9 @@ void run_verb_handle(void *user, const struct control_request *request,
         reply->status = run_submit_sweep(daemon, request, reply);
     else if (request->verb == CONTROL_CORDON || request->verb == CONTROL_UNCORDON)
         reply->status = device_verb_handle(daemon, request, reply);
-    else if (request->verb >= CONTROL_DELETE && request->verb <= CONTROL_CHECKPOINT_DELETE)
+    else if (request->verb == CONTROL_DELETE)
+        reply->status = run_erase_handle(daemon, request, reply);
+    else if (request->verb == CONTROL_CHECKPOINT_PIN || request->verb == CONTROL_CHECKPOINT_DELETE)
         reply->status = retention_handle(daemon, request, reply);
     else if (request->verb >= CONTROL_WEBHOOK_CREATE && request->verb <= CONTROL_WEBHOOK_TEST)
         reply->status = webhook_verb_handle(daemon, request, reply);

@@ -45,13 +45,17 @@ static enum ij_status on_barrier(void *user, uint64_t step)
                       "the metrics before a checkpoint were not stored within 30 s");
 }
 
+/* Returns when the daemon has stored it: only then older ones may go. A slow daemon is waited for
+ * as above. */
 static enum ij_status on_checkpoint(void *user, const struct engine_checkpoint *checkpoint)
 {
-    return worker_link_send(user, WIRE_CHECKPOINT,
+    IJ_TRY(worker_link_send(user, WIRE_CHECKPOINT,
                             json_pack("{s:s, s:I, s:o, s:I, s:s}", "path", checkpoint->path, "step",
                                       (json_int_t)checkpoint->step, "epoch",
                                       number_or_null(checkpoint->epoch), "bytes",
-                                      (json_int_t)checkpoint->bytes, "hash", checkpoint->hash));
+                                      (json_int_t)checkpoint->bytes, "hash", checkpoint->hash)));
+    enum ij_status status = worker_link_drain(user, BARRIER_MS);
+    return status == IJ_TIMEOUT ? IJ_OK : status;
 }
 
 static enum ij_status on_result(void *user, const char *name, const char *json)

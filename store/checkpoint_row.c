@@ -143,6 +143,17 @@ enum ij_status checkpoint_row_set_pinned(struct store *store, int64_t id, bool p
     return changes ? IJ_OK : no_checkpoint(id, reterr_err);
 }
 
+enum ij_status checkpoint_row_set_score(struct store *store, int64_t id, double score,
+                                        struct ij_err *reterr_err)
+{
+    db_auto struct db_query q = DB_QUERY_INIT;
+    IJ_TRY(db_start(&store->state, "UPDATE checkpoint SET score=?1 WHERE id=?2 AND score IS NOT ?1",
+                    &q, reterr_err));
+    db_put_real(&q, score);
+    db_put_int(&q, id);
+    return db_run(&q, NULL, reterr_err);
+}
+
 /* One statement checks and changes, so that the last valid checkpoint cannot slip through. */
 enum ij_status checkpoint_row_retire(struct store *store, int64_t id, struct ij_err *reterr_err)
 {

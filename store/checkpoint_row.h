@@ -56,6 +56,9 @@ IJ_MUST_USE enum ij_status checkpoint_row_set_state(struct store *store, int64_t
                                                     struct ij_err *reterr_err);
 IJ_MUST_USE enum ij_status checkpoint_row_set_pinned(struct store *store, int64_t id, bool pinned,
                                                      struct ij_err *reterr_err);
+/* No write where it is that already. */
+IJ_MUST_USE enum ij_status checkpoint_row_set_score(struct store *store, int64_t id, double score,
+                                                    struct ij_err *reterr_err);
 /* valid -> deleting. IJ_CONFLICT if it is pinned, not valid, or the newest valid one of its run. */
 IJ_MUST_USE enum ij_status checkpoint_row_retire(struct store *store, int64_t id,
                                                  struct ij_err *reterr_err);

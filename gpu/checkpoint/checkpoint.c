@@ -345,7 +345,7 @@ enum ij_status checkpoint_remove(const char *run_directory, uint64_t step,
         return IJ_ERR(reterr_err, IJ_NO_MEMORY, "no memory to remove %s", path);
     /* Renamed first: a half-removed checkpoint never carries a final name. */
     IJ_TRY(file_remove_tree(doomed, reterr_err));
-    if (rename(path, doomed) < 0)
+    if (rename(path, doomed) < 0 && errno != ENOENT) /* somebody else may have been faster */
         return IJ_ERR_SYS(reterr_err, errno, path, "cannot remove %s", path);
     IJ_TRY(file_remove_tree(doomed, reterr_err));
     return file_fsync_dir(parent, reterr_err);

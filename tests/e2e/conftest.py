@@ -1,10 +1,14 @@
 """What the end-to-end tests share: images, and daemons that are started once per module."""
+import pathlib
 import subprocess
+import sys
 
 import pytest
 from PIL import Image
 
-from harness import BUILD, Daemon
+sys.path.append(str(pathlib.Path(__file__).resolve().parent.parent / "fault"))
+
+from harness import BUILD, Daemon  # noqa: E402
 
 
 @pytest.fixture(scope="session")

@@ -59,7 +59,8 @@ def test_a_deleted_checkpoint_is_gone_from_the_disk(daemon, images):
     assert pathlib.Path(victim["path"]).is_dir()
     assert delete(daemon, f"/v1/checkpoints/{victim['id']}")["freed_bytes"] == bytes_there
     assert not pathlib.Path(victim["path"]).exists()
-    assert daemon.api("GET", f"/v1/checkpoints/{victim['id']}").json()["state"] == "gone"
+    wait_until("its files are gone", lambda: daemon.api("GET", f"/v1/checkpoints/{victim['id']}").json()["state"] == "gone")
+    assert not list(pathlib.Path(victim["path"]).parent.glob("*removed*"))
     assert delete(daemon, f"/v1/checkpoints/{victim['id']}", 409)["code"] == "conflict"
     events = [e for e in daemon.api("GET", f"/v1/runs/{run}/events").json()["items"] if e["type"] == "run.checkpoint_deleted"]
     assert len(events) == 1 and events[0]["data"]["bytes"] == bytes_there
@@ -128,7 +129,8 @@ def test_a_deleted_run_is_gone_with_all_that_was_its(daemon, images):
     assert delete(daemon, f"/v1/runs/{run}?dry_run=1") == {"id": run, "dry_run": True, "freed_bytes": expected}
     assert daemon.run(run)["state"] == "succeeded"
     assert delete(daemon, f"/v1/runs/{run}")["freed_bytes"] == expected > 0
-    assert not folder.exists() and not list(logs.glob(f"{run}-*")) and not list((daemon.state / "runs").glob("*.deleted"))
+    assert not folder.exists()
+    wait_until("its files are gone", lambda: not list(logs.glob(f"{run}-*")) and not list((daemon.state / "runs").glob("*.deleted")))
     for path in ("", "/metrics", "/events", "/checkpoints", "/logs"):
         assert daemon.api("GET", f"/v1/runs/{run}{path}").status_code == 404, path
     metrics = sqlite3.connect(f"file:{daemon.state}/metrics.db?mode=ro", uri=True)
@@ -185,7 +187,9 @@ def test_the_next_start_finishes_what_a_crash_left(daemon, images):
     (runs / second).rename(runs / f"{second}.deleted")
     (runs / first).rename(runs / f"{first}.deleted")
     daemon.start()
-    assert not (runs / f"{second}.deleted").exists() and not list((daemon.state / "logs").glob(f"{second}-*"))
+    wait_until("the deletion is over", lambda: not (runs / f"{second}.deleted").exists())
+    assert not list((daemon.state / "logs").glob(f"{second}-*"))
     assert (runs / first).is_dir(), "a run whose row is still there gets its folder back"
     assert len(checkpoints(daemon, first)) == 3
+    wait_until("the checkpoint is gone", lambda: daemon.api("GET", f"/v1/checkpoints/{victim['id']}").json()["state"] == "gone")
     assert not pathlib.Path(victim["path"]).exists()

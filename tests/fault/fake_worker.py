@@ -6,6 +6,8 @@ does, by its place in BEHAVIOURS. It imports nothing but the standard library, s
 """
 import json
 import os
+import pathlib
+import shutil
 import signal
 import socket
 import struct
@@ -19,6 +21,8 @@ TYPES = {name: i + 1 for i, name in enumerate(
 NAMES = {number: name for name, number in TYPES.items()}
 HEADER = struct.Struct("<IHHIIQ")
 MAGIC = 0x31574A49
+# RankMe and k-NN top-1 of saves_and_measures.
+MEASURED = [(10, 0.1), (90, 0.2), (20, 0.7), (30, 0.3), (40, 0.7), (50, 0.6), (60, 0.4), (70, 0.5)]
 
 
 class Link:
@@ -44,6 +48,13 @@ class Link:
     def wait_for(self, kind):
         while self.receive()[0] != kind:
             pass
+
+    def wait_for_ack(self):
+        """Until everything sent is acknowledged."""
+        while True:
+            kind, payload = self.receive()
+            if kind == "ack" and struct.unpack("<Q", payload)[0] >= self.seq:
+                return
 
     def progress(self, step, steps=10):
         self.send("progress", phase="training", step=step, steps=steps, epoch=0.5,
@@ -155,9 +166,33 @@ def fails_after_progress(link, spec):
     os.kill(os.getpid(), signal.SIGKILL)
 
 
+def saves_and_measures(link, spec):
+    """Eight checkpoints of one epoch each, with k-NN and RankMe measured before each; keeps the newest
+    `keep_checkpoints` as the engine does, and what has a file ".pinned" beside it."""
+    link.send("stream", stream=0, name="ssl", keys=["ssl/rankme", "probe/knn_top1"])
+    folders, keep = {}, spec["params"]["keep_checkpoints"]
+    for step, (rankme, knn) in enumerate(MEASURED, 1):
+        link.progress(step, len(MEASURED))
+        link.send_bytes("metrics", struct.pack("<IIQqff", 0, 2, step, 0, rankme, knn))
+        folder = os.path.join(spec["directory"], "checkpoints", f"step-{step:012d}")
+        os.makedirs(folder)
+        pathlib.Path(folder, "state.json").write_text("x" * 1000)
+        link.send("checkpoint", path=folder, step=step, epoch=step, bytes=1000, hash="0" * 64)
+        link.wait_for_ack()
+        folders[step] = folder
+        for old in sorted(folders)[:-keep]:
+            if not os.path.exists(folders[old] + ".pinned"):
+                shutil.rmtree(folders.pop(old))
+    if spec["params"]["batch"] == 5:
+        link.wait_for("stop")
+        link.finish("stopped", "stopped as asked", 75)
+    link.finish()
+
+
 BEHAVIOURS = [good, hang, mute, garbage, refuses, crash, lies_about_success, floods,
               leaves_children, ignores_stop, stops_when_asked, foreign_checkpoint,
-              undeclared_stream, bug, freezes, skips_a_frame, fails_after_progress]
+              undeclared_stream, bug, freezes, skips_a_frame, fails_after_progress,
+              saves_and_measures]
 
 
 def main():
