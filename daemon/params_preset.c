@@ -130,12 +130,13 @@ const struct param_preset params_preset_rows[] = {
      "{\"method\": \"finetune\", \"shots\": 13, \"batch\": 128, \"accumulate\": 4, \"epochs\": "
      "50,\n"
      " \"warmup_epochs\": 5, \"lr\": 3e-5, \"weight_decay\": 0.05, \"layer_decay\": 0.75,\n"
-     " \"label_smoothing\": 0.1, \"mixup\": 0, \"cutmix\": 0, \"drop_path\": 0}"},
+     " \"label_smoothing\": 0.1, \"rand_augment\": 9, \"mixup\": 0, \"cutmix\": 0, \"drop_path\": "
+     "0}"},
     {"in1k_finetune", ENGINE_FINETUNE, "Assran et al., table 15: 87.1 for H/16 at 448 pixels",
      "ImageNet-1k, all labels: 50 epochs, batch 528.",
      "{\"batch\": 66, \"accumulate\": 8, \"epochs\": 50, \"warmup_epochs\": 5, \"lr\": 1e-4,\n"
      " \"weight_decay\": 0.04, \"layer_decay\": 0.75, \"drop_path\": 0.25, \"mixup\": 0.8,\n"
-     " \"cutmix\": 1.0, \"label_smoothing\": 0.1}"},
+     " \"cutmix\": 1.0, \"label_smoothing\": 0.1, \"rand_augment\": 9}"},
     {"clevr_published", ENGINE_CLEVR,
      "published configuration; Assran et al., table 4: count 86.7, distance 72.4 for H/14",
      "CLEVR: stretched and mirrored images, SGD, cosine to a hundredth, 50 epochs for the count "

@@ -300,6 +300,8 @@ const struct param_row params_rows[] = {
         "CutMix; 0: off."),
     ROW("label_smoothing", "Fine-tuning", DOUBLE, finetune.label_smoothing, TUNE, 0, 0.99, "share",
         "0.1", "Share of the target that is spread over all classes."),
+    ROW("rand_augment", "Fine-tuning", DOUBLE, finetune.rand_augment, TUNE, 0, 10, "magnitude", "9",
+        "RandAugment: two of fifteen operations, each with probability 1/2; 0: off."),
     ROW("clip_grad", "Fine-tuning", DOUBLE, finetune.clip_grad, TUNE, 0, 1e6, "", "0",
         "Clip the global gradient norm to this; 0: off."),
     ROW("eval_every_epochs", "Fine-tuning", DOUBLE, finetune.eval_every_epochs, TUNE, 0, 1e6,

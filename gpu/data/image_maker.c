@@ -6,6 +6,7 @@
 #include "base/rng.h"
 #include "gpu/data/crop.h"
 #include "gpu/data/image_reader.h"
+#include "gpu/data/rand_augment.h"
 #include "gpu/data/resize.h"
 
 #define SUBSTITUTES_MAX 1000
@@ -17,6 +18,7 @@ struct image_maker {
     struct image_reader *reader;
     struct resizer *resizer;
     struct read_ahead *ahead;
+    uint8_t *scratch; /* (crop, crop, 3); NULL unless images are augmented */
 };
 
 enum ij_status image_maker_new(const struct dataset *dataset, const struct loader_options *options,
@@ -33,6 +35,10 @@ enum ij_status image_maker_new(const struct dataset *dataset, const struct loade
     enum ij_status status = image_reader_new(&maker->reader, reterr_err);
     if (status == IJ_OK)
         status = resize_new(&maker->resizer, reterr_err);
+    if (options->rand_augment > 0)
+        maker->scratch = mem_array(uint8_t, (size_t)options->crop * options->crop * 3);
+    if (status == IJ_OK && options->rand_augment > 0 && !maker->scratch)
+        status = IJ_ERR(reterr_err, IJ_NO_MEMORY, "no memory for a loader thread");
     if (status != IJ_OK) {
         image_maker_free(maker);
         return status;
@@ -47,6 +53,7 @@ void image_maker_free(struct image_maker *maker)
         return;
     image_reader_free(maker->reader);
     resize_free(maker->resizer);
+    mem_free(maker->scratch);
     mem_free(maker);
 }
 
@@ -99,6 +106,20 @@ static enum ij_status decode(struct image_maker *maker, const struct dataset_buf
     return IJ_OK;
 }
 
+/* RandAugment, keyed by the sample that was planned. */
+static void augment(const struct image_maker *maker, uint64_t epoch, uint64_t planned,
+                    uint8_t *pixels)
+{
+    const struct loader_options *o = maker->options;
+    const struct image_ops image = {
+        pixels, maker->scratch, o->crop, {o->fill[0], o->fill[1], o->fill[2]}};
+    struct rng rng;
+    if (o->rand_augment <= 0)
+        return;
+    rng_init(&rng, o->seed, RNG_AUGMENT, epoch, planned);
+    rand_augment(&image, o->rand_augment, &rng);
+}
+
 static enum ij_status make_one(struct image_maker *maker, uint64_t epoch, uint64_t planned,
                                struct read_ahead_jar *jar, uint8_t *pixels,
                                struct image_maker_times *times, struct ij_err *reterr_err)
@@ -109,6 +130,8 @@ static enum ij_status make_one(struct image_maker *maker, uint64_t epoch, uint64
     rng_init(&rng, maker->options->seed, RNG_CROP, epoch, planned);
     enum ij_status status = decode(maker, &jar->bytes, &rng, pixels, times, reterr_err);
     image_reader_close(maker->reader);
+    if (status == IJ_OK)
+        augment(maker, epoch, planned, pixels);
     return status;
 }
 

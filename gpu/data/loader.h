@@ -47,7 +47,10 @@ struct loader_options {
     double scale[2]; /* random crop: share of the area; 0, 0 means 0.3, 1 */
     double ratio[2]; /* random crop: width / height; 0, 0 means 3/4, 4/3 */
     bool bicubic;    /* random crop: bicubic instead of bilinear */
-    bool flip;       /* mirror with probability 1/2 */
+    double
+        rand_augment; /* magnitude of RandAugment (rand_augment.h) after crop and mirror; 0: off */
+    uint8_t fill[3];  /* what it sees beyond the image */
+    bool flip;        /* mirror with probability 1/2 */
     bool shuffle;
     bool keep_last;         /* the last batch of an epoch may be smaller; default: it is dropped */
     uint32_t rank, ranks;   /* ranks 0 means 1 */

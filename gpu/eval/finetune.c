@@ -126,6 +126,9 @@ static enum ij_status open_loader(struct run *r, struct ij_err *reterr_err)
     options.ratio[0] = 3.0 / 4;
     options.ratio[1] = 4.0 / 3;
     options.bicubic = true;
+    options.rand_augment = r->options->rand_augment;
+    for (int c = 0; c < 3; c++)
+        options.fill[c] = (uint8_t)lround(255 * r->spec->data.mean[c]);
     options.flip = true;
     options.batch = r->options->batch;
     options.seed = r->spec->seed;

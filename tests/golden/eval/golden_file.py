@@ -4,7 +4,7 @@ import struct
 
 import numpy as np
 
-KINDS = {"float32": "F32", "float64": "F64", "int64": "I64"}
+KINDS = {"float32": "F32", "float64": "F64", "int64": "I64", "uint8": "U8"}
 
 
 def save(path, tensors):
