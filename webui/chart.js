@@ -6,6 +6,7 @@
  * with a sentence that says what it shows; the same values can be read as a table.
  */
 import {chartTable, saveCsv, savePng} from "./chart_export.js";
+import {placeOf} from "./chart_axis.js";
 import {resolved, runStyle} from "./colours.js";
 import {button, make} from "./dom.js";
 import {number} from "./format.js";
@@ -16,6 +17,9 @@ const {Dygraph} = window;
 /* Its legend sets a style attribute, which the content security policy forbids; the read-out replaces it. */
 Dygraph.PLUGINS = Dygraph.PLUGINS.filter((plugin) => plugin !== Dygraph.Plugins.Legend);
 const STORE = "ijepad.chart.";
+/* kind -> colour, alpha, dash, shape at the top: told apart by the shape alone. */
+const MARKS = {checkpoint: ["--quiet", 0.55, [2, 4], [[-2.5, 0], [2.5, 0], [2.5, 5], [-2.5, 5]]], restart: ["--warn", 0.9, [], [[-4, 7], [4, 7], [0, 0]]],
+  fault: ["--bad", 0.9, [], [[-4, 0], [4, 0], [0, 7]]], phase: ["--accent", 0.8, [8, 4], [[0, 0], [4, 4], [0, 8], [-4, 4]]]};
 
 /* As many digits as tell the ticks of the range apart. */
 function axisText(value, [low, high]) {
@@ -26,9 +30,9 @@ function axisText(value, [low, high]) {
 
 /* One row per x: [x, raw 1, smooth 1, raw 2, ...]; with a band a value is [low, value, high]. */
 function rowsOf(series, band) {
-  if (series.length === 1) {
+  if (band) {
     const [{x, last, min, max, smooth}] = series;
-    return x.map((at, i) => (band ? [at, [min[i], last[i], max[i]], [smooth[i], smooth[i], smooth[i]]] : [at, last[i], smooth[i]]));
+    return x.map((at, i) => [at, [min[i], last[i], max[i]], [smooth[i], smooth[i], smooth[i]]]);
   }
   const rows = new Map();
   series.forEach(({x, last, smooth}, n) => x.forEach((at, i) => {
@@ -116,11 +120,11 @@ export class Chart {
     const band = this.series.length === 1, smoothing = this.group.weight > 0;
     const styles = {}, colours = [], labels = ["x"];
     for (const one of this.series) {
-      const style = runStyle(one.id), colour = resolved(style.property);
-      labels.push(`${one.id} raw`, one.id);
+      const style = one.old ? {property: "--quiet", dash: [3, 3]} : runStyle(one.id), colour = resolved(style.property), name = one.old ? `${one.id} old` : one.id;
+      labels.push(`${name} raw`, name);
       colours.push(smoothing ? colour.replace("rgb(", "rgba(").replace(")", ", .3)") : colour, colour);
-      styles[`${one.id} raw`] = {strokeWidth: smoothing ? 1 : 1.6, strokePattern: style.dash, drawPoints: one.x.length < 40, pointSize: 2.2};
-      styles[one.id] = {strokeWidth: smoothing ? 2 : 0, strokePattern: style.dash, highlightCircleSize: smoothing ? 4 : 0};
+      styles[`${name} raw`] = {strokeWidth: smoothing ? 1 : 1.6, strokePattern: style.dash, drawPoints: one.x.length < 40, pointSize: 2.2};
+      styles[name] = {strokeWidth: smoothing ? 2 : 0, strokePattern: style.dash, highlightCircleSize: smoothing ? 4 : 0};
     }
     return {labels, colors: colours, series: styles, customBars: band, logscale: this.log, valueRange: this.range(),
       gridLineColor: resolved("--grid"), axisLineColor: resolved("--line"), dateWindow: this.group.window};
@@ -161,17 +165,17 @@ export class Chart {
     for (const mark of this.marks) {
       const x = graph.toDomXCoord(mark.x);
       if (x < area.x || x > area.x + area.w) continue;
-      pen.strokeStyle = pen.fillStyle = resolved(mark.kind === "checkpoint" ? "--quiet" : "--warn");
-      pen.globalAlpha = mark.kind === "checkpoint" ? 0.55 : 0.9;
-      pen.setLineDash(mark.kind === "checkpoint" ? [2, 4] : []);
+      const [colour, alpha, dash, shape] = MARKS[mark.kind];
+      pen.strokeStyle = pen.fillStyle = resolved(colour);
+      pen.globalAlpha = alpha;
+      pen.setLineDash(dash);
       pen.beginPath();
       pen.moveTo(x, area.y + 6);
       pen.lineTo(x, area.y + area.h);
       pen.stroke();
       pen.globalAlpha = 1;
       pen.beginPath();
-      if (mark.kind === "checkpoint") pen.rect(x - 2.5, area.y, 5, 5);
-      else [[-4, 7], [4, 7], [0, 0]].forEach(([dx, dy]) => pen.lineTo(x + dx, area.y + dy));
+      shape.forEach(([dx, dy]) => pen.lineTo(x + dx, area.y + dy));
       pen.fill();
     }
     pen.restore();
@@ -219,8 +223,7 @@ export class Chart {
   /* The value of one series at the cursor, or the newest. */
   valueAt(one, x) {
     if (!one.x.length) return null;
-    let i = one.x.length - 1;
-    if (x !== null && x !== undefined) while (i > 0 && one.x[i] > x) i--;
+    const i = x === null || x === undefined ? one.x.length - 1 : placeOf(one.x, x);
     return {x: one.x[i], last: one.last[i], min: one.min[i], max: one.max[i], smooth: one.smooth[i]};
   }
 
@@ -232,10 +235,20 @@ export class Chart {
     this.readout.replaceChildren(...(single
       ? [make("b", {}, number(parts[0].at.last, 5)), `${band(parts[0].at)}  at ${this.group.xName(parts[0].at.x)}`]
       : parts.map(({one, at}) => make("span", {class: "readout-run"},
-        make("span", {class: `swatch series-${runStyle(one.id).index}`}), `${one.name} `, make("b", {}, number(at.last, 4))))));
+        make("span", {class: one.old ? "swatch" : `swatch series-${runStyle(one.id).index}`}), `${one.name} `, make("b", {}, number(at.last, 4))))));
+    const near = this.markAt(x);
+    if (near) this.readout.append(make("span", {class: "readout-mark"}, ` · ${near.text}`));
+    const kinds = [...new Set(this.marks.map((mark) => mark.kind))].map((kind) => `${this.marks.filter((mark) => mark.kind === kind).length} ${kind}`);
     const text = parts.map(({one, at}) => `${one.name}: ${one.x.length} points from ${this.group.xName(one.x[0])}, ` +
       `${number(one.last[0], 4)} first, ${number(at.last, 4)} at ${this.group.xName(at.x)}`);
-    this.plot.setAttribute("aria-label", `${titleOf(this.key)}. ${text.join(". ")}. Arrow keys move the cursor.`);
+    this.plot.setAttribute("aria-label", `${titleOf(this.key)}. ${text.join(". ")}. ${kinds.length ? `Marks: ${kinds.join(", ")}. ` : ""}Arrow keys move the cursor.`);
+  }
+
+  /* The mark within a few pixels of the cursor. */
+  markAt(x) {
+    if (x === null || x === undefined || !this.graph) return null;
+    const at = this.graph.toDomXCoord(x);
+    return this.marks.find((mark) => Math.abs(this.graph.toDomXCoord(mark.x) - at) < 5) || null;
   }
 
   destroy() {

@@ -6,17 +6,21 @@
  */
 import {Chart} from "./chart.js";
 import {later, make} from "./dom.js";
-import {number} from "./format.js";
+import {Clock, linear} from "./chart_axis.js";
+import {duration, number} from "./format.js";
 import {append, inOrder, load, metricName, smooth, smoothable, titleOf} from "./metrics.js";
 import {onTheme} from "./theme.js";
 
 const DRAW_MS = 200, APPENDED_MAX = 60;
-const X_NAMES = {step: "step", epoch: "epoch", images: "images"};
+const X_NAMES = {step: "step", epoch: "epoch", images: "images seen", time: "wall time"};
 
 export class ChartGroup {
-  /* runs: [{id, name, scales: {epoch, images}}], units of x per step; marks: Map run -> [{step, kind, text}] */
+  /* runs: [{id, name, live, attempts, scales: {epoch, images}}], units of x per step; marks: Map run -> [{step, kind, text}] */
   constructor(runs, {x = "step", onX = () => {}} = {}) {
     this.runs = runs;
+    this.clocks = new Map(runs.map((run) => [run.id, new Clock(run.id)]));
+    this.old = new Map();
+    this.superseded = false;
     this.marks = new Map();
     this.charts = new Map();
     this.data = new Map();
@@ -34,7 +38,7 @@ export class ChartGroup {
   }
 
   toolbar() {
-    const choices = Object.keys(X_NAMES).filter((name) => name === "step" || this.runs.every((run) => run.scales[name]));
+    const choices = Object.keys(X_NAMES).filter((name) => name === "step" || name === "time" || this.runs.every((run) => run.scales[name]));
     if (!choices.includes(this.x)) this.x = "step";
     this.resetButton = make("button", {type: "button", class: "plain", disabled: true, onclick: () => this.reset()}, "Show all");
     const followBox = make("input", {type: "checkbox", checked: true, onchange: (event) => {
@@ -46,19 +50,28 @@ export class ChartGroup {
       localStorage.setItem("ijepad.smoothing", event.target.value);
       this.drawSoon();
     }});
+    const oldBox = this.runs.some((run) => run.attempts > 1) ? make("label", {class: "inline", title: "What an attempt had logged before a later one went back to an older checkpoint"},
+      make("input", {type: "checkbox", "data-tool": "superseded", onchange: (event) => {
+        this.superseded = event.target.checked;
+        this.fetch().catch(() => {});
+      }}), "Superseded attempts") : null;
+    this.followBox = followBox;
+    const marks = [["checkpoint", "checkpoint"], ["restart", "restart"], ["fault", "fault"], ["phase", "phase"]].map(([kind, text]) =>
+      [make("span", {class: `mark ${kind}`, "aria-hidden": "true"}), ` ${text} `]);
     const select = make("select", {onchange: (event) => this.setX(event.target.value)},
       choices.map((name) => make("option", {value: name, selected: name === this.x}, X_NAMES[name])));
     return make("div", {class: "toolbar"}, make("label", {class: "inline"}, "x axis", select),
-      make("label", {class: "inline"}, "Smoothing", slider), make("label", {class: "inline"}, followBox, "Follow"), this.resetButton,
-      make("span", {class: "grow"}), make("span", {class: "quiet small"}, make("span", {class: "mark checkpoint", "aria-hidden": "true"}),
-        " checkpoint ", make("span", {class: "mark restart", "aria-hidden": "true"}), " restart · drag to zoom, shift-drag to pan"));
+      make("label", {class: "inline"}, "Smoothing", slider), make("label", {class: "inline"}, followBox, "Follow"), oldBox, this.resetButton,
+      make("span", {class: "grow"}), make("span", {class: "quiet small"}, this.runs.length > 1 ? "" : marks, "· drag to zoom, shift-drag to pan"));
   }
 
-  perStep(run) {
-    return this.x === "step" ? 1 : run.scales[this.x];
+  /* What turns a run's steps into x and back. */
+  axis(run) {
+    return this.x === "step" ? linear(1) : this.x === "time" ? this.clocks.get(run.id) : linear(run.scales[this.x]);
   }
 
   xText(value) {
+    if (this.x === "time") return duration(value);
     return this.x === "epoch" ? number(value, 4) : value >= 1e6 ? `${number(value / 1e6, 4)} M` : Math.round(value).toLocaleString("en");
   }
 
@@ -98,13 +111,16 @@ export class ChartGroup {
   /* Steps that cover the zoom, with as much again on both sides. */
   stepsShown() {
     if (!this.window) return {};
-    const [low, high] = this.window, per = this.runs.map((run) => this.perStep(run));
-    return {from: Math.max(0, Math.floor((2 * low - high) / Math.max(...per))), to: Math.max(1, Math.ceil((2 * high - low) / Math.min(...per)))};
+    const [low, high] = this.window, axes = this.runs.map((run) => this.axis(run));
+    return {from: Math.max(0, Math.floor(Math.min(...axes.map((axis) => axis.step(2 * low - high))))),
+      to: Math.max(1, Math.ceil(Math.max(...axes.map((axis) => axis.step(2 * high - low)))))};
   }
 
   async fetch() {
-    const found = await load(this.runs.map((run) => run.id), [...this.charts.keys()], this.stepsShown());
-    this.data = found;
+    const ids = this.runs.map((run) => run.id), keys = [...this.charts.keys()];
+    if (this.x === "time") await Promise.all([...this.clocks.values()].map((clock) => clock.load()));
+    const again = this.runs.filter((run) => run.attempts > 1).map((run) => run.id), steps = this.stepsShown();
+    [this.data, this.old] = await Promise.all([load(ids, keys, steps), this.superseded ? load(again, keys, {...steps, superseded: 1}) : new Map()]);
     this.appended = 0;
     this.draw();
   }
@@ -133,7 +149,7 @@ export class ChartGroup {
     for (const [, runs] of this.data)
       for (const run of this.runs) {
         const step = runs.get(run.id)?.step;
-        if (step?.length) newest = Math.max(newest, step[step.length - 1] * this.perStep(run));
+        if (step?.length) newest = Math.max(newest, this.axis(run).x(step[step.length - 1]));
       }
     return newest;
   }
@@ -151,17 +167,16 @@ export class ChartGroup {
   }
 
   seriesOf(key) {
-    const runs = this.data.get(key);
-    return this.runs.filter((run) => runs?.has(run.id)).map((run) => {
-      const data = runs.get(run.id), per = this.perStep(run);
-      return {id: run.id, name: run.name, x: per === 1 ? data.step : data.step.map((step) => step * per), last: data.last,
-        min: data.min, max: data.max, smooth: smoothable(key, data.last) ? smooth(data.last, this.weight) : data.last};
-    });
+    const runs = this.data.get(key), old = this.old.get(key);
+    const series = (run, data, more) => ({id: run.id, name: run.name, x: this.x === "step" ? data.step : data.step.map(this.axis(run).x), last: data.last,
+      min: data.min, max: data.max, smooth: smoothable(key, data.last) ? smooth(data.last, this.weight) : data.last, ...more});
+    return [...this.runs.filter((run) => old?.has(run.id)).map((run) => series(run, old.get(run.id), {old: true, name: `${run.name}, superseded`})),
+      ...this.runs.filter((run) => runs?.has(run.id)).map((run) => series(run, runs.get(run.id)))];
   }
 
   marksInX() {
     if (this.runs.length > 1) return [];
-    return (this.marks.get(this.runs[0].id) || []).map((mark) => ({...mark, x: mark.step * this.perStep(this.runs[0])}));
+    return (this.marks.get(this.runs[0].id) || []).map((mark) => ({...mark, x: this.axis(this.runs[0]).x(mark.step)}));
   }
 
   point(x) {
@@ -195,7 +210,7 @@ export class ChartGroup {
   }
 
   showFollow() {
-    this.element.querySelector(".toolbar input[type=checkbox]").checked = this.follow;
+    this.followBox.checked = this.follow;
     this.resetButton.disabled = !this.window;
   }
 

@@ -32,12 +32,12 @@ export const inOrder = (keys) => [...keys].sort((a, b) => rankOf(a) - rankOf(b) 
 export const metricName = (stream, key) => (key.startsWith(stream + "/") ? key : `${stream}/${key}`);
 
 /* Map key -> Map run -> {step, last, min, max}; columns are plain arrays, null where not finite. */
-export async function load(runs, keys, {from, to, points = 700} = {}) {
+export async function load(runs, keys, {from, to, superseded, points = 700} = {}) {
   const found = new Map(keys.map((key) => [key, new Map()]));
   if (!runs.length || !keys.length) return found;
   for (let at = 0; at < keys.length; at += 50) {
     const some = keys.slice(at, at + 50);
-    const answer = await get("/v1/metrics" + query({runs: runs.join(","), keys: some.join(","), from, to, max_points: points}));
+    const answer = await get("/v1/metrics" + query({runs: runs.join(","), keys: some.join(","), from, to, superseded, max_points: points}));
     for (const table of answer.tables)
       for (const series of table.series) {
         const key = metricName(table.stream, series.key);

@@ -10,13 +10,24 @@ export async function chartRun(run) {
   const {resolved} = await get(`/v1/runs/${run.id}/config`);
   const params = resolved?.params || resolved || {};
   const images = params.batch ? params.batch * (params.accumulate || 1) : null;
-  return {id: run.id, name: run.name, live: !ended(run.state), scales: {epoch: run.step && run.epoch ? run.epoch / run.step : null, images}};
+  return {id: run.id, name: run.name, live: !ended(run.state), attempts: run.attempts, scales: {epoch: run.step && run.epoch ? run.epoch / run.step : null, images}};
 }
 
-export async function marksOf(id) {
-  const [checkpoints, attempts] = await Promise.all([get(`/v1/runs/${id}/checkpoints`), get(`/v1/runs/${id}/attempts`)]);
-  return [...checkpoints.items.map((item) => ({step: item.step, kind: "checkpoint", text: `checkpoint ${item.id}`})),
-    ...attempts.items.filter((item) => item.n > 1).map((item) => ({step: item.from_step, kind: "restart", text: `attempt ${item.n}`}))];
+/* Ends of an attempt that nobody need look at. */
+const CALM = ["done", "finished", "user", "paused", "canceled", "killed", "preempted", "evicted", "daemon_restart"];
+
+/* Where the learning rate stops rising; later it falls without a seam. */
+function phases(run, params) {
+  const perEpoch = run.steps && params.epochs ? run.steps / params.epochs : 0;
+  return perEpoch && params.warmup_epochs ? [{step: perEpoch * params.warmup_epochs, kind: "phase", text: "warm-up ends"}] : [];
+}
+
+export async function marksOf(run) {
+  const [checkpoints, attempts, config] = await Promise.all([get(`/v1/runs/${run.id}/checkpoints`), get(`/v1/runs/${run.id}/attempts`), get(`/v1/runs/${run.id}/config`)]);
+  return [...checkpoints.items.filter((item) => item.state === "valid").map((item) => ({step: item.step, kind: "checkpoint", text: `checkpoint ${item.id}`})),
+    ...attempts.items.filter((item) => item.n > 1).map((item) => ({step: item.from_step, kind: "restart", text: `attempt ${item.n}`})),
+    ...attempts.items.filter((item) => item.ended && item.cause && !CALM.includes(item.cause)).map((item) => ({step: item.last_step, kind: "fault",
+      text: `attempt ${item.n}: ${item.text || item.cause}`})), ...phases(run, config.resolved.params || config.resolved)];
 }
 
 /* wanted(key): which metrics of the run; above: an element between the tools and the charts, or null. */
@@ -44,7 +55,7 @@ export async function chartsOf({run, fail}, wanted, onData = () => {}) {
     showKeys();
     await group.fetch();
     onData(group.data);
-    group.setMarks(run.id, await marksOf(run.id));
+    group.setMarks(run.id, await marksOf(run));
   }
   const reload = later(() => load().catch(fail), 400);
   /* A busy server may refuse: the page opens all the same, and asks again. */
