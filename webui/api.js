@@ -24,6 +24,8 @@ async function ask(path, options) {
 export const getText = async (path, accept = "text/plain") =>
   (await checked(await ask(path, {headers: {Accept: accept}}))).text();
 
+export const getBytes = async (path) => (await checked(await ask(path, {}))).arrayBuffer();
+
 export const get = async (path) => (await checked(await ask(path, {headers: {Accept: "application/json"}}))).json();
 
 /* A change: the content type is sent without a body too, as the server asks for it. */

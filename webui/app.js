@@ -13,6 +13,7 @@ import {handleKey} from "./keys.js";
 import {LinkState} from "./link.js";
 import {Live} from "./live.js";
 import {newRunPage} from "./new_run.js";
+import {Notice} from "./notice.js";
 import {overviewPage} from "./overview.js";
 import {queuePage} from "./queue.js";
 import {runPage} from "./run.js";
@@ -34,6 +35,7 @@ const live = new Live(onEvent, (up) => {
   if (error.status === 401) fail(error);
   throw error;
 }));
+const notice = new Notice(find("notice"));
 let page = null, who = null, turn = 0, making = false, missed = [];
 
 /* What happened while the page was being made may be newer than what it has read: it is told now. */
@@ -50,6 +52,7 @@ function showSignIn(message = "") {
   live.close();
   link.clear();
   who = null;
+  notice.watch(null);
   for (const id of ["nav", "sign-out"]) find(id).hidden = true;
   find("who").textContent = "";
   show(signInPage(message, () => start().catch(fail)));
@@ -110,6 +113,7 @@ async function start() {
   find("sign-out").hidden = !who.by_cookie;
   find("who").textContent = `${who.user} (${who.role})`;
   live.open();
+  notice.watch(who);
   await link.first(STREAM_WAIT_MS);
   await followAddress();
 }

@@ -4,7 +4,9 @@ import {swatch} from "./colours.js";
 import {commandButtons} from "./command.js";
 import {announce, button, empty, later, make, toast} from "./dom.js";
 import {ago, duration, time} from "./format.js";
+import {loadDevices} from "./gpus.js";
 import {bar, chip, commandsOf, deadlineText, patchRun} from "./states.js";
+import {Timeline} from "./timeline.js";
 
 const numberOf = (run) => Number(run.id.slice(1));
 
@@ -27,6 +29,7 @@ export function priorities(order) {
 
 export async function queuePage({who, fail}) {
   let queue = await get("/v1/queue"), dragged = null, timer = 0;
+  const timeline = new Timeline();
   const boxes = Object.fromEntries(["active", "waiting", "parked"].map((name) => [name, make("ol", {class: "queue-list", "data-group": name})]));
 
   function why(run) {
@@ -101,11 +104,13 @@ export async function queuePage({who, fail}) {
   async function load() {
     queue = await get("/v1/queue");
     show();
+    timeline.set(queue, await loadDevices());
   }
   const section = (title, name, note) => make("section", {"aria-label": title}, make("h2", {}, title, " ", make("span", {class: "quiet small"}, note)), boxes[name]);
-  const element = make("div", {}, make("div", {class: "row page-head"}, make("h1", {}, "Queue")), section("On a device", "active", ""),
+  const element = make("div", {}, make("div", {class: "row page-head"}, make("h1", {}, "Queue")), timeline.element, section("On a device", "active", ""),
     section("Next", "waiting", "in the order of their start; drag, the arrows or Alt ↑ ↓ change it"), section("Parked", "parked", "held or paused"));
   show();
+  loadDevices().then((devices) => timeline.set(queue, devices)).catch(fail);
   const reload = later(() => load().catch(fail), 250), redraw = later(() => { if (!dragged) show(); }, 1000);
   timer = setInterval(() => { if ([...queue.active, ...queue.waiting].some(deadlineText)) redraw(); }, 1000);
   return {title: "Queue", element,
@@ -119,6 +124,7 @@ export async function queuePage({who, fail}) {
     refresh: () => load().catch(fail),
     close() {
       clearInterval(timer);
+      timeline.load.cancel();
       reload.cancel();
       redraw.cancel();
     }};

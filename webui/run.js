@@ -10,19 +10,21 @@ import {healthTab} from "./run_health.js";
 import {checkpointsTab, configTab, eventsTab} from "./run_lists.js";
 import {logsTab} from "./run_logs.js";
 import {resultsTab} from "./run_results.js";
+import {visualsTab} from "./run_visuals.js";
 import {chip, commandsOf, deadlineText, ended, patchRun, rate, ring} from "./states.js";
 
-const TABS = {charts: ["Charts", chartsTab], health: ["Health", healthTab], results: ["Results", resultsTab], logs: ["Log", logsTab],
+const TABS = {charts: ["Charts", chartsTab], health: ["Health", healthTab], visuals: ["Visuals", visualsTab], results: ["Results", resultsTab], logs: ["Log", logsTab],
   checkpoints: ["Checkpoints", checkpointsTab], config: ["Configuration", configTab], events: ["Events", eventsTab]};
 
-const tabsOf = (run) => Object.keys(TABS).filter((name) => (run.kind === "pretrain" ? name !== "results" : name !== "health" && name !== "charts"));
+const tabsOf = (run) => Object.keys(TABS).filter((name) => (run.kind === "pretrain" ? name !== "results" : name !== "health" && name !== "charts" &&
+  (name !== "visuals" || run.kind === "visualize")));
 
 function facts(run) {
   const spent = run.started ? (Date.parse(run.finished || new Date()) - Date.parse(run.started)) / 1000 : null;
   const list = [["Step", run.steps ? `${run.step} of ${run.steps}` : String(run.step)], ["Epoch", number(run.epoch, 4)], ["Rate", rate(run)],
     ["Left", run.state === "running" ? duration(run.eta_s) : "–"], ["Since start", duration(spent)], ["Loss", number(run.last?.["train/loss"], 4)],
     ["k-NN top-1", number(run.last?.["ssl/probe/knn_top1"])], ["Attempts", run.failures ? `${run.attempts} (${run.failures} failed)` : String(run.attempts)],
-    ["Phase", ended(run.state) ? "–" : run.phase || "–"], ["Device", run.device || run.backend || "–"],
+    ["Phase", ended(run.state) ? "–" : run.phase || "–"], ["Device", run.gpus?.length ? run.gpus.join(", ") : run.device || run.backend || "–"],
     ["Priority", String(run.priority)], ["Dataset", run.dataset || "–"]];
   return make("dl", {class: "facts"}, list.map(([name, value]) => make("div", {}, make("dt", {}, name), make("dd", {}, value))));
 }
@@ -126,6 +128,7 @@ export async function runPage({address, who, fail}) {
       return true;
     },
     onEvent(type, data, eventId) {
+      tab?.onAny?.(type, data);
       if (data.run !== id) return;
       if (type === "run.progress") update(patchRun({...run}, data));
       else if (type !== "metric.frame") reload();

@@ -55,7 +55,7 @@ export async function chartsOf({run, fail}, wanted, onData = () => {}) {
     showKeys();
     await group.fetch();
     onData(group.data);
-    group.setMarks(run.id, await marksOf(run));
+    marksOf(run).then((marks) => group.setMarks(run.id, marks)).catch(fail);
   }
   const reload = later(() => load().catch(fail), 400);
   /* A busy server may refuse: the page opens all the same, and asks again. */

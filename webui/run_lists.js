@@ -50,6 +50,6 @@ export const eventsTab = ({run, fail}) => listTab(["run.state", "run.checkpoint"
   const how = (item) => (item.ended ? item.text || item.cause || (item.signal ? `signal ${item.signal}` : `exit code ${item.exit_code}`) : "has a worker");
   return [make("h2", {}, "Attempts"), attempts.items.length ? simpleTable([["Nr", "number"], "Started", ["Took", "number"], ["From step", "number"],
     ["To step", "number"], "Device", "End"], attempts.items.map((item) => [String(item.n), time(item.started), spent(item), String(item.from_step),
-    String(item.last_step), item.device || "–", how(item)]), "Attempts") : empty("Not started yet."),
+    String(item.last_step), item.gpus?.length ? item.gpus.join(", ") : item.device || "–", how(item)]), "Attempts") : empty("Not started yet."),
   make("h2", {}, "Events"), eventList(events.items.reverse())];
 });

@@ -3,7 +3,7 @@ import {get, getText, query, send} from "./api.js";
 import {confirmThat} from "./dialog.js";
 import {diskGauge} from "./disk.js";
 import {button, empty, make, simpleTable, toast} from "./dom.js";
-import {bytes} from "./format.js";
+import {bytes, time} from "./format.js";
 
 const LISTED = 100;
 
@@ -67,7 +67,7 @@ async function biggestCard() {
 function backupCard() {
   const file = make("input", {id: "b-file", required: true, placeholder: "/path/on/the/server/state.db", spellcheck: "false", autocomplete: "off"});
   const error = make("p", {class: "error", role: "alert"});
-  const form = make("form", {class: "row form-row"}, make("label", {for: "b-file", class: "grow"}, "New file on the server", file), make("button", {type: "submit"}, "Copy the database"));
+  const form = make("form", {class: "row form-row"}, make("label", {for: "b-file", class: "grow"}, "A copy elsewhere: new file on the server", file), make("button", {type: "submit"}, "Copy the database"));
   form.addEventListener("submit", async (event) => {
     event.preventDefault();
     error.textContent = "";
@@ -78,7 +78,16 @@ function backupCard() {
       error.textContent = failure.message;
     }
   });
-  return make("section", {class: "card", "aria-label": "Backup"}, make("h2", {}, "Backup"), make("p", {class: "quiet"}, "A consistent copy of the state database, made while the server runs. Checkpoints are files of their own."), form, error);
+  const list = make("div", {});
+  const load = async () => {
+    const [{items}, {backups}] = await Promise.all([get("/v1/admin/backups"), get("/v1/status")]);
+    list.replaceChildren(make("div", {class: "row"}, make("p", {class: "grow"}, backups.running ? "A copy is being made." : backups.error ? make("span", {class: "bad"}, `The last copy failed: ${backups.error}`) : ""),
+      button("Copy now", () => send("POST", "/v1/admin/backup").then(() => setTimeout(() => load().catch(() => {}), 1500)).catch((failure) => { error.textContent = failure.message; }), "plain", {"data-verb": "backup"})),
+    items.length ? simpleTable(["Copy", "Of", "Made", ["Size", "number"]], items.slice(0, 8).map((item) => [make("code", {class: "wrap"}, item.name), item.database, time(item.made), bytes(item.size_bytes)]), "Backups")
+      : empty("No copy yet."));
+  };
+  load().catch((failure) => { error.textContent = failure.message; });
+  return make("section", {class: "card", "aria-label": "Backup"}, make("h2", {}, "Backup"), make("p", {class: "quiet"}, "Copies of the databases are made on schedule and checked. Checkpoints are files of their own."), list, form, error);
 }
 
 export async function storageSection({fail}) {

@@ -41,6 +41,7 @@ def test_random_draws_and_what_is_wrong_with_them(page, scenes):
 
 
 def test_the_form_has_every_kind_and_takes_values_from_the_address(page):
+    page.provoked.append("status of 422")
     document = page.daemon.api("GET", "/v1/openapi.json").json()
     kinds = [one["properties"]["kind"]["const"] for one in document["components"]["schemas"]["Submission"]["oneOf"]]
     for kind in kinds:
@@ -55,6 +56,7 @@ def test_the_form_has_every_kind_and_takes_values_from_the_address(page):
 def test_how_long_a_run_will_take_comes_from_one_that_was_there(page, scenes):
     run = page.submit(scenes, "measured", params={"epochs": 2})
     page.daemon.wait_for_state(run, "succeeded")
+    page.provoked.append("status of 422")
     page.go(f"#/new?clone={run}")
     page.wait_text(".new-side", "Time, about")
     assert page.js("return document.querySelector('.new-side a').textContent") == "measured"

@@ -38,6 +38,7 @@ def test_masks_follow_the_parameters(page):
 
 def test_clone_with_an_edit(page, scenes):
     run = page.submit(scenes, "parent", params={"epochs": 2}, hold=True)
+    page.provoked.append("status of 422")
     page.go(f"#/new?clone={run}")
     page.wait_text("h1", "New run from parent")
     assert page.count(".field.edited") == 0
@@ -102,7 +103,7 @@ def test_the_main_path_by_keys_alone(page, scenes):
     page.wait_text(".run-head h1", "by-keys")
     page.press("p")
     page.wait_text(".run-head .chip", "paused")
-    page.press("3")
+    page.press("4")
     page.wait_for("pre.log")
     page.press("g", "q")
     page.wait_text("[data-group=parked]", "by-keys")

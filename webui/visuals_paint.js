@@ -1,0 +1,61 @@
+/* Painting grids of patches and images into small canvases. A patch stays a square: nothing is smoothed. */
+import {make} from "./dom.js";
+
+const STOPS = [[13, 17, 60], [60, 40, 130], [160, 50, 120], [235, 110, 70], [250, 220, 90]], UNKNOWN = [128, 128, 128];
+
+/* 0 … 1 from dark blue over red to yellow: its lightness only grows, so that it also reads without colour. */
+function heat(share) {
+  if (!isFinite(share)) return UNKNOWN;
+  const at = Math.max(0, Math.min(1, share)) * (STOPS.length - 1), i = Math.min(Math.floor(at), STOPS.length - 2), part = at - i;
+  return STOPS[i].map((from, k) => Math.round(from + (STOPS[i + 1][k] - from) * part));
+}
+
+/* colour(i): [r, g, b] of pixel i of side * side. */
+function paint(canvas, side, colour) {
+  canvas.width = canvas.height = side;
+  const pen = canvas.getContext("2d"), data = pen.createImageData(side, side);
+  for (let i = 0; i < side * side; i++) data.data.set([...colour(i), 255], 4 * i);
+  pen.putImageData(data, 0, 0);
+}
+
+export const canvas = (label, attributes = {}) => make("canvas", {class: "grid-canvas", role: "img", "aria-label": label, width: 1, height: 1, ...attributes});
+
+export const paintImage = (place, grids, i) => grids.pixels && paint(place, grids.crop, (k) => {
+  const at = (i * grids.crop ** 2 + k) * 3;
+  return [grids.pixels[at], grids.pixels[at + 1], grids.pixels[at + 2]];
+});
+
+export const paintColours = (place, grids, i, scores) => paint(place, grids.grid, (k) => [0, 1, 2].map((c) => {
+  const [low, high] = grids.range[c], value = (scores[(i * grids.patches + k) * 3 + c] - low) / (high - low);
+  return Math.round(Math.max(0, Math.min(1, value)) * 255);
+}));
+
+export const paintError = (place, grids, i) => paint(place, grids.grid, (k) => {
+  const value = grids.error[i * grids.patches + k];
+  return value < 0 ? UNKNOWN : heat(value);
+});
+
+export const paintCosines = (place, grids, i, patch) => paint(place, grids.grid, (k) => heat(grids.cosines[(i * grids.patches + patch) * grids.patches + k] / 254));
+
+const COLOURS = [[43, 87, 217], [240, 140, 60], [20, 160, 120], [190, 60, 190], [220, 190, 40], [60, 170, 200]];
+
+/* What the context encoder sees in clear, the rest dark; each target block tinted. */
+export function paintMasks(place, grids, i) {
+  const side = grids.crop || grids.grid, per = side / grids.grid;
+  paint(place, side, (k) => {
+    const patch = Math.floor(Math.floor(k / side) / per) * grids.grid + Math.floor((k % side) / per), at = (i * side ** 2 + k) * 3;
+    const pixel = grids.pixels ? [grids.pixels[at], grids.pixels[at + 1], grids.pixels[at + 2]] : [200, 200, 200];
+    if (grids.contextMask[i * grids.patches + patch]) return pixel;
+    for (let b = 0; b < grids.blocks; b++)
+      if (grids.targetMasks[(i * grids.blocks + b) * grids.patches + patch]) return pixel.map((one, c) => Math.round(one * 0.4 + COLOURS[b % COLOURS.length][c] * 0.6));
+    return pixel.map((one) => Math.round(one * 0.18));
+  });
+}
+
+/* Row i of a sheet of n rows. */
+export function paintRow(place, sheet, i, n) {
+  const height = sheet.naturalHeight / n;
+  place.width = sheet.naturalWidth;
+  place.height = Math.floor(height);
+  place.getContext("2d").drawImage(sheet, 0, Math.floor(i * height), sheet.naturalWidth, place.height, 0, 0, place.width, place.height);
+}
