@@ -5,11 +5,11 @@ import {number} from "./format.js";
 import {findVisuals, loadGrids} from "./visuals_data.js";
 import {canvas, paintColours, paintCosines, paintError, paintImage, paintMasks, paintRow} from "./visuals_paint.js";
 
-const MADE_AT_ONCE = 12;
+const MADE_AT_ONCE = 20, ALIKE = 191;
 const COLUMNS = [["image", "Image"], ["masks", "Masks", "What the encoder sees; blocks to predict are tinted, the rest is dark"],
   ["target", "Target", "Three principal components of the target encoder's patches as red, green and blue, one basis for all images"],
   ["context", "Context", "The same for the context encoder"], ["error", "Error", "1 minus the cosine of prediction and target: dark is right, yellow is wrong, grey was not predicted"],
-  ["cosine", "Alike", "Cosine to the patch that was clicked: yellow is alike, dark is opposite"]];
+  ["decoded", "Decoded", "Pixels that a linear decoder makes of the predictions, in the place of the blocks that were hidden"], ["cosine", "Alike", "Cosine to the patch that was clicked: yellow is alike, dark is opposite"]];
 
 /* A row of canvases for one image; a click or the arrows choose the patch that all others are compared with. */
 class ImageRow {
@@ -17,28 +17,27 @@ class ImageRow {
     this.i = i;
     this.patch = Math.floor(grids.patches / 2 + grids.grid / 2);
     this.cells = Object.fromEntries(COLUMNS.map(([name, title]) => [name, canvas(`${title} of image ${i + 1}`)]));
-    this.note = make("p", {class: "quiet small", "aria-live": "polite"});
     this.neighbours = canvas(`nearest neighbours of image ${i + 1}`, {class: "grid-canvas neighbours"});
     this.frame = make("span", {class: "patch-frame"});
     this.pick = make("div", {class: "pick-patch", tabindex: "0", role: "group", "aria-label": `Image ${i + 1}: click a patch or use the arrow keys`, onkeydown: (event) => this.move(event),
       onclick: (event) => this.point(event)}, this.cells.image, this.frame);
     this.name = make("p", {class: "small wrap"});
     this.element = make("article", {class: "card visual-row"}, make("div", {class: "visual-cells"}, COLUMNS.map(([name, title, help]) => make("figure", {"data-cell": name},
-      name === "image" ? this.pick : this.cells[name], make("figcaption", {class: "quiet small", title: help}, title)))), this.name, this.note,
+      name === "image" ? this.pick : this.cells[name], make("figcaption", {class: "quiet small", title: help}, title)))), this.name,
     make("details", {}, make("summary", {}, "Nearest neighbours of the first predicted block"), this.neighbours));
     this.show(grids);
   }
 
   show(grids) {
     this.grids = grids;
-    const {i, cells} = this, image = grids.about.images[i];
+    const {i, cells} = this;
     paintImage(cells.image, grids, i);
     paintMasks(cells.masks, grids, i);
     paintColours(cells.target, grids, i, grids.target);
     paintColours(cells.context, grids, i, grids.context);
-    paintError(cells.error, grids, i);
-    this.name.textContent = image.name;
-    this.note.replaceChildren(...(image.neighbors?.length ? [`Nearest: ${image.neighbors.map((one) => `${one.name} (${number(one.cosine)})`).join(", ")}`] : []));
+    if (grids.error) paintError(cells.error, grids, i);
+    if (grids.decoded) paintImage(cells.decoded, grids, i, grids.decoded);
+    this.name.textContent = grids.about.images[i].name;
     this.choose(this.patch, false);
   }
 
@@ -68,7 +67,7 @@ class ImageRow {
     paintCosines(this.cells.cosine, this.grids, this.i, patch);
     if (!told) return;
     const values = cosines.subarray((this.i * this.grids.patches + patch) * this.grids.patches).subarray(0, this.grids.patches);
-    announce(`patch row ${row + 1}, column ${column + 1}: ${values.filter((one) => one > 190).length - 1} others are alike, cosine above 0.5`);
+    announce(`patch row ${row + 1}, column ${column + 1}: ${values.filter((one) => one > ALIKE).length - 1} others are alike, cosine above 0.5`);
   }
 }
 
@@ -85,15 +84,15 @@ export async function visualsTab({run, who, fail}) {
   const rows = make("div", {class: "visual-rows"}), note = make("p", {class: "quiet small"}), label = make("output", {for: "v-step"});
   const slider = make("input", {id: "v-step", type: "range", min: "0", step: "1", oninput: () => show(Number(slider.value)).catch(fail)});
   const tools = make("div", {class: "row toolbar"}), made = new Map();
-  let found = {visuals: [], checkpoints: [], under_way: 0}, shown = [], turn = 0;
+  let found = {shots: [], checkpoints: [], seen: new Set(), under_way: 0}, known = "", shown = [], turn = 0;
 
-  const missing = () => found.checkpoints.filter((item) => !found.visuals.some((one) => one.known && one.step === item.step)).slice(0, MADE_AT_ONCE);
+  const missing = () => found.checkpoints.filter((item) => !found.seen.has(item.sha256)).length;
 
   async function submit() {
     const {resolved} = await get(`/v1/runs/${run.id}/config`), {dataset, eval_dataset: held, labels, limit, eval_limit: heldLimit, crop, mean, std, seed} = resolved.params || resolved;
     const params = Object.fromEntries(Object.entries({dataset, eval_dataset: held, labels, limit, eval_limit: heldLimit, crop, mean, std, seed}).filter(([, value]) => value !== "" && value !== undefined));
     try {
-      for (const item of missing()) await send("POST", "/v1/runs", {kind: "visualize", name: `${run.name}-step-${item.step}`.slice(0, 64), params: {...params, checkpoint: item.id}});
+      await send("POST", "/v1/runs", {kind: "visualize", name: `${run.name.slice(0, 55)}-pictures`, params: {...params, checkpoint: run.id, history: Math.min(MADE_AT_ONCE, found.checkpoints.length)}});
       announce("The pictures are in the queue");
       await load();
     } catch (error) {
@@ -101,45 +100,44 @@ export async function visualsTab({run, who, fail}) {
     }
   }
 
-  /* Grids are read one after the other: each is matched to the one before. */
-  function gridsAt(i) {
-    if (!made.has(i)) made.set(i, (i > 0 ? gridsAt(i - 1) : Promise.resolve(null)).then((before) => loadGrids(found.visuals[i], before)));
-    return made.get(i);
+  function gridsOf(shot) {
+    const key = `${shot.run.id} ${shot.grids}`;
+    if (!made.has(key)) made.set(key, loadGrids(shot));
+    return made.get(key);
   }
 
   async function show(i) {
-    const mine = ++turn, one = found.visuals[i], grids = await gridsAt(i);
+    const mine = ++turn, shot = found.shots[i], grids = await gridsOf(shot);
     if (mine !== turn) return;
-    const {about} = one, text = one.known ? `step ${one.step}` : `epoch ${number(about.epochs)}`;
-    label.textContent = `${text}${about.mean_error === undefined ? "" : `, mean error ${number(about.mean_error)}`}`;
+    label.textContent = `step ${shot.step}, epoch ${number(shot.epochs)}${shot.mean_error === undefined ? "" : `, mean error ${number(shot.mean_error)}`}`;
     slider.setAttribute("aria-valuetext", label.textContent);
     if (shown.length === grids.images && shown[0].grids.patches === grids.patches) shown.forEach((row) => row.show(grids));
     else {
       shown = Array.from({length: grids.images}, (_, k) => new ImageRow(k, grids));
       rows.replaceChildren(...shown.map((row) => row.element));
     }
-    rows.dataset.step = one.step;
-    if (about.files.includes("neighbors.png")) {
-      const sheet = await loadImage(`/v1/runs/${one.run.id}/files/neighbors.png`);
+    rows.dataset.step = shot.step;
+    const neighbours = shot.files.find((file) => file.startsWith("neighbors"));
+    if (neighbours) {
+      const sheet = await loadImage(`/v1/runs/${shot.run.id}/files/${neighbours}`);
       if (mine === turn) shown.forEach((row) => row.showNeighbours(sheet, grids.images));
     }
   }
 
   async function load() {
-    const before = found.visuals.length;
     found = await findVisuals(run);
-    const {visuals} = found, todo = missing().length, may = who.role !== "viewer" && run.kind === "pretrain";
-    if (visuals.length !== before) made.clear();
-    slider.max = String(Math.max(0, visuals.length - 1));
-    slider.disabled = visuals.length < 2;
-    tools.replaceChildren(...(visuals.length ? [make("label", {class: "inline slider", for: "v-step"}, "Checkpoint", slider), label] : []), make("span", {class: "grow"}),
+    const {shots} = found, todo = missing(), may = who.role !== "viewer" && run.kind === "pretrain", key = shots.map((shot) => shot.run.id + shot.grids).join();
+    slider.max = String(Math.max(0, shots.length - 1));
+    slider.disabled = shots.length < 2;
+    tools.replaceChildren(...(shots.length ? [make("label", {class: "inline slider", for: "v-step"}, "Checkpoint", slider), label] : []), make("span", {class: "grow"}),
       found.under_way ? make("span", {class: "quiet small"}, `${found.under_way} being made`) : "",
-      may && todo && !found.under_way ? button(`Make pictures of ${todo} checkpoint${todo > 1 ? "s" : ""}`, () => submit().catch(fail), visuals.length ? "plain" : "", {"data-verb": "visualize"}) : "");
-    note.textContent = visuals.length ? "Held-out images, the same at each checkpoint. Click a patch, or focus an image and use the arrow keys, to see which patches are like it." : "";
-    if (!visuals.length) rows.replaceChildren(empty(found.under_way ? "The first pictures are being made." : found.checkpoints.length || run.kind !== "pretrain" ? "No pictures yet." : "No pictures yet; they are made from checkpoints, and there is none."));
-    else if (visuals.length !== before) {
-      slider.value = String(visuals.length - 1);
-      await show(visuals.length - 1);
+      may && todo && !found.under_way ? button(`Make pictures of ${found.checkpoints.length} checkpoint${found.checkpoints.length > 1 ? "s" : ""}`, () => submit().catch(fail), shots.length ? "plain" : "", {"data-verb": "visualize"}) : "");
+    note.textContent = shots.length ? "Held-out images, the same at each checkpoint. Click a patch, or focus an image and use the arrow keys, to see which patches are like it." : "";
+    if (!shots.length) rows.replaceChildren(empty(found.under_way ? "The first pictures are being made." : found.checkpoints.length || run.kind !== "pretrain" ? "No pictures yet." : "No pictures yet; they are made from checkpoints, and there is none."));
+    else if (key !== known) {
+      known = key;
+      slider.value = String(shots.length - 1);
+      await show(shots.length - 1);
     }
   }
   await load();

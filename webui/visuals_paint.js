@@ -20,31 +20,29 @@ function paint(canvas, side, colour) {
 
 export const canvas = (label, attributes = {}) => make("canvas", {class: "grid-canvas", role: "img", "aria-label": label, width: 1, height: 1, ...attributes});
 
-export const paintImage = (place, grids, i) => grids.pixels && paint(place, grids.crop, (k) => {
-  const at = (i * grids.crop ** 2 + k) * 3;
-  return [grids.pixels[at], grids.pixels[at + 1], grids.pixels[at + 2]];
-});
+const triple = (values, at) => [values[at], values[at + 1], values[at + 2]];
 
-export const paintColours = (place, grids, i, scores) => paint(place, grids.grid, (k) => [0, 1, 2].map((c) => {
-  const [low, high] = grids.range[c], value = (scores[(i * grids.patches + k) * 3 + c] - low) / (high - low);
-  return Math.round(Math.max(0, Math.min(1, value)) * 255);
-}));
+/* bytes: (images, crop, crop, 3) */
+export const paintImage = (place, grids, i, bytes = grids.pixels) => paint(place, grids.crop, (k) => triple(bytes, (i * grids.crop ** 2 + k) * 3));
+
+/* bytes: (images, patches, 3) */
+export const paintColours = (place, grids, i, bytes) => paint(place, grids.grid, (k) => triple(bytes, (i * grids.patches + k) * 3));
 
 export const paintError = (place, grids, i) => paint(place, grids.grid, (k) => {
   const value = grids.error[i * grids.patches + k];
   return value < 0 ? UNKNOWN : heat(value);
 });
 
-export const paintCosines = (place, grids, i, patch) => paint(place, grids.grid, (k) => heat(grids.cosines[(i * grids.patches + patch) * grids.patches + k] / 254));
+export const paintCosines = (place, grids, i, patch) => paint(place, grids.grid, (k) => heat(grids.cosines[(i * grids.patches + patch) * grids.patches + k] / 255));
 
 const COLOURS = [[43, 87, 217], [240, 140, 60], [20, 160, 120], [190, 60, 190], [220, 190, 40], [60, 170, 200]];
 
 /* What the context encoder sees in clear, the rest dark; each target block tinted. */
 export function paintMasks(place, grids, i) {
-  const side = grids.crop || grids.grid, per = side / grids.grid;
+  const side = grids.crop, per = side / grids.grid;
   paint(place, side, (k) => {
     const patch = Math.floor(Math.floor(k / side) / per) * grids.grid + Math.floor((k % side) / per), at = (i * side ** 2 + k) * 3;
-    const pixel = grids.pixels ? [grids.pixels[at], grids.pixels[at + 1], grids.pixels[at + 2]] : [200, 200, 200];
+    const pixel = triple(grids.pixels, at);
     if (grids.contextMask[i * grids.patches + patch]) return pixel;
     for (let b = 0; b < grids.blocks; b++)
       if (grids.targetMasks[(i * grids.blocks + b) * grids.patches + patch]) return pixel.map((one, c) => Math.round(one * 0.4 + COLOURS[b % COLOURS.length][c] * 0.6));

@@ -11,8 +11,8 @@ from harness import wait_until
 TYPES = {"F32": np.float32, "U8": np.uint8}
 
 
-def grids_of(daemon, run):
-    data = daemon.api("GET", f"/v1/runs/{run}/files/grids.safetensors").content
+def grids_of(daemon, run, file):
+    data = daemon.api("GET", f"/v1/runs/{run}/files/{file}").content
     size = struct.unpack("<Q", data[:8])[0]
     head = json.load(io.BytesIO(data[8:8 + size]))
     return {name: np.frombuffer(data[8 + size + about["data_offsets"][0]:8 + size + about["data_offsets"][1]], TYPES[about["dtype"]]).reshape(about["shape"])
@@ -37,37 +37,28 @@ PIXEL = """const c = document.querySelectorAll('.visual-row')[arguments[0]].quer
 
 
 def test_the_slider_goes_over_checkpoints_and_a_click_compares_patches(page, pictured):
-    made = {one["name"]: one["id"] for one in page.daemon.api("GET", "/v1/runs?kind=visualize").json()["items"]}
-    steps = sorted(int(name.rsplit("-", 1)[1]) for name in made)
+    made = page.daemon.api("GET", "/v1/runs?kind=visualize").json()["items"][0]["id"]
+    shots = page.daemon.api("GET", f"/v1/runs/{made}/files/visualize.json").json()["checkpoints"]
+    steps = [shot["step"] for shot in shots]
     assert page.js("return document.querySelector('.visual-rows').dataset.step") == str(steps[1])
     page.set("#v-step", "0")
     wait_until("the first checkpoint", lambda: page.js("return document.querySelector('.visual-rows').dataset.step") == str(steps[0]))
     page.wait_text("output", f"step {steps[0]}")
 
-    grids = grids_of(page.daemon, made[f"pictured-step-{steps[0]}"])
-    assert page.count(".visual-row") == len(grids["pixels"])
-    assert page.js(PIXEL, 1, "image", 5)[1:4] == grids["pixels"][1].reshape(-1, 3)[5].tolist()
+    grids = grids_of(page.daemon, made, shots[0]["grids"])
+    assert page.count(".visual-row") == len(grids["images"])
+    assert page.js(PIXEL, 1, "image", 5)[1:4] == grids["images"][1].reshape(-1, 3)[5].tolist()
+    assert page.js(PIXEL, 1, "target", 7)[1:4] == grids["pca_rgb"][1][7].tolist()
 
     page.js("""const box = document.querySelectorAll('.pick-patch')[1], r = box.getBoundingClientRect();
         box.dispatchEvent(new MouseEvent('click', {bubbles: true, clientX: r.x + r.width * 0.99, clientY: r.y + 2}));""")
     assert page.js("return document.querySelectorAll('.visual-row')[1].dataset.patch") == "5"
     alike = [sum(page.js(PIXEL, 1, "cosine", k)[1:4]) for k in range(36)]
-    cosines = grids["patch_cosine"][1][5]
+    cosines = grids["similarity_all"][1][5]
     assert np.argmax(alike) == 5 and np.corrcoef(alike, cosines)[0, 1] > 0.9
     page.js("document.querySelectorAll('.pick-patch')[1].focus()")
     page.press("\ue012", "\ue015")
     assert page.js("return document.querySelectorAll('.visual-row')[1].dataset.patch") == str(5 - 1 + 6)
-
-
-def test_cosines_of_all_pairs_agree_with_those_of_single_patches(page, pictured):
-    """`similarity` is computed elsewhere, in float, for three patches of each image."""
-    for run in page.daemon.api("GET", "/v1/runs?kind=visualize&limit=2").json()["items"]:
-        grids = grids_of(page.daemon, run["id"])
-        about = page.daemon.api("GET", f"/v1/runs/{run['id']}/files/visualize.json").json()
-        bytes_ = grids["patch_cosine"].astype(int)
-        assert (bytes_ == bytes_.transpose(0, 2, 1)).all() and bytes_.max() == 254
-        for q, patch in enumerate(about["query_patches"]):
-            assert np.abs((bytes_[:, patch] - 127) / 127 - grids["similarity"][:, q]).max() < 1 / 127
 
 
 def test_the_timeline_shows_who_had_the_device_and_who_is_next(page, scenes):
