@@ -123,10 +123,22 @@ static enum ij_status backup(const struct admin_command *command, const char *pa
     return status;
 }
 
+static enum ij_status configuration(struct ij_err *reterr_err)
+{
+    struct buf page;
+    buf_init(&page, 1 << 20);
+    config_page(&page);
+    enum ij_status status = buf_status(&page);
+    if (status == IJ_OK)
+        fputs(page.data, stdout);
+    buf_done(&page);
+    return status == IJ_OK ? IJ_OK : IJ_ERR(reterr_err, status, "no memory for the page");
+}
+
 enum ij_status admin_command_run(const struct admin_command *command, const char *const *places,
                                  size_t count, struct ij_err *reterr_err)
 {
-    static const char *const names[] = {"token", "backup"};
+    static const char *const names[] = {"token", "backup", "configuration"};
     bool token = strcmp(places[0], "token") == 0;
     if (token && count == 2 && strcmp(places[1], "create") == 0)
         return token_create(command, reterr_err);
@@ -140,6 +152,8 @@ enum ij_status admin_command_run(const struct admin_command *command, const char
                       "ID");
     if (strcmp(places[0], "backup") == 0 && count == 2)
         return backup(command, places[1], reterr_err);
+    if (strcmp(places[0], "configuration") == 0 && count == 1)
+        return configuration(reterr_err);
     if (strcmp(places[0], "backup") == 0)
         return IJ_ERR(reterr_err, IJ_INVALID, "expected: backup FILE");
     const char *nearest = text_nearest(places[0], names, COUNT_OF(names));

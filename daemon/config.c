@@ -42,7 +42,7 @@ static const struct key keys[] = {
      "The worker program; empty = ijepad-worker beside ijepad."},
     {"gpu_probe", KEY_PATH, FIELD(gpu_probe), 0, 0, "", false,
      "The program that looks at the GPUs; empty = ijepad-worker beside ijepad; off = no GPUs."},
-    {"hosts", KEY_HOSTS, FIELD(hosts), 0, 0, "", true,
+    {"hosts", KEY_HOSTS, FIELD(hosts), 0, 0, "", false,
      "Host names, parted by spaces, under which browsers may reach the API."},
     {"allow_remote", KEY_BOOL, FIELD(allow_remote), 0, 0, "no", false,
      "yes: listen may be an address beyond loopback; put a TLS proxy in front of it."},
@@ -348,10 +348,77 @@ void config_print(const struct config *config, struct buf *buf)
     }
 }
 
-void config_reload(struct config *config, const struct config *fresh)
+/* Bytes behind a text's end are of no meaning. */
+static bool is_same(const struct config *a, const struct config *b, const struct key *key)
 {
-    for (size_t i = 0; i < COUNT_OF(keys); i++)
+    const void *left = field_of_const(a, key), *right = field_of_const(b, key);
+    if (key->type == KEY_PATH || key->type == KEY_TEXT)
+        return strcmp(left, right) == 0;
+    if (key->type != KEY_HOSTS)
+        return memcmp(left, right, key->size) == 0;
+    bool same = a->host_count == b->host_count;
+    for (size_t i = 0; i < a->host_count && same; i++)
+        same = strcmp(a->hosts[i], b->hosts[i]) == 0;
+    return same;
+}
+
+void config_reload(struct config *config, const struct config *fresh, struct buf *left)
+{
+    for (size_t i = 0; i < COUNT_OF(keys); i++) {
+        if (is_same(config, fresh, &keys[i]))
+            continue;
         if (keys[i].reloadable)
             memcpy(field_of(config, &keys[i]), field_of_const(fresh, &keys[i]), keys[i].size);
-    config->host_count = fresh->host_count;
+        else
+            buf_printf(left, "%s%s", left->size ? ", " : "", keys[i].name);
+    }
+}
+
+/* ---- Documentation --------------------------------------------------------------------------- */
+
+static void print_values(const struct key *key, struct buf *buf)
+{
+    switch (key->type) {
+    case KEY_U32:
+    case KEY_U64:
+        buf_printf(buf, "%llu to %llu", (unsigned long long)key->min, (unsigned long long)key->max);
+        return;
+    case KEY_BOOL:
+        buf_append_text(buf, "yes, no");
+        return;
+    case KEY_HOSTS:
+        buf_printf(buf, "at most %d names", CONFIG_HOSTS_MAX);
+        return;
+    case KEY_PATH:
+        buf_append_text(buf, "absolute path");
+        return;
+    case KEY_TEXT:
+        buf_append_text(buf, "text");
+        return;
+    }
+}
+
+void config_page(struct buf *buf)
+{
+    buf_append_text(
+        buf,
+        "# Configuration\n\nMade by `ijepad configuration > docs/configuration.md` from the "
+        "table in daemon/config.c; a test compares them.\n\n"
+        "One `key = value` a line, `;` or `#` begins a comment, no sections. The file is "
+        "`" CONFIG_DEFAULT_FILE "` unless `--config` names another.\n"
+        "An unknown key, a key given twice or a value out of range is an error that names file, "
+        "line and what was expected, and the exit code is 78.\n"
+        "`ijepad --check-config` checks and changes nothing; `ijepad --print-config` prints every "
+        "key with the value that holds.\n\n"
+        "SIGHUP (`systemctl reload ijepad`) reads the file again. What is marked so takes effect "
+        "at once, for what is begun from then on; the log names other keys that have changed, "
+        "which wait for a restart.\nA wrong file changes nothing.\n\n"
+        "| key | values | default | at SIGHUP | meaning |\n| --- | --- | --- | --- | --- |\n");
+    for (size_t i = 0; i < COUNT_OF(keys); i++) {
+        buf_printf(buf, "| `%s` | ", keys[i].name);
+        print_values(&keys[i], buf);
+        buf_printf(buf, " | %s%s%s | %s | %s |\n", keys[i].fallback[0] ? "`" : "",
+                   keys[i].fallback[0] ? keys[i].fallback : "empty", keys[i].fallback[0] ? "`" : "",
+                   keys[i].reloadable ? "yes" : "", keys[i].help);
+    }
 }

@@ -68,7 +68,10 @@ IJ_MUST_USE enum ij_status config_parse(const char *text, const char *path,
                                         struct config *ret_config, struct ij_err *reterr_err);
 /* Every key with its value, its help as comments: a file that config_load reads back. */
 void config_print(const struct config *config, struct buf *buf);
-/* Takes the reloadable keys of `fresh` over into *config. */
-void config_reload(struct config *config, const struct config *fresh);
+/* Takes the reloadable keys of `fresh` over into *config, and appends the names of others that
+ * differ, parted by commas, to `left`. */
+void config_reload(struct config *config, const struct config *fresh, struct buf *left);
+/* docs/configuration.md. */
+void config_page(struct buf *buf);
 
 #endif

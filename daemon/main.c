@@ -74,7 +74,8 @@ static enum ij_status parse(int argc, char **argv, struct arguments *arguments, 
     buf_append_text(help, "Usage: ijepad [--config FILE]          run the daemon\n"
                           "       ijepad token create --user NAME --role ROLE\n"
                           "       ijepad token list | token revoke ID\n"
-                          "       ijepad backup FILE              copy state.db\n\n");
+                          "       ijepad backup FILE              copy state.db\n"
+                          "       ijepad configuration            describe every key\n\n");
     options_help(rows, COUNT_OF(rows), help);
     return options_parse(argc - 1, argv + 1, rows, COUNT_OF(rows), arguments->places, PLACES_MAX,
                          &arguments->place_count, reterr_err);
@@ -173,10 +174,14 @@ static int on_reload(sd_event_source *source, const struct signalfd_siginfo *inf
         log_message(LOG_LEVEL_ERR, CONFIG_WRONG, "%s; the configuration stays as it is", err.text);
         return 0;
     }
-    config_reload(&program->daemon.config, &fresh);
+    struct buf left;
+    buf_init(&left, 4096);
+    config_reload(&program->daemon.config, &fresh, &left);
     if (fresh.log_level[0])
         (void)log_set_level_name(fresh.log_level);
-    log_message(LOG_LEVEL_NOTICE, RELOADED, "the configuration was read again");
+    log_message(LOG_LEVEL_NOTICE, RELOADED, "the configuration was read again%s%s",
+                left.size ? "; these keys wait for a restart: " : "", left.size ? left.data : "");
+    buf_done(&left);
     (void)device_table_set_slots(program->daemon.devices, program->daemon.config.slots);
     queue_schedule(&program->daemon);
     return 0;

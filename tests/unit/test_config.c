@@ -114,8 +114,17 @@ Test(config, reload_takes_only_reloadable_keys)
     config_defaults(&config);
     cr_assert_eq(config_parse("state_dir = /y\nslots = 5\nhosts = a\n", "a.conf", &fresh, NULL),
                  IJ_OK);
-    config_reload(&config, &fresh);
+    struct buf left;
+    buf_init(&left, 4096);
+    config_reload(&config, &fresh, &left);
     cr_assert_eq(config.slots, 5);
-    cr_assert_eq(config.host_count, 1);
+    cr_assert_eq(config.host_count, 0);
     cr_assert_str_eq(config.state_dir, "/var/lib/ijepad");
+    cr_assert_str_eq(left.data, "state_dir, socket, hosts", "and what waits is named");
+    buf_done(&left);
+    buf_init(&left, 4096);
+    cr_assert_eq(config_parse("slots = 5", "a.conf", &fresh, NULL), IJ_OK);
+    config_reload(&config, &fresh, &left);
+    cr_assert_eq(left.size, 0, "%s", left.data);
+    buf_done(&left);
 }
