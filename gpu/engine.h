@@ -102,6 +102,7 @@ struct engine_model {
     bool init_rescale;                           /* divide proj and fc2 of block i by sqrt(2 i) */
     double init_std;
     double patch_init_std; /* of the patch embedding; 0 = init_std */
+    bool gelu_tanh;        /* GELU in its tanh form; false: exact erf, as published */
 };
 
 struct engine_masks {

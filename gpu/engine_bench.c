@@ -115,7 +115,7 @@ static json_t *bench_json(const struct bench *b, uint32_t steps)
     return json_pack(
         "{s:s, s:i, s:i, s:i, s:i, s:i, s:i, s:s, s:s, s:i, s:i, s:f, s:f, s:f, s:f, s:f, s:f, "
         "s:f, "
-        "s:f, s:{s:f, s:f, s:f}, s:s}",
+        "s:f, s:{s:f, s:f, s:f}, s:s, s:s}",
         "model", shape_name(&s->model), "width", (int)s->model.width, "depth", (int)s->model.depth,
         "pred_depth", (int)s->model.pred_depth, "crop", (int)s->data.crop, "patch",
         (int)s->model.patch, "batch", (int)s->optimizer.batch, "precision",
@@ -124,7 +124,8 @@ static json_t *bench_json(const struct bench *b, uint32_t steps)
         "mean_context_patches", b->context / steps, "mean_target_patches", b->targets / steps,
         "loss", b->loss, "gflop_per_image", gflop, "gflops", gflop * rate, "peak_gflops",
         b->peak_gflops, "share_of_peak", gflop * rate / b->peak_gflops, "step_s", "median", median,
-        "min", b->seconds[0], "max", b->seconds[steps - 1], "build", build_id());
+        "min", b->seconds[0], "max", b->seconds[steps - 1], "gelu",
+        s->model.gelu_tanh ? "tanh" : "erf", "build", build_id());
 }
 
 static enum ij_status bench_run(struct bench *b, uint32_t warmup, uint32_t steps, char **ret_json,

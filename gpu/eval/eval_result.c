@@ -69,10 +69,11 @@ static json_t *checkpoint_object(const struct checkpoint *checkpoint)
 static json_t *model_object(const struct engine_spec *spec)
 {
     const struct engine_model *m = &spec->model;
-    return json_pack("{s:I, s:I, s:I, s:I, s:f, s:s}", "patch", (json_int_t)m->patch, "width",
+    return json_pack("{s:I, s:I, s:I, s:I, s:f, s:s, s:s}", "patch", (json_int_t)m->patch, "width",
                      (json_int_t)m->width, "depth", (json_int_t)m->depth, "heads",
                      (json_int_t)m->heads, "mlp_ratio", m->mlp_ratio, "encoder",
-                     spec->eval.encoder == ENGINE_ENCODER_TARGET ? "target" : "context");
+                     spec->eval.encoder == ENGINE_ENCODER_TARGET ? "target" : "context", "gelu",
+                     m->gelu_tanh ? "tanh" : "erf");
 }
 
 json_t *eval_result_new(const struct eval_model *model, const char *kind, uint32_t seeds)

@@ -18,16 +18,18 @@ static json_t *triple(const double values[3])
 json_t *export_text_hf_config(const struct export_text *text)
 {
     const struct vit_config *c = text->config;
-    return json_pack(
-        "{s:[s], s:s, s:I, s:I, s:I, s:I, s:s, s:f, s:I, s:I, s:i, s:b, s:f, s:f, "
-        "s:f, s:f, s:s}",
-        "architectures", "IJepaModel", "model_type", "ijepa", "hidden_size",
-        (json_int_t)c->encoder.width, "num_hidden_layers", (json_int_t)c->encoder.depth,
-        "num_attention_heads", (json_int_t)c->encoder.heads, "intermediate_size",
-        (json_int_t)c->encoder.hidden, "hidden_act", "gelu", "layer_norm_eps", 1e-6, "image_size",
-        (json_int_t)c->crop, "patch_size", (json_int_t)c->patch, "num_channels", 3, "qkv_bias", 1,
-        "mlp_ratio", text->spec->model.mlp_ratio, "initializer_range", text->spec->model.init_std,
-        "hidden_dropout_prob", 0.0, "attention_probs_dropout_prob", 0.0, "torch_dtype", "float32");
+    return json_pack("{s:[s], s:s, s:I, s:I, s:I, s:I, s:s, s:f, s:I, s:I, s:i, s:b, s:f, s:f, "
+                     "s:f, s:f, s:s}",
+                     "architectures", "IJepaModel", "model_type", "ijepa", "hidden_size",
+                     (json_int_t)c->encoder.width, "num_hidden_layers",
+                     (json_int_t)c->encoder.depth, "num_attention_heads",
+                     (json_int_t)c->encoder.heads, "intermediate_size",
+                     (json_int_t)c->encoder.hidden, "hidden_act",
+                     text->spec->model.gelu_tanh ? "gelu_pytorch_tanh" : "gelu", "layer_norm_eps",
+                     1e-6, "image_size", (json_int_t)c->crop, "patch_size", (json_int_t)c->patch,
+                     "num_channels", 3, "qkv_bias", 1, "mlp_ratio", text->spec->model.mlp_ratio,
+                     "initializer_range", text->spec->model.init_std, "hidden_dropout_prob", 0.0,
+                     "attention_probs_dropout_prob", 0.0, "torch_dtype", "float32");
 }
 
 json_t *export_text_hf_preprocessor(const struct export_text *text)
@@ -44,11 +46,12 @@ json_t *export_text_hf_preprocessor(const struct export_text *text)
 static json_t *timm_arguments(const struct export_text *text)
 {
     const struct vit_config *c = text->config;
-    return json_pack(
-        "{s:I, s:I, s:I, s:I, s:I, s:f, s:b, s:s, s:b}", "img_size", (json_int_t)c->crop,
-        "patch_size", (json_int_t)c->patch, "embed_dim", (json_int_t)c->encoder.width, "depth",
-        (json_int_t)c->encoder.depth, "num_heads", (json_int_t)c->encoder.heads, "mlp_ratio",
-        text->spec->model.mlp_ratio, "class_token", 0, "global_pool", "avg", "fc_norm", 0);
+    return json_pack("{s:I, s:I, s:I, s:I, s:I, s:f, s:b, s:s, s:b, s:s*}", "img_size",
+                     (json_int_t)c->crop, "patch_size", (json_int_t)c->patch, "embed_dim",
+                     (json_int_t)c->encoder.width, "depth", (json_int_t)c->encoder.depth,
+                     "num_heads", (json_int_t)c->encoder.heads, "mlp_ratio",
+                     text->spec->model.mlp_ratio, "class_token", 0, "global_pool", "avg", "fc_norm",
+                     0, "act_layer", text->spec->model.gelu_tanh ? "gelu_tanh" : NULL);
 }
 
 /* The named architecture gives timm its builder; every size of it is overridden by model_args. */

@@ -232,8 +232,10 @@ static enum ij_status check_config(struct import_source *s, const json_t *config
     const json_t *image = json_object_get(config, "image_size");
     if (!json_is_string(type) || strcmp(json_string_value(type), "ijepa") != 0)
         return refuse_key(s, "model_type", type, "\"ijepa\"", reterr_err);
-    if (act && (!json_is_string(act) || strcmp(json_string_value(act), "gelu") != 0))
-        return refuse_key(s, "hidden_act", act, "\"gelu\"", reterr_err);
+    const char *gelu = act ? json_string_value(act) : "gelu";
+    s->spec.model.gelu_tanh = gelu && strcmp(gelu, "gelu_pytorch_tanh") == 0;
+    if (!gelu || (strcmp(gelu, "gelu") != 0 && !s->spec.model.gelu_tanh))
+        return refuse_key(s, "hidden_act", act, "\"gelu\" or \"gelu_pytorch_tanh\"", reterr_err);
     if (!eps || fabs(json_number_value(eps) - NORM_EPS) > 1e-12)
         return refuse_key(s, "layer_norm_eps", eps, "1e-6", reterr_err);
     if (bias && !json_is_true(bias))

@@ -116,7 +116,8 @@ static enum ij_status attention_half(const struct pass *p, struct tensor x,
             .y = s->normed1, .mean = s->mean1, .rstd = s->rstd1);
     OP_CALL(linear_forward, .rows = rows, .in = d, .out = 3 * d, .x = s->normed1,
             .weight = block_matrix(p->arena, p->at->qkv_weight),
-            .bias = parameter + p->at->qkv_bias, .y = s->qkv);
+            .bias = parameter + p->at->qkv_bias,
+            .bias_bf16 = block_bias_bf16(p->arena, p->at->qkv_bias), .y = s->qkv);
     OP_CALL(attention_forward, .sequences = p->rows->sequences, .length = p->rows->length,
             .heads = p->stack->heads, .head_dim = d / p->stack->heads,
             .query_start = p->rows->tail ? p->rows->length - p->rows->tail : 0, .qkv = s->qkv,
@@ -129,6 +130,7 @@ static enum ij_status attention_half(const struct pass *p, struct tensor x,
                                            .x = all ? s->attended : s->picked,
                                            .weight = block_matrix(p->arena, p->at->proj_weight),
                                            .bias = parameter + p->at->proj_bias,
+                                           .bias_bf16 = block_bias_bf16(p->arena, p->at->proj_bias),
                                            .residual = all ? x : s->middle,
                                            .y = s->middle};
     return join(p, &proj, p->rows->drop ? p->rows->drop->attention : NULL, reterr_err);
@@ -146,14 +148,17 @@ static enum ij_status mlp_half(const struct pass *p, struct tensor y, struct ij_
             .rstd = s->rstd2);
     OP_CALL(linear_forward, .rows = rows, .in = d, .out = hidden, .x = s->normed2,
             .weight = block_matrix(p->arena, p->at->fc1_weight),
-            .bias = parameter + p->at->fc1_bias, .activation = ACTIVATION_GELU, .pre = s->pre,
-            .y = s->hidden);
+            .bias = parameter + p->at->fc1_bias,
+            .bias_bf16 = block_bias_bf16(p->arena, p->at->fc1_bias),
+            .activation = p->stack->gelu_tanh ? ACTIVATION_GELU_TANH : ACTIVATION_GELU,
+            .pre = s->pre, .y = s->hidden);
     const struct op_linear_forward fc2 = {.rows = rows,
                                           .in = hidden,
                                           .out = d,
                                           .x = s->hidden,
                                           .weight = block_matrix(p->arena, p->at->fc2_weight),
                                           .bias = parameter + p->at->fc2_bias,
+                                          .bias_bf16 = block_bias_bf16(p->arena, p->at->fc2_bias),
                                           .residual = s->middle,
                                           .y = y};
     return join(p, &fc2, p->rows->drop ? p->rows->drop->mlp : NULL, reterr_err);
@@ -216,7 +221,8 @@ static enum ij_status mlp_backward(const struct pass *p, struct tensor gradient,
     IJ_TRY(weight_gradient(p, rows, hidden, d, dy, s->hidden, p->at->fc2_weight, p->at->fc2_bias,
                            reterr_err));
     OP_CALL(linear_backward_input, .rows = rows, .in = hidden, .out = d, .dy = dy,
-            .weight = block_matrix(p->arena, p->at->fc2_weight), .gelu_pre = s->pre, .dx = w->wide);
+            .weight = block_matrix(p->arena, p->at->fc2_weight), .gelu_pre = s->pre,
+            .gelu_tanh = p->stack->gelu_tanh, .dx = w->wide);
     IJ_TRY(weight_gradient(p, rows, d, hidden, w->wide, s->normed2, p->at->fc1_weight,
                            p->at->fc1_bias, reterr_err));
     OP_CALL(linear_backward_input, .rows = rows, .in = d, .out = hidden, .dy = w->wide,

@@ -100,6 +100,12 @@ static inline struct tensor block_matrix(const struct block_arena *arena, int64_
     return t;
 }
 
+/* A bias, rounded, where there is a copy of the parameters in bfloat16. */
+static inline const uint16_t *block_bias_bf16(const struct block_arena *arena, int64_t offset)
+{
+    return arena->parameter_bf16 ? arena->parameter_bf16 + offset : NULL;
+}
+
 /* y: (rows out, D) float32. It may alias x without a backward pass. */
 IJ_MUST_USE enum ij_status
 block_forward(struct backend *backend, const struct vit_stack *stack, const struct layout_block *at,

@@ -106,7 +106,8 @@ static enum ij_status prepare(struct classifier *c, struct ij_err *reterr_err)
     widest = config->encoder.hidden > widest ? config->encoder.hidden : widest;
     widest = config->patch_values > widest ? config->patch_values : widest;
     widest = classes > widest ? classes : widest;
-    IJ_TRY(ops->reserve_scratch(c->backend, c->images_max * config->patches, widest, reterr_err));
+    IJ_TRY(ops->reserve_scratch(c->backend, c->images_max * config->patches, widest,
+                                config->encoder.heads, reterr_err));
     return upload_tables(c, reterr_err);
 }
 

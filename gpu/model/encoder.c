@@ -53,7 +53,8 @@ enum ij_status encoder_embed(struct backend *backend, const struct vit_config *c
             .keep_count = input->keep_count, .y = patches);
     OP_CALL(linear_forward, .rows = rows, .in = config->patch_values, .out = d, .x = patches,
             .weight = block_matrix(arena, layout->patch_weight),
-            .bias = arena->parameter + layout->patch_bias, .y = x);
+            .bias = arena->parameter + layout->patch_bias,
+            .bias_bf16 = block_bias_bf16(arena, layout->patch_bias), .y = x);
     OP_CALL(add_position, .rows = rows, .width = d, .positions = config->patches, .x = x,
             .position = input->position, .index = input->index);
     return IJ_OK;

@@ -50,7 +50,8 @@ static enum ij_status prepare(struct frozen *f, struct ij_err *reterr_err)
     carve_all(f, &carve);
     width = c->encoder.hidden > width ? c->encoder.hidden : width;
     width = c->patch_values > width ? c->patch_values : width;
-    IJ_TRY(ops->reserve_scratch(f->backend, f->images_max * c->patches, width, reterr_err));
+    IJ_TRY(ops->reserve_scratch(f->backend, f->images_max * c->patches, width, c->encoder.heads,
+                                reterr_err));
     mem_auto float *table = mem_array(float, (size_t)(c->patches * d));
     f->rows = mem_array(float, (size_t)(f->images_max * d));
     if (!table || !f->rows)

@@ -157,8 +157,9 @@ static enum ij_status reserve_scratch(struct ijepa *ijepa, struct ij_err *reterr
     int64_t width = 0;
     for (size_t i = 0; i < COUNT_OF(widths); i++)
         width = widths[i] > width ? widths[i] : width;
+    int64_t heads = c->encoder.heads > c->predictor.heads ? c->encoder.heads : c->predictor.heads;
     return ijepa->backend->ops->reserve_scratch(
-        ijepa->backend, rows > sequence_rows ? rows : sequence_rows, width, reterr_err);
+        ijepa->backend, rows > sequence_rows ? rows : sequence_rows, width, heads, reterr_err);
 }
 
 static enum ij_status allocate(struct ijepa *ijepa, enum tensor_type pixels,

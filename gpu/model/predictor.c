@@ -69,7 +69,8 @@ static enum ij_status embed(struct backend *backend, const struct vit_config *co
     OP_CALL(linear_forward, .rows = input->images * input->context_count,
             .in = config->encoder.width, .out = config->predictor.width, .x = input->features,
             .weight = block_matrix(arena, layout->embed_weight),
-            .bias = arena->parameter + layout->embed_bias, .y = predictor->context);
+            .bias = arena->parameter + layout->embed_bias,
+            .bias_bf16 = block_bias_bf16(arena, layout->embed_bias), .y = predictor->context);
     OP_CALL(assemble_forward, .images = input->images, .blocks = input->blocks,
             .context_count = input->context_count, .target_count = input->target_count,
             .width = config->predictor.width, .context = predictor->context,
@@ -99,7 +100,9 @@ enum ij_status predictor_forward(struct backend *backend, const struct vit_confi
             .mean = predictor->mean, .rstd = predictor->rstd);
     OP_CALL(linear_forward, .rows = out, .in = stack->width, .out = config->encoder.width,
             .x = predictor->normed, .weight = block_matrix(arena, layout->pred_proj_weight),
-            .bias = arena->parameter + layout->pred_proj_bias, .y = predictor->prediction);
+            .bias = arena->parameter + layout->pred_proj_bias,
+            .bias_bf16 = block_bias_bf16(arena, layout->pred_proj_bias),
+            .y = predictor->prediction);
     return IJ_OK;
 }
 

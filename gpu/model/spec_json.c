@@ -37,6 +37,7 @@ static const struct row {
     ROW("init_std", model.init_std, DOUBLE, false, 0, 1),
     ROW("patch_init_std", model.patch_init_std, DOUBLE, false, 0, 1),
     ROW("init_rescale", model.init_rescale, BOOL, false, 0, 1),
+    ROW("gelu_tanh", model.gelu_tanh, BOOL, false, 0, 1),
     ROW("crop_scale", data.crop_scale, PAIR, false, 0, 1),
     ROW("crop_ratio", data.crop_ratio, PAIR, false, 0, 20),
     ROW("flip", data.flip, BOOL, false, 0, 1),
@@ -168,6 +169,7 @@ enum ij_status spec_json_read_model(const char *text, struct engine_spec *spec,
     json_error_t error;
     json_t *object = json_loads(text, JSON_REJECT_DUPLICATES, &error);
     struct engine_spec read = *spec;
+    read.model.gelu_tanh = false; /* what older checkpoints, which do not say, were */
     enum ij_status status = IJ_OK;
     if (!json_is_object(object))
         status =
@@ -250,6 +252,7 @@ enum ij_status spec_json_check_model(const char *text, const struct engine_spec 
                                      struct ij_err *reterr_err)
 {
     struct engine_spec stored = *spec, wanted = *spec;
+    stored.model.gelu_tanh = false;
     IJ_TRY(spec_json_read_model(text, &stored, reterr_err));
     /* 0 heads mean as many as the encoder has. */
     if (stored.model.pred_heads == 0)
@@ -260,5 +263,8 @@ enum ij_status spec_json_check_model(const char *text, const struct engine_spec 
         if (rows[i].model && !same(&stored, &wanted, &rows[i]))
             return IJ_ERR_FIELD(reterr_err, IJ_CONFLICT, rows[i].field,
                                 "%s is not what the checkpoint was trained with", rows[i].field);
+    if (stored.model.gelu_tanh != wanted.model.gelu_tanh) /* older checkpoints do not say: erf */
+        return IJ_ERR_FIELD(reterr_err, IJ_CONFLICT, "model.gelu_tanh",
+                            "model.gelu_tanh is not what the checkpoint was trained with");
     return IJ_OK;
 }

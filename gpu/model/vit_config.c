@@ -19,6 +19,7 @@ struct vit_config vit_config_from_spec(const struct engine_spec *spec)
     if (spec->eval.positions == ENGINE_POSITIONS_BICUBIC)
         c.stretched = spec->eval.trained_crop / m->patch;
     c.patches = c.grid * c.grid;
+    c.encoder.gelu_tanh = c.predictor.gelu_tanh = m->gelu_tanh;
     c.encoder.width = m->width;
     c.encoder.depth = m->depth;
     c.encoder.heads = m->heads;

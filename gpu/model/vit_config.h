@@ -18,6 +18,7 @@
 /* A stack of pre-norm transformer blocks. */
 struct vit_stack {
     int64_t width, depth, heads, hidden; /* hidden: inner width of the MLP */
+    bool gelu_tanh;                      /* GELU of the MLP in its tanh form */
 };
 
 struct vit_config {

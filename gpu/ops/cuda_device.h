@@ -24,10 +24,6 @@ __attribute__((weak)) enum ij_status backend_cuda_new(int device, struct backend
 /* After each operation wait for it, so that an error is the operation's own; slow. */
 __attribute__((weak)) void backend_cuda_check_each(struct backend *backend, bool on);
 
-/* GELU in the matrix product's epilogue, in its tanh form: not the published function (up to 5e-4
- * away), faster. Off: exact erf. Results of runs that use it must say so. */
-__attribute__((weak)) void backend_cuda_fast_gelu(struct backend *backend, bool on);
-
 static inline bool cuda_device_built(void)
 {
     return backend_cuda_new != 0;

@@ -55,7 +55,11 @@ static inline struct tensor tensor_f32(float *data)
 
 /* ---- Linear --------------------------------------------------------------------------------- */
 
-enum activation { ACTIVATION_NONE, ACTIVATION_GELU /* exact erf */ };
+enum activation {
+    ACTIVATION_NONE,
+    ACTIVATION_GELU,     /* exact erf: the published function */
+    ACTIVATION_GELU_TANH /* its tanh form, up to 5e-4 away */
+};
 
 /* y = activation(x * weight^T + bias) + residual. Writes y. */
 struct op_linear_forward {
@@ -63,6 +67,7 @@ struct op_linear_forward {
     struct tensor x;          /* (rows, in) */
     struct tensor weight;     /* (out, in) */
     const float *bias;        /* (out) or NULL */
+    const uint16_t *bias_bf16; /* the same in bfloat16, where the caller has it; or NULL */
     enum activation activation;
     struct tensor pre;        /* (rows, out) x*weight^T + bias, for the backward pass; or absent */
     struct tensor residual;   /* (rows, out), may alias y; or absent */
@@ -75,6 +80,7 @@ struct op_linear_backward_input {
     struct tensor dy;         /* (rows, out) */
     struct tensor weight;     /* (out, in) */
     struct tensor gelu_pre;   /* (rows, in): pre-activation of the layer that made x; or absent */
+    bool gelu_tanh;           /* that layer's activation was the tanh form */
     struct tensor dx;         /* (rows, in) */
     bool accumulate;
 };
@@ -358,9 +364,10 @@ struct ops {
     enum ij_status (*clear)(struct backend *backend, void *device, size_t bytes,
                             struct ij_err *reterr_err);
     enum ij_status (*synchronize)(struct backend *backend, struct ij_err *reterr_err);
-    /* Scratch for operations that need it; call once, with the largest rows and width to come. */
+    /* Scratch for operations that need it; call once, with the largest rows (tokens), width and
+     * heads to come. */
     enum ij_status (*reserve_scratch)(struct backend *backend, int64_t rows_max, int64_t width_max,
-                                      struct ij_err *reterr_err);
+                                      int64_t heads_max, struct ij_err *reterr_err);
     void (*free)(struct backend *backend);
 };
 

@@ -263,7 +263,7 @@ static int bench_shape_run(struct bench *b)
     mem_auto float *bias = b->bias = bench_array(wide);
     mem_auto float *statistics = b->statistics = bench_array(rows * (s->heads + 2));
     if (!x || !y || !z || !wide1 || !wide2 || !weight || !dweight || !bias || !statistics ||
-        b->backend->ops->reserve_scratch(b->backend, rows, wide, NULL) != IJ_OK)
+        b->backend->ops->reserve_scratch(b->backend, rows, wide, s->heads, NULL) != IJ_OK)
         return 1;
     for (size_t op = 0; op < COUNT_OF(bench_ops); op++)
         bench_measure(b, op);

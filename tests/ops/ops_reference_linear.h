@@ -9,14 +9,39 @@ static inline double reference_gelu(double x)
     return 0.5 * x * erfc(-x * M_SQRT1_2);
 }
 
+static inline double reference_gelu_tanh(double x)
+{
+    return 0.5 * x * (1 + tanh(sqrt(2 / M_PI) * (x + 0.044715 * x * x * x)));
+}
+
+static inline double reference_gelu_tanh_slope(double x)
+{
+    double t = tanh(sqrt(2 / M_PI) * (x + 0.044715 * x * x * x));
+    return 0.5 * (1 + t) + 0.5 * x * (1 - t * t) * sqrt(2 / M_PI) * (1 + 3 * 0.044715 * x * x);
+}
+
 static inline double reference_gelu_slope(double x)
 {
     return 0.5 * erfc(-x * M_SQRT1_2) + x * exp(-0.5 * x * x) / sqrt(2 * M_PI);
 }
 
+static inline double reference_activation(enum activation activation, double x)
+{
+    return activation == ACTIVATION_NONE        ? x
+           : activation == ACTIVATION_GELU_TANH ? reference_gelu_tanh(x)
+                                                : reference_gelu(x);
+}
+
+static inline double reference_slope(enum activation activation, double x)
+{
+    return activation == ACTIVATION_GELU_TANH ? reference_gelu_tanh_slope(x)
+                                              : reference_gelu_slope(x);
+}
+
 struct reference_linear {
     int64_t rows, in, out;
-    bool gelu, bf16;
+    enum activation gelu;
+    bool bf16;
     const double *x, *weight, *bias, *residual; /* bias, residual: or NULL */
 };
 
@@ -31,7 +56,7 @@ static inline void reference_linear(const struct reference_linear *r, double *pr
             int64_t at = i * r->out + o;
             if (pre)
                 pre[at] = r->bf16 ? ops_round_bf16(sum) : sum;
-            double value = r->gelu ? reference_gelu(sum) : sum;
+            double value = reference_activation(r->gelu, sum);
             if (r->residual)
                 value += r->residual[at];
             if (y)
@@ -42,7 +67,8 @@ static inline void reference_linear(const struct reference_linear *r, double *pr
 /* dx = dy weight [. gelu'(pre)] [+ old] */
 static inline void reference_linear_input(int64_t rows, int64_t in, int64_t out, const double *dy,
                                           const double *weight, const double *pre,
-                                          const double *old, bool bf16, double *dx)
+                                          const double *old, enum activation gelu, bool bf16,
+                                          double *dx)
 {
     for (int64_t i = 0; i < rows; i++)
         for (int64_t k = 0; k < in; k++) {
@@ -50,7 +76,7 @@ static inline void reference_linear_input(int64_t rows, int64_t in, int64_t out,
             for (int64_t o = 0; o < out; o++)
                 sum += dy[i * out + o] * weight[o * in + k];
             int64_t at = i * in + k;
-            sum = (pre ? sum * reference_gelu_slope(pre[at]) : sum) + (old ? old[at] : 0);
+            sum = (pre ? sum * reference_slope(gelu, pre[at]) : sum) + (old ? old[at] : 0);
             dx[at] = bf16 ? ops_round_bf16(sum) : sum;
         }
 }

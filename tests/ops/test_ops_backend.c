@@ -171,7 +171,9 @@ Test(ops_backend, nothing_allocates_after_reserve)
 {
     struct backend *backend = chain_backend(2);
     struct ij_err err = IJ_ERR_INIT;
-    cr_assert_eq(backend->ops->reserve_scratch(backend, CHAIN_ROWS, 3 * CHAIN_WIDTH, &err), IJ_OK);
+    cr_assert_eq(
+        backend->ops->reserve_scratch(backend, CHAIN_ROWS, 3 * CHAIN_WIDTH, CHAIN_HEADS, &err),
+        IJ_OK);
     struct chain k;
     chain_begin(&k, backend);
     mem_fail_after(0);
@@ -186,11 +188,11 @@ Test(ops_backend, scratch_that_cannot_be_had_is_an_error)
     struct backend *backend = chain_backend(2);
     struct ij_err err = IJ_ERR_INIT;
     mem_fail_after(0);
-    enum ij_status status = backend->ops->reserve_scratch(backend, 1000, 512, &err);
+    enum ij_status status = backend->ops->reserve_scratch(backend, 1000, 512, 8, &err);
     mem_fail_after(-1);
     cr_assert_eq(status, IJ_NO_MEMORY);
-    cr_assert_eq(backend->ops->reserve_scratch(backend, 0, 512, &err), IJ_INVALID);
-    cr_assert_eq(backend->ops->reserve_scratch(backend, 1000, 512, &err), IJ_OK);
+    cr_assert_eq(backend->ops->reserve_scratch(backend, 0, 512, 8, &err), IJ_INVALID);
+    cr_assert_eq(backend->ops->reserve_scratch(backend, 1000, 512, 8, &err), IJ_OK);
     backend->ops->free(backend);
 }
 

@@ -3,15 +3,25 @@
 
 struct linear_shape {
     int64_t rows, in, out;
-    bool bias, gelu, keep_pre, residual, residual_is_y;
+    bool bias;
+    enum activation gelu;
+    bool keep_pre, residual, residual_is_y;
 };
 
 static const struct linear_shape linear_shapes[] = {
-    {1, 1, 1, true, false, false, false, false},    {1, 17, 5, false, false, false, false, false},
-    {31, 33, 65, true, true, true, false, false},   {33, 24, 96, true, true, false, false, false},
-    {257, 96, 40, true, false, false, true, false}, {257, 40, 96, true, false, false, true, true},
-    {130, 48, 31, true, true, true, true, true},    {129, 31, 48, true, true, false, true, true},
-    {300, 64, 17, true, false, true, true, true},
+    {1, 1, 1, true, ACTIVATION_NONE, false, false, false},
+    {1, 17, 5, false, ACTIVATION_NONE, false, false, false},
+    {31, 33, 65, true, ACTIVATION_GELU, true, false, false},
+    {33, 24, 96, true, ACTIVATION_GELU, false, false, false},
+    {257, 96, 40, true, ACTIVATION_NONE, false, true, false},
+    {257, 40, 96, true, ACTIVATION_NONE, false, true, true},
+    {130, 48, 31, true, ACTIVATION_GELU, true, true, true},
+    {129, 31, 48, true, ACTIVATION_GELU, false, true, true},
+    {300, 64, 17, true, ACTIVATION_NONE, true, true, true},
+    {33, 24, 96, true, ACTIVATION_GELU_TANH, true, false, false},
+    {31, 40, 64, true, ACTIVATION_GELU_TANH, false, false, false},
+    {31, 33, 65, true, ACTIVATION_GELU_TANH, true, true, false},
+    {70, 24, 32, false, ACTIVATION_GELU_TANH, false, true, true},
 };
 
 static void linear_forward_case(struct backend *backend, enum tensor_type type, const void *user)
@@ -35,7 +45,7 @@ static void linear_forward_case(struct backend *backend, enum tensor_type type, 
                                      .x = ops_tensor(x),
                                      .weight = ops_tensor(weight),
                                      .bias = ops_data(bias),
-                                     .activation = s->gelu ? ACTIVATION_GELU : ACTIVATION_NONE,
+                                     .activation = s->gelu,
                                      .pre = ops_tensor(pre),
                                      .residual = ops_tensor(residual),
                                      .y = ops_tensor(y)};
@@ -71,12 +81,16 @@ Test(ops_linear, forward)
 
 struct linear_backward_shape {
     int64_t rows, in, out;
-    bool gelu, accumulate;
+    enum activation gelu;
+    bool accumulate;
 };
 
 static const struct linear_backward_shape backward_shapes[] = {
-    {1, 1, 1, false, false},   {1, 7, 33, true, false},    {31, 65, 24, false, true},
-    {257, 33, 48, true, true}, {200, 96, 31, true, false}, {333, 40, 72, false, false},
+    {1, 1, 1, ACTIVATION_NONE, false},         {1, 7, 33, ACTIVATION_GELU, false},
+    {31, 65, 24, ACTIVATION_NONE, true},       {257, 33, 48, ACTIVATION_GELU, true},
+    {200, 96, 31, ACTIVATION_GELU, false},     {333, 40, 72, ACTIVATION_NONE, false},
+    {70, 48, 24, ACTIVATION_GELU_TANH, false}, {33, 31, 24, ACTIVATION_GELU_TANH, false},
+    {65, 40, 16, ACTIVATION_GELU_TANH, true},
 };
 
 static void linear_input_case(struct backend *backend, enum tensor_type type, const void *user)
@@ -95,15 +109,16 @@ static void linear_input_case(struct backend *backend, enum tensor_type type, co
                                             .dy = ops_tensor(dy),
                                             .weight = ops_tensor(weight),
                                             .gelu_pre = ops_tensor(pre),
+                                            .gelu_tanh = s->gelu == ACTIVATION_GELU_TANH,
                                             .dx = ops_tensor(dx),
                                             .accumulate = s->accumulate};
     ops_run(&c, linear_backward_input, &args);
     mem_auto double *want = ops_doubles(xs), *emulated = ops_doubles(xs);
     const double *pre_value = pre ? pre->value : NULL, *old = s->accumulate ? dx->value : NULL;
-    reference_linear_input(s->rows, s->in, s->out, dy->value, weight->value, pre_value, old, false,
-                           want);
-    reference_linear_input(s->rows, s->in, s->out, dy->value, weight->value, pre_value, old, true,
-                           emulated);
+    reference_linear_input(s->rows, s->in, s->out, dy->value, weight->value, pre_value, old,
+                           s->gelu, false, want);
+    reference_linear_input(s->rows, s->in, s->out, dy->value, weight->value, pre_value, old,
+                           s->gelu, true, emulated);
     ops_check(&c, dx, want, type == TENSOR_BF16 ? emulated : NULL, OPS_FLOAT32_TOLERANCE);
     ops_end(&c);
 }
@@ -209,7 +224,7 @@ Test(ops_linear, reference_gradients_by_finite_differences)
     for (int i = 0; i < ROWS * OUT; i++)
         dy[i] = rng_normal(&rng);
     memcpy(x, activated, sizeof(x));
-    reference_linear_input(ROWS, IN, OUT, dy, weight, pre, NULL, false, dx);
+    reference_linear_input(ROWS, IN, OUT, dy, weight, pre, NULL, ACTIVATION_GELU, false, dx);
     reference_linear_weight(ROWS, IN, OUT, dy, x, NULL, NULL, dweight, dbias);
     struct linear_objective o = {{ROWS, IN, OUT, false, false, x, weight, bias, NULL}, y, dy};
     for (size_t i = 0; i < IN * OUT; i++)
@@ -225,7 +240,7 @@ Test(ops_linear, reference_gradients_by_finite_differences)
 /* ---- GELU's accuracy and NaN ----------------------------------------------------------------- */
 
 /* A 1 x 1 layer of weight 1 is GELU itself, its gradient the slope. */
-Test(ops_linear, gelu_is_exact_erf)
+static void gelu_accuracy(enum activation gelu)
 {
     enum { COUNT = 40001 };
     struct backend *list[OPS_BACKENDS_MAX];
@@ -245,7 +260,7 @@ Test(ops_linear, gelu_is_exact_erf)
                                             .out = 1,
                                             .x = ops_tensor(x),
                                             .weight = ops_tensor(one),
-                                            .activation = ACTIVATION_GELU,
+                                            .activation = gelu,
                                             .y = ops_tensor(y)};
         ops_run(&c, linear_forward, &forward);
         struct op_linear_backward_input backward = {.rows = COUNT,
@@ -254,17 +269,29 @@ Test(ops_linear, gelu_is_exact_erf)
                                                     .dy = ops_tensor(one),
                                                     .weight = ops_tensor(one),
                                                     .gelu_pre = ops_tensor(x),
+                                                    .gelu_tanh = gelu == ACTIVATION_GELU_TANH,
                                                     .dx = ops_tensor(slope)};
         ops_run(&c, linear_backward_input, &backward);
         double *got = ops_result(&c, y), *got_slope = ops_result(&c, slope);
         for (int i = 0; i < COUNT; i++) {
             double size = fmax(1, fabs(values[i]));
-            cr_assert_float_eq(got[i], reference_gelu(values[i]), 1.5e-7 * size);
-            cr_assert_float_eq(got_slope[i], reference_gelu_slope(values[i]), 2.5e-7);
+            cr_assert_float_eq(got[i], reference_activation(gelu, values[i]), 1.5e-7 * size);
+            cr_assert_float_eq(got_slope[i], reference_slope(gelu, values[i]),
+                               gelu == ACTIVATION_GELU ? 2.5e-7 : 2e-6);
         }
         ops_end(&c);
     }
     ops_backends_free(list, count);
+}
+
+Test(ops_linear, gelu_is_exact_erf)
+{
+    gelu_accuracy(ACTIVATION_GELU);
+}
+
+Test(ops_linear, gelu_tanh_is_the_tanh_form)
+{
+    gelu_accuracy(ACTIVATION_GELU_TANH);
 }
 
 Test(ops_linear, nan_stays_in_its_row)

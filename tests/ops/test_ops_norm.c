@@ -9,10 +9,12 @@ struct norm_shape {
 };
 
 static const struct norm_shape norm_shapes[] = {
-    {1, 5, true, false, false, false, false},   {1, 17, false, false, false, false, false},
-    {31, 33, true, true, true, false, true},    {33, 192, true, false, true, true, false},
-    {257, 96, true, false, false, false, true}, {257, 1, true, false, false, false, false},
-    {64, 385, false, true, true, true, false},  {129, 384, true, true, true, true, true},
+    {1, 5, true, false, false, false, false},    {1, 17, false, false, false, false, false},
+    {31, 33, true, true, true, false, true},     {33, 192, true, false, true, true, false},
+    {257, 96, true, false, false, false, true},  {257, 1, true, false, false, false, false},
+    {64, 385, false, true, true, true, false},   {129, 384, true, true, true, true, true},
+    {3, 8, true, false, true, false, false},     {70, 264, true, false, true, false, true},
+    {5, 6000, true, false, false, false, false}, {2, 12000, true, false, true, false, false},
 };
 
 static void norm_forward_case(struct backend *backend, enum tensor_type type, const void *user)

@@ -216,6 +216,17 @@ cublasStatus_t cublasLtMatmulAlgoGetHeuristic(cublasLtHandle_t, cublasLtMatmulDe
     return CUBLAS_STATUS_SUCCESS;
 }
 
+cublasStatus_t cublasLtMatmulAlgoCheck(cublasLtHandle_t, cublasLtMatmulDesc_t desc,
+                                       cublasLtMatrixLayout_t a, cublasLtMatrixLayout_t b,
+                                       cublasLtMatrixLayout_t c, cublasLtMatrixLayout_t d,
+                                       const cublasLtMatmulAlgo_t *algo,
+                                       cublasLtMatmulHeuristicResult_t *result)
+{
+    result->state = CUBLAS_STATUS_SUCCESS;
+    result->workspaceSize = algo->data[3];
+    return algo->data[0] == ALGORITHM_MARK ? check(desc, a, b, c, d) : CUBLAS_STATUS_INVALID_VALUE;
+}
+
 /* ---- The product ----------------------------------------------------------------------------- */
 
 static float element(const struct simt_layout *l, const void *data, int64_t row, int64_t col)

@@ -42,6 +42,8 @@ enum ij_status cuda_attention_forward(struct backend *backend,
         return IJ_OK;
     if (cuda_attention_mma_fits(cuda, &a))
         IJ_TRY(cuda_attention_mma(cuda, &a, reterr_err));
+    else if (cuda_attention_long_fits(cuda, &a))
+        IJ_TRY(cuda_attention_long(cuda, &a, reterr_err));
     else
         IJ_TRY(cuda_attention_plain(cuda, &a, reterr_err));
     return cuda_done(cuda, reterr_err);
@@ -77,6 +79,8 @@ enum ij_status cuda_attention_backward(struct backend *backend,
     a.delta = (float *)delta;
     if (cuda_attention_mma_fits(cuda, &a))
         IJ_TRY(cuda_attention_mma_backward(cuda, &a, reterr_err));
+    else if (cuda_attention_long_fits(cuda, &a))
+        IJ_TRY(cuda_attention_long_backward(cuda, &a, reterr_err));
     else
         IJ_TRY(cuda_attention_plain_backward(cuda, &a, reterr_err));
     return cuda_done(cuda, reterr_err);

@@ -1,10 +1,10 @@
 /*
  * Attention: what its kernels share. One sequence and head per block (or per row of blocks).
  *
- * Two ways: matrix instructions on bfloat16 with the keys and values of a sequence in shared memory
- * (cuda_attention_mma.cu; up to ATTENTION_MMA_LENGTH tokens, head sizes that are multiples of 8 up
- * to 128), and plain float32 arithmetic over tiles of keys with an online softmax for everything
- * else. Both backward passes recompute the probabilities from the log-sum-exp; one kernel owns
+ * Three ways: matrix instructions on bfloat16 (head sizes that are multiples of 8 up to 128) with
+ * the keys and values of a sequence whole in shared memory (cuda_attention_mma.cu; up to
+ * ATTENTION_MMA_LENGTH tokens) or in stages (cuda_attention_long.cu), and plain float32 arithmetic
+ * over tiles of keys with an online softmax for everything else. All backward passes recompute the probabilities from the log-sum-exp; one kernel owns
  * query rows (dq), another key rows (dk, dv), so nothing is added up across blocks.
  */
 #ifndef GPU_OPS_CUDA_ATTENTION_H
@@ -60,6 +60,8 @@ IJ_MUST_USE enum ij_status cuda_attention_plain(struct cuda_backend *cuda,
 IJ_MUST_USE enum ij_status cuda_attention_plain_backward(struct cuda_backend *cuda,
                                                          const struct attention_args *a,
                                                          struct ij_err *reterr_err);
+/* Types, alignment and head size are such that matrix instructions can be used. */
+bool cuda_attention_mma_types(const struct attention_args *a);
 /* cuda_attention_mma.cu, cuda_attention_mma_backward.cu: may they be used, and the passes. */
 bool cuda_attention_mma_fits(const struct cuda_backend *cuda, const struct attention_args *a);
 IJ_MUST_USE enum ij_status cuda_attention_mma(struct cuda_backend *cuda,
@@ -68,5 +70,13 @@ IJ_MUST_USE enum ij_status cuda_attention_mma(struct cuda_backend *cuda,
 IJ_MUST_USE enum ij_status cuda_attention_mma_backward(struct cuda_backend *cuda,
                                                        const struct attention_args *a,
                                                        struct ij_err *reterr_err);
+/* cuda_attention_long.cu: the same for any length. */
+bool cuda_attention_long_fits(const struct cuda_backend *cuda, const struct attention_args *a);
+IJ_MUST_USE enum ij_status cuda_attention_long(struct cuda_backend *cuda,
+                                               const struct attention_args *a,
+                                               struct ij_err *reterr_err);
+IJ_MUST_USE enum ij_status cuda_attention_long_backward(struct cuda_backend *cuda,
+                                                        const struct attention_args *a,
+                                                        struct ij_err *reterr_err);
 
 #endif

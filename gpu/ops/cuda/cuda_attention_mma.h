@@ -59,20 +59,20 @@ static __device__ inline int64_t mma_at(const struct attention_args &a, const st
                     : attention_at(a, b.span.first + row, part, b.head);
 }
 
-/* Rows from .. length of the part into shared memory, zeros round them. */
+/* `count` rows from row `from` of the part into shared memory, zeros round them. */
 template <int DIM>
 static __device__ inline void mma_fill(const struct attention_args &a, const struct mma_block &b,
-                                       struct tensor t, int part, int64_t from, uint16_t *to)
+                                       struct tensor t, int part, int64_t from, int count,
+                                       uint16_t *to)
 {
     const int packs = DIM / 8;
-    int64_t rows = mma_round(b.span.length - from);
-    for (int64_t i = threadIdx.x; i < rows * packs; i += blockDim.x) {
-        int64_t row = from + i / packs, d = i % packs * 8;
+    for (int i = (int)threadIdx.x; i < mma_round(count) * packs; i += (int)blockDim.x) {
+        int row = i / packs, d = i % packs * 8;
         uint4 words = make_uint4(0, 0, 0, 0);
-        if (row < b.span.length && d < a.dim)
+        if (row < count && d < a.dim)
             words = *(const uint4 *)(const void *)((const uint16_t *)t.data +
-                                                   mma_at(a, b, part, row) + d);
-        *(uint4 *)(void *)(to + i / packs * (DIM + MMA_SKEW) + d) = words;
+                                                   mma_at(a, b, part, from + row) + d);
+        *(uint4 *)(void *)(to + row * (DIM + MMA_SKEW) + d) = words;
     }
 }
 

@@ -5,6 +5,7 @@
 
 #include "gpu/ops/cuda/cuda_mem.h"
 #include "gpu/ops/cuda/cuda_gemm.h"
+#include "gpu/ops/cuda_plan.h"
 
 #define CUDA_ARCH_MIN 80 /* compute capability 8.0: bfloat16 */
 
@@ -151,21 +152,18 @@ static enum ij_status cuda_synchronize(struct backend *backend, struct ij_err *r
     return cuda_wait(cuda_backend_of(backend), reterr_err);
 }
 
-/* What the operations ask for: column partials (bias, norm), loss and attention sums per row. */
 static enum ij_status cuda_reserve_scratch(struct backend *backend, int64_t rows_max,
-                                           int64_t width_max, struct ij_err *reterr_err)
+                                           int64_t width_max, int64_t heads_max,
+                                           struct ij_err *reterr_err)
 {
     struct cuda_backend *cuda = cuda_backend_of(backend);
-    if (rows_max < 1 || width_max < 1)
-        return IJ_ERR(reterr_err, IJ_INVALID, "scratch for %lld rows of width %lld",
-                      (long long)rows_max, (long long)width_max);
-    cuda_begin(cuda, "reserve_scratch", rows_max, width_max, 1);
-    int64_t parts = cuda_column_parts(rows_max), blocks = 2 * cuda_norm_blocks(cuda, rows_max);
-    int64_t columns = (parts > blocks ? parts : blocks) * width_max;
-    int64_t heads = rows_max * (width_max < 32 ? width_max : 32);
-    int64_t floats = columns > heads ? columns : heads;
+    if (rows_max < 1 || width_max < 1 || heads_max < 1)
+        return IJ_ERR(reterr_err, IJ_INVALID, "scratch for %lld rows of width %lld, %lld heads",
+                      (long long)rows_max, (long long)width_max, (long long)heads_max);
+    cuda_begin(cuda, "reserve_scratch", rows_max, width_max, heads_max);
     void *unused;
-    return cuda_scratch(cuda, (size_t)(floats + 4096) * sizeof(float), &unused, reterr_err);
+    return cuda_scratch(cuda, cuda_plan_scratch(rows_max, width_max, heads_max), &unused,
+                        reterr_err);
 }
 
 static void cuda_free(struct backend *backend)
@@ -275,9 +273,4 @@ enum ij_status backend_cuda_new(int device, struct backend **ret_backend, struct
 void backend_cuda_check_each(struct backend *backend, bool on)
 {
     cuda_backend_of(backend)->check_each = on;
-}
-
-void backend_cuda_fast_gelu(struct backend *backend, bool on)
-{
-    cuda_gemm_fast_gelu(cuda_backend_of(backend)->gemm, on);
 }

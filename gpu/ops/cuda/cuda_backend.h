@@ -120,12 +120,12 @@ int64_t cuda_column_parts(int64_t rows);
 unsigned cuda_norm_blocks(const struct cuda_backend *cuda, int64_t rows);
 void cuda_column_sums(struct cuda_backend *cuda, struct tensor x, int64_t rows, int64_t width,
                       float *partial, float *y, bool accumulate);
-/* y = gelu(pre) [+ residual] and dx = product . gelu'(pre) [+ old dx]; exact erf; `count` elements.
- */
-void cuda_gelu(struct cuda_backend *cuda, int64_t count, struct tensor pre, struct tensor residual,
-               struct tensor y);
-void cuda_gelu_backward(struct cuda_backend *cuda, int64_t count, struct tensor product,
-                        struct tensor pre, struct tensor dx, bool accumulate);
+/* y = gelu(pre) [+ residual] and dx = product . gelu'(pre) [+ old dx]; `count` elements. */
+void cuda_gelu(struct cuda_backend *cuda, int64_t count, bool tanh_form, struct tensor pre,
+               struct tensor residual, struct tensor y);
+void cuda_gelu_backward(struct cuda_backend *cuda, int64_t count, bool tanh_form,
+                        struct tensor product, struct tensor pre, struct tensor dx,
+                        bool accumulate);
 /* Cuts the list unless it is the one that was cut last. */
 IJ_MUST_USE enum ij_status cuda_chunks_prepare(struct cuda_backend *cuda,
                                                const struct parameter_segment *segments,

@@ -23,7 +23,8 @@
     X(MatmulPreferenceCreate)                                                                      \
     X(MatmulPreferenceDestroy)                                                                     \
     X(MatmulPreferenceSetAttribute)                                                                \
-    X(MatmulAlgoGetHeuristic)
+    X(MatmulAlgoGetHeuristic)                                                                      \
+    X(MatmulAlgoCheck)
 
 /* cuda_blas.Matmul is cublasLtMatmul, and so on. */
 struct cuda_blas {

@@ -5,10 +5,12 @@
 #include "gpu/ops/cuda/cuda_view.h"
 
 #include "gpu/ops/cuda/cuda_backend.h"
+#include "gpu/ops/cuda_plan.h"
 
 #define COLUMN_ROWS      128
-#define COLUMN_PARTS_MAX 256
+#define COLUMN_PARTS_MAX CUDA_PLAN_COLUMNS
 #define COLUMN_WARPS     8
+#define JOIN_WARPS       16
 
 int64_t cuda_column_parts(int64_t rows)
 {
@@ -39,23 +41,31 @@ static __global__ void column_part_kernel(struct tensor x, int64_t rows, int64_t
     partial[blockIdx.y * width + column] = sum;
 }
 
+/* A block joins 32 columns: every warp its share of the parts, then the warps in order. */
 static __global__ void add_parts_kernel(const float *partial, int64_t parts, int64_t stride,
                                         int64_t width, float *y, bool accumulate)
 {
-    int64_t column = (int64_t)blockIdx.x * blockDim.x + threadIdx.x;
-    if (column >= width)
-        return;
-    float sum = accumulate ? y[column] : 0.0f;
-    for (int64_t i = 0; i < parts; i++)
+    __shared__ float sums[JOIN_WARPS][CUDA_WARP];
+    int lane = (int)threadIdx.x % CUDA_WARP, warp = (int)threadIdx.x / CUDA_WARP;
+    int64_t column = (int64_t)blockIdx.x * CUDA_WARP + lane;
+    float sum = 0;
+    for (int64_t i = warp; i < parts && column < width; i += JOIN_WARPS)
         sum += partial[i * stride + column];
-    y[column] = sum;
+    sums[warp][lane] = sum;
+    __syncthreads();
+    if (warp != 0 || column >= width)
+        return;
+    for (int w = 1; w < JOIN_WARPS; w++)
+        sum += sums[w][lane];
+    y[column] = accumulate ? y[column] + sum : sum;
 }
 
 void cuda_add_parts(struct cuda_backend *cuda, const float *partial, int64_t parts, int64_t stride,
                     int64_t width, float *y, bool accumulate)
 {
-    CUDA_LAUNCH(add_parts_kernel, dim3((unsigned)((width + 63) / 64)), dim3(64), 0, cuda->stream,
-                partial, parts, stride, width, y, accumulate);
+    CUDA_LAUNCH(add_parts_kernel, dim3((unsigned)((width + CUDA_WARP - 1) / CUDA_WARP)),
+                dim3(JOIN_WARPS * CUDA_WARP), 0, cuda->stream, partial, parts, stride, width, y,
+                accumulate);
 }
 
 void cuda_column_sums(struct cuda_backend *cuda, struct tensor x, int64_t rows, int64_t width,

@@ -72,16 +72,6 @@ void cuda_gemm_free(struct cuda_gemm *gemm)
     mem_free(gemm);
 }
 
-void cuda_gemm_fast_gelu(struct cuda_gemm *gemm, bool on)
-{
-    gemm->fast_gelu = on;
-}
-
-bool cuda_gemm_fuses_gelu(const struct cuda_gemm *gemm, int64_t width)
-{
-    return gemm->fast_gelu && width % 8 == 0;
-}
-
 /* ---- Descriptors ----------------------------------------------------------------------------- */
 
 static cudaDataType_t gemm_type(enum tensor_type type)
@@ -119,6 +109,9 @@ static enum ij_status gemm_bias(struct cuda_backend *cuda, const struct cuda_pro
 {
     *ret_bias = p->bias;
     if (!p->bias || p->d.type == TENSOR_F32)
+        return IJ_OK;
+    *ret_bias = p->bias_bf16;
+    if (p->bias_bf16 && (uintptr_t)p->bias_bf16 % 16 == 0)
         return IJ_OK;
     if (p->n > CUDA_GEMM_BIAS_MAX)
         return IJ_ERR(reterr_err, IJ_UNSUPPORTED, "%s: a bias of %lld values", cuda->last_op,

@@ -11,9 +11,10 @@
 #define GPU_OPS_CUDA_GEMM_H
 
 #include "gpu/ops/cuda/cuda_backend.h"
+#include "gpu/ops/cuda_plan.h"
 
 #define CUDA_GEMM_TRIES     8
-#define CUDA_GEMM_WORKSPACE (64 << 20)
+#define CUDA_GEMM_WORKSPACE CUDA_PLAN_WORKSPACE
 
 struct cuda_gemm;
 
@@ -33,16 +34,14 @@ struct cuda_product {
     struct tensor a, b, c, d;
     float alpha, beta;
     enum cuda_epilogue epilogue;
-    const float *bias; /* (n) float32; rounded to d's type where the library wants that */
-    struct tensor aux; /* (m, n), d's type */
+    const float *bias;         /* (n) float32; the library wants it in d's type: */
+    const uint16_t *bias_bf16; /* the same in bfloat16, or NULL: rounded here */
+    struct tensor aux;         /* (m, n), d's type */
 };
 
 IJ_MUST_USE enum ij_status cuda_gemm_new(struct cuda_backend *cuda, struct cuda_gemm **ret_gemm,
                                          struct ij_err *reterr_err);
 void cuda_gemm_free(struct cuda_gemm *gemm);
-void cuda_gemm_fast_gelu(struct cuda_gemm *gemm, bool on);
-/* May GELU go into the epilogue: the fast mode is on and the library takes the row length? */
-bool cuda_gemm_fuses_gelu(const struct cuda_gemm *gemm, int64_t width);
 
 /* IJ_DEVICE names the product and the library's status. m, n >= 1; k 0 gives beta c. */
 IJ_MUST_USE enum ij_status cuda_gemm_run(struct cuda_backend *cuda, const struct cuda_product *p,

@@ -122,16 +122,20 @@ struct gemm_clock {
     void *result; /* device: where the trials write, so that `d` keeps its content */
 };
 
+/* Milliseconds of the timed runs; 0 where the library will not run this choice after all. */
 static enum ij_status gemm_time(struct cuda_backend *cuda, const struct cuda_product *p,
                                 const struct gemm_descriptors *d, const struct gemm_clock *clock,
                                 const cublasLtMatmulAlgo_t *algorithm, float *ret_ms,
                                 struct ij_err *reterr_err)
 {
+    struct ij_err unused = IJ_ERR_INIT;
     const void *c = p->beta != 0 ? p->c.data : clock->result;
+    *ret_ms = 0;
     for (int i = 0; i <= GEMM_TIMED_RUNS; i++) {
         if (i == 1) /* the first run warms up */
             CUDA_TRY(cuda, cudaEventRecord(clock->start, cuda->stream));
-        IJ_TRY(cuda_gemm_start(cuda, p, d, c, clock->result, algorithm, reterr_err));
+        if (cuda_gemm_start(cuda, p, d, c, clock->result, algorithm, &unused) != IJ_OK)
+            return IJ_OK;
     }
     CUDA_TRY(cuda, cudaEventRecord(clock->end, cuda->stream));
     CUDA_TRY(cuda, cudaEventSynchronize(clock->end));
@@ -139,7 +143,7 @@ static enum ij_status gemm_time(struct cuda_backend *cuda, const struct cuda_pro
     return IJ_OK;
 }
 
-/* Leaves the fastest of `count` choices in *ret_algorithm, which holds the first. */
+/* Leaves the fastest of `count` choices in *ret_algorithm, which holds the first usable one. */
 static enum ij_status gemm_race(struct cuda_backend *cuda, const struct cuda_product *p,
                                 const struct gemm_descriptors *d, const struct gemm_clock *clock,
                                 const cublasLtMatmulHeuristicResult_t *choices, int count,
@@ -151,7 +155,7 @@ static enum ij_status gemm_race(struct cuda_backend *cuda, const struct cuda_pro
         if (choices[i].state != CUBLAS_STATUS_SUCCESS)
             continue;
         IJ_TRY(gemm_time(cuda, p, d, clock, &choices[i].algo, &ms, reterr_err));
-        if (best == 0 || ms < best) {
+        if (ms > 0 && (best == 0 || ms < best)) {
             best = ms;
             *ret_algorithm = choices[i].algo;
         }
@@ -208,23 +212,41 @@ static enum ij_status gemm_ask(struct cuda_backend *cuda, const struct gemm_desc
     return IJ_OK;
 }
 
+/* Would the library run this algorithm, remembered from another time, within our workspace? */
+static bool gemm_runs(const struct cuda_gemm *gemm, const struct gemm_descriptors *d,
+                      const cublasLtMatmulAlgo_t *algorithm)
+{
+    cublasLtMatmulHeuristicResult_t result;
+    memset(&result, 0, sizeof(result));
+    return gemm->blas.MatmulAlgoCheck(gemm->handle, d->product, d->a, d->b, d->d, d->d, algorithm,
+                                      &result) == CUBLAS_STATUS_SUCCESS &&
+           result.workspaceSize <= CUDA_GEMM_WORKSPACE;
+}
+
 static enum ij_status gemm_find(struct cuda_backend *cuda, const struct cuda_product *p,
                                 const struct gemm_descriptors *d, const struct gemm_key *key,
                                 cublasLtMatmulAlgo_t *ret_algorithm, struct ij_err *reterr_err)
 {
     struct cuda_gemm *gemm = cuda->gemm;
-    if (gemm->tune_path && gemm_recall(gemm, key, ret_algorithm))
+    if (gemm->tune_path && gemm_recall(gemm, key, ret_algorithm) &&
+        gemm_runs(gemm, d, ret_algorithm))
         return IJ_OK;
     cublasLtMatmulHeuristicResult_t choices[CUDA_GEMM_TRIES];
     cublasLtMatmulPreference_t preference;
     int count = 0;
     BLAS_TRY(cuda, gemm->blas.MatmulPreferenceCreate(&preference));
     enum ij_status status = gemm_ask(cuda, d, (uint32_t)key->alignment, preference, choices,
-                                     gemm->tune_path ? CUDA_GEMM_TRIES : 1, &count, reterr_err);
+                                     CUDA_GEMM_TRIES, &count, reterr_err);
     (void)gemm->blas.MatmulPreferenceDestroy(preference);
     if (status != IJ_OK)
         return status;
-    *ret_algorithm = choices[0].algo;
+    int first = 0;
+    while (first < count && choices[first].state != CUBLAS_STATUS_SUCCESS)
+        first++;
+    if (first == count)
+        return cuda_gemm_error(cuda, CUBLAS_STATUS_NOT_SUPPORTED, "MatmulAlgoGetHeuristic",
+                               reterr_err);
+    *ret_algorithm = choices[first].algo;
     if (!gemm->tune_path)
         return IJ_OK;
     IJ_TRY(gemm_tune(cuda, p, d, choices, count, ret_algorithm, reterr_err));

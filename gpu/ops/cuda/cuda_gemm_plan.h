@@ -6,7 +6,7 @@
 #include "gpu/ops/cuda/cuda_gemm.h"
 
 #define CUDA_GEMM_PLANS    4096 /* a power of two; the table is emptied when 3/4 full */
-#define CUDA_GEMM_BIAS_MAX (256 << 10)
+#define CUDA_GEMM_BIAS_MAX ((int64_t)(CUDA_PLAN_BIAS / sizeof(uint16_t)))
 
 /* What an algorithm depends on. Compared as bytes: zeroed before it is filled. */
 struct gemm_key {
@@ -33,7 +33,6 @@ struct cuda_gemm {
     uint16_t *bias;  /* device, CUDA_GEMM_BIAS_MAX values: a bias in bfloat16; owned */
     struct gemm_plan *plans;
     int plan_count;
-    bool fast_gelu;
     char *tune_path;     /* owned; NULL: the library's first choice */
     char tune_name[320]; /* "GPU|library version", without spaces */
 };

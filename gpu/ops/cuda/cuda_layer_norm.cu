@@ -3,11 +3,13 @@
  * statistics in float32 from differences to the mean.
  *
  * The gradients of gamma and beta: every warp adds up its own rows in shared memory columns, every
- * block its warps in order, and a second kernel the blocks in order. Same shape, same bits.
+ * block its warps in order, and a second kernel the blocks in order. Same shape, same bits. The
+ * columns lie so that the lanes of a warp meet different banks (norm_slot).
  */
 #include "gpu/ops/cuda/cuda_view.h"
 
 #include "gpu/ops/cuda/cuda_backend.h"
+#include "gpu/ops/cuda_plan.h"
 
 #define NORM_WARPS 4
 
@@ -88,6 +90,19 @@ enum ij_status cuda_layer_norm_forward(struct backend *backend,
 
 /* ---- Backward -------------------------------------------------------------------------------- */
 
+/* Columns rounded up to what a warp handles at a time. */
+template <int PACK> static inline __host__ __device__ int64_t norm_slots(int64_t width)
+{
+    return (width + CUDA_WARP * PACK - 1) / (CUDA_WARP * PACK) * (CUDA_WARP * PACK);
+}
+
+/* Where column i has its sums in shared memory: a lane's PACK columns are 32 floats apart. */
+template <int PACK> static __device__ inline int norm_slot(int i)
+{
+    const int span = CUDA_WARP * PACK;
+    return i / span * span + i % PACK * CUDA_WARP + i % span / PACK;
+}
+
 /* With xhat = (x - mean) rstd and g = dy gamma: the row's sums of g and g xhat; the warp's columns
  * gain dy xhat (dgamma) and dy (dbeta). */
 template <int PACK>
@@ -107,8 +122,9 @@ static __device__ inline void norm_row_sums(const struct op_layer_norm_backward 
             g_sum += g;
             gx_sum += g * xhat;
             if (args.dgamma) {
-                columns[i + k] += dy[k] * xhat;
-                columns[row.width + i + k] += dy[k];
+                int slot = norm_slot<PACK>((int)i + k);
+                columns[slot] += dy[k] * xhat;
+                columns[norm_slots<PACK>(row.width) + slot] += dy[k];
             }
         }
     }
@@ -139,21 +155,22 @@ static __device__ inline void norm_row_dx(const struct op_layer_norm_backward &a
     }
 }
 
-/* Shared: NORM_WARPS x 2 x width. partial (blocks, 2 * width): dgamma, dbeta of the block's rows.
+/* Shared: warps x 2 x norm_slots(width). partial (blocks, 2 * width): dgamma, dbeta of the block's rows.
  */
 template <int PACK>
 static __global__ void norm_backward_kernel(struct op_layer_norm_backward args, float *partial)
 {
     CUDA_SHARED_DYNAMIC(shared);
     int warp_in_block = (int)(threadIdx.x / CUDA_WARP), lane = (int)(threadIdx.x % CUDA_WARP);
-    int64_t columns = 2 * args.width;
+    int warps = (int)(blockDim.x / CUDA_WARP);
+    int64_t slots = norm_slots<PACK>(args.width), columns = 2 * slots;
     float *mine = (float *)(void *)shared + warp_in_block * columns;
     if (args.dgamma)
         for (int64_t i = lane; i < columns; i += CUDA_WARP)
             mine[i] = 0;
     __syncwarp();
-    int64_t step = (int64_t)gridDim.x * NORM_WARPS;
-    for (int64_t r = (int64_t)blockIdx.x * NORM_WARPS + warp_in_block; r < args.rows; r += step) {
+    int64_t step = (int64_t)gridDim.x * warps;
+    for (int64_t r = (int64_t)blockIdx.x * warps + warp_in_block; r < args.rows; r += step) {
         struct norm_row row = {r * args.width, args.width, lane};
         float mean = args.mean[r], rstd = args.rstd[r], sum_g, sum_gx;
         norm_row_sums<PACK>(args, row, mean, rstd, mine, sum_g, sum_gx);
@@ -164,11 +181,12 @@ static __global__ void norm_backward_kernel(struct op_layer_norm_backward args, 
     if (!args.dgamma)
         return;
     const float *all = (const float *)(const void *)shared;
-    for (int64_t i = threadIdx.x; i < columns; i += blockDim.x) {
+    for (int64_t i = threadIdx.x; i < 2 * args.width; i += blockDim.x) {
+        int64_t second = i / args.width, column = i % args.width;
         float sum = 0;
-        for (int w = 0; w < NORM_WARPS; w++)
-            sum += all[w * columns + i];
-        partial[(int64_t)blockIdx.x * columns + i] = sum;
+        for (int w = 0; w < warps; w++)
+            sum += all[w * columns + second * slots + norm_slot<PACK>((int)column)];
+        partial[(int64_t)blockIdx.x * 2 * args.width + i] = sum;
     }
 }
 
@@ -177,6 +195,7 @@ unsigned cuda_norm_blocks(const struct cuda_backend *cuda, int64_t rows)
 {
     unsigned blocks = cuda_blocks(cuda, rows, NORM_WARPS * 8);
     unsigned most = 4 * (unsigned)cuda->multiprocessors;
+    most = most < CUDA_PLAN_NORM_PARTS ? most : CUDA_PLAN_NORM_PARTS;
     return blocks < most ? blocks : most;
 }
 
@@ -200,14 +219,18 @@ static enum ij_status norm_backward_run(struct cuda_backend *cuda,
                                         const struct op_layer_norm_backward *args, unsigned blocks,
                                         float *partial, struct ij_err *reterr_err)
 {
-    size_t shared = args->dgamma ? NORM_WARPS * 2 * (size_t)args->width * sizeof(float) : 0;
+    size_t each = args->dgamma ? 2 * (size_t)norm_slots<PACK>(args->width) * sizeof(float) : 0;
+    int warps = NORM_WARPS;
+    while (warps > 1 && (size_t)warps * each > (size_t)cuda->shared_max) /* very wide rows */
+        warps /= 2;
+    size_t shared = (size_t)warps * each;
     if (shared > (size_t)cuda->shared_max)
         return IJ_ERR(reterr_err, IJ_UNSUPPORTED, "layer_norm_backward: width %lld is too large",
                       (long long)args->width);
     CUDA_TRY(cuda, cudaFuncSetAttribute(norm_backward_kernel<PACK>,
                                         cudaFuncAttributeMaxDynamicSharedMemorySize, (int)shared));
-    CUDA_LAUNCH((norm_backward_kernel<PACK>), dim3(blocks), dim3(NORM_WARPS * CUDA_WARP), shared,
-                cuda->stream, *args, partial);
+    CUDA_LAUNCH((norm_backward_kernel<PACK>), dim3(blocks), dim3((unsigned)warps * CUDA_WARP),
+                shared, cuda->stream, *args, partial);
     return IJ_OK;
 }
 

@@ -1,9 +1,9 @@
 /*
  * Linear layers over cuda_gemm, and GELU.
  *
- * Bias and residual go into the product. GELU is a pass of its own with the exact erf; in the fast
- * mode it is the product's epilogue (tanh form). The pass reads the value before GELU from `pre`,
- * or from y where it is not kept.
+ * Bias and residual go into the product. GELU is a pass of its own, which reads the value before it
+ * from `pre`, or from y where that is not kept; in the tanh form and bfloat16 the product's epilogue
+ * does it.
  */
 #include "gpu/ops/cuda/cuda_gemm.h"
 #include "gpu/ops/cuda/cuda_view.h"
@@ -23,9 +23,26 @@ static __device__ inline float gelu_slope(float x)
     return 0.5f * erfcf(-x * 0.70710678118654752f) + x * expf(-0.5f * x * x) * 0.39894228040143268f;
 }
 
+/* 2 u of the tanh form x (1 + tanh u) / 2 = x / (1 + e^-2u). */
+static __device__ inline float gelu_tanh_argument(float x)
+{
+    return 1.5957691216057308f * (x + 0.044715f * x * x * x);
+}
+
+static __device__ inline float gelu_tanh_value(float x)
+{
+    return x / (1.0f + expf(-gelu_tanh_argument(x)));
+}
+
+static __device__ inline float gelu_tanh_slope(float x)
+{
+    float s = 1.0f / (1.0f + expf(-gelu_tanh_argument(x)));
+    return s + x * s * (1.0f - s) * 1.5957691216057308f * (1.0f + 0.134145f * x * x);
+}
+
 template <int PACK>
-static __global__ void gelu_kernel(int64_t packs, struct tensor pre, struct tensor residual,
-                                   struct tensor y)
+static __global__ void gelu_kernel(int64_t packs, bool tanh_form, struct tensor pre,
+                                   struct tensor residual, struct tensor y)
 {
     int64_t step = (int64_t)gridDim.x * blockDim.x;
     for (int64_t i = (int64_t)blockIdx.x * blockDim.x + threadIdx.x; i < packs; i += step) {
@@ -34,14 +51,15 @@ static __global__ void gelu_kernel(int64_t packs, struct tensor pre, struct tens
         if (residual.data)
             cuda_load<PACK>(residual, i * PACK, r);
         for (int k = 0; k < PACK; k++)
-            x[k] = gelu_value(x[k]) + (residual.data ? r[k] : 0.0f);
+            x[k] = (tanh_form ? gelu_tanh_value(x[k]) : gelu_value(x[k])) +
+                   (residual.data ? r[k] : 0.0f);
         cuda_store<PACK>(y, i * PACK, x);
     }
 }
 
 template <int PACK>
-static __global__ void gelu_backward_kernel(int64_t packs, struct tensor product, struct tensor pre,
-                                            struct tensor dx, bool accumulate)
+static __global__ void gelu_backward_kernel(int64_t packs, bool tanh_form, struct tensor product,
+                                            struct tensor pre, struct tensor dx, bool accumulate)
 {
     int64_t step = (int64_t)gridDim.x * blockDim.x;
     for (int64_t i = (int64_t)blockIdx.x * blockDim.x + threadIdx.x; i < packs; i += step) {
@@ -51,35 +69,45 @@ static __global__ void gelu_backward_kernel(int64_t packs, struct tensor product
         if (accumulate)
             cuda_load<PACK>(dx, i * PACK, old);
         for (int k = 0; k < PACK; k++)
-            g[k] = g[k] * gelu_slope(x[k]) + (accumulate ? old[k] : 0.0f);
+            g[k] = g[k] * (tanh_form ? gelu_tanh_slope(x[k]) : gelu_slope(x[k])) +
+                   (accumulate ? old[k] : 0.0f);
         cuda_store<PACK>(dx, i * PACK, g);
     }
 }
 
-void cuda_gelu(struct cuda_backend *cuda, int64_t count, struct tensor pre, struct tensor residual,
-               struct tensor y)
+void cuda_gelu(struct cuda_backend *cuda, int64_t count, bool tanh_form, struct tensor pre,
+               struct tensor residual, struct tensor y)
 {
     if (count == 0)
         return;
     if (cuda_packs(count, pre.data, residual.data, y.data, NULL, NULL))
         CUDA_LAUNCH((gelu_kernel<8>), dim3(cuda_blocks(cuda, count / 8, LINEAR_THREADS)),
-                    dim3(LINEAR_THREADS), 0, cuda->stream, count / 8, pre, residual, y);
+                    dim3(LINEAR_THREADS), 0, cuda->stream, count / 8, tanh_form, pre, residual, y);
     else
         CUDA_LAUNCH((gelu_kernel<1>), dim3(cuda_blocks(cuda, count, LINEAR_THREADS)),
-                    dim3(LINEAR_THREADS), 0, cuda->stream, count, pre, residual, y);
+                    dim3(LINEAR_THREADS), 0, cuda->stream, count, tanh_form, pre, residual, y);
 }
 
-void cuda_gelu_backward(struct cuda_backend *cuda, int64_t count, struct tensor product,
-                        struct tensor pre, struct tensor dx, bool accumulate)
+void cuda_gelu_backward(struct cuda_backend *cuda, int64_t count, bool tanh_form,
+                        struct tensor product, struct tensor pre, struct tensor dx, bool accumulate)
 {
     if (count == 0)
         return;
     if (cuda_packs(count, product.data, pre.data, dx.data, NULL, NULL))
         CUDA_LAUNCH((gelu_backward_kernel<8>), dim3(cuda_blocks(cuda, count / 8, LINEAR_THREADS)),
-                    dim3(LINEAR_THREADS), 0, cuda->stream, count / 8, product, pre, dx, accumulate);
+                    dim3(LINEAR_THREADS), 0, cuda->stream, count / 8, tanh_form, product, pre, dx,
+                    accumulate);
     else
         CUDA_LAUNCH((gelu_backward_kernel<1>), dim3(cuda_blocks(cuda, count, LINEAR_THREADS)),
-                    dim3(LINEAR_THREADS), 0, cuda->stream, count, product, pre, dx, accumulate);
+                    dim3(LINEAR_THREADS), 0, cuda->stream, count, tanh_form, product, pre, dx,
+                    accumulate);
+}
+
+/* Does the library take GELU as the epilogue of this product: bfloat16, rows of 16 bytes? */
+static bool linear_fuses(int64_t width, struct tensor pre, struct tensor y)
+{
+    return width % 8 == 0 && y.type == TENSOR_BF16 && (uintptr_t)y.data % 16 == 0 &&
+           (!pre.data || (pre.type == TENSOR_BF16 && (uintptr_t)pre.data % 16 == 0));
 }
 
 /* ---- Forward --------------------------------------------------------------------------------- */
@@ -108,6 +136,7 @@ static struct cuda_product linear_product(const struct op_linear_forward *args)
     p.b = args->weight;
     p.alpha = 1;
     p.bias = args->bias;
+    p.bias_bf16 = args->bias_bf16;
     p.epilogue = args->bias ? CUDA_EPILOGUE_BIAS : CUDA_EPILOGUE_NONE;
     return p;
 }
@@ -126,7 +155,7 @@ static enum ij_status linear_plain(struct cuda_backend *cuda, const struct op_li
     return cuda_done(cuda, reterr_err);
 }
 
-/* The fast mode: GELU as the product's epilogue; what it was taken of goes to `pre`. */
+/* GELU, tanh form, as the product's epilogue; what it was taken of goes to `pre`. */
 static enum ij_status linear_fast(struct cuda_backend *cuda, const struct op_linear_forward *args,
                                   struct ij_err *reterr_err)
 {
@@ -150,7 +179,8 @@ static enum ij_status linear_gelu(struct cuda_backend *cuda, const struct op_lin
         p.d.data = memory;
     }
     IJ_TRY(cuda_gemm_run(cuda, &p, reterr_err));
-    cuda_gelu(cuda, args->rows * args->out, p.d, args->residual, args->y);
+    cuda_gelu(cuda, args->rows * args->out, args->activation == ACTIVATION_GELU_TANH, p.d,
+              args->residual, args->y);
     return cuda_done(cuda, reterr_err);
 }
 
@@ -172,9 +202,9 @@ enum ij_status cuda_linear_forward(struct backend *backend, const struct op_line
     }
     if (args->activation == ACTIVATION_NONE)
         return linear_plain(cuda, args, reterr_err);
-    bool fast = cuda_gemm_fuses_gelu(cuda->gemm, args->out) && args->bias && !args->residual.data &&
-                (!args->pre.data || args->pre.type == args->y.type);
-    return fast ? linear_fast(cuda, args, reterr_err) : linear_gelu(cuda, args, reterr_err);
+    bool fused = args->activation == ACTIVATION_GELU_TANH && args->bias && !args->residual.data &&
+                 linear_fuses(args->out, args->pre, args->y);
+    return fused ? linear_fast(cuda, args, reterr_err) : linear_gelu(cuda, args, reterr_err);
 }
 
 /* ---- Gradient of the input ------------------------------------------------------------------- */
@@ -196,8 +226,7 @@ static enum ij_status linear_input_gelu(struct cuda_backend *cuda, struct cuda_p
                                         const struct op_linear_backward_input *args,
                                         struct ij_err *reterr_err)
 {
-    if (cuda_gemm_fuses_gelu(cuda->gemm, args->in) && !args->accumulate &&
-        args->gelu_pre.type == args->dx.type) {
+    if (args->gelu_tanh && !args->accumulate && linear_fuses(args->in, args->gelu_pre, args->dx)) {
         p->epilogue = CUDA_EPILOGUE_DGELU;
         p->aux = args->gelu_pre;
         IJ_TRY(cuda_gemm_run(cuda, p, reterr_err));
@@ -211,7 +240,8 @@ static enum ij_status linear_input_gelu(struct cuda_backend *cuda, struct cuda_p
         p->d.data = memory;
     }
     IJ_TRY(cuda_gemm_run(cuda, p, reterr_err));
-    cuda_gelu_backward(cuda, count, p->d, args->gelu_pre, args->dx, args->accumulate);
+    cuda_gelu_backward(cuda, count, args->gelu_tanh, p->d, args->gelu_pre, args->dx,
+                       args->accumulate);
     return cuda_done(cuda, reterr_err);
 }
 

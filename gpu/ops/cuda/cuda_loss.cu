@@ -70,15 +70,17 @@ static __global__ void loss_kernel(struct op_loss args, float factor, double *pa
     }
 }
 
+/* Warp i joins sum i. */
 static __global__ void loss_join_kernel(const double *partial, int blocks, double rows,
                                         double elements, float *sums)
 {
-    if (threadIdx.x >= LOSS_SUMS)
-        return;
+    int lane = (int)threadIdx.x % CUDA_WARP, which = (int)threadIdx.x / CUDA_WARP;
     double sum = 0;
-    for (int i = 0; i < blocks; i++)
-        sum += partial[i * LOSS_SUMS + threadIdx.x];
-    sums[threadIdx.x] = (float)(sum / (threadIdx.x == 1 ? rows : elements));
+    for (int i = lane; i < blocks; i += CUDA_WARP)
+        sum += partial[i * LOSS_SUMS + which];
+    sum = cuda_warp_sum(sum);
+    if (lane == 0)
+        sums[which] = (float)(sum / (which == 1 ? rows : elements));
 }
 
 enum ij_status cuda_loss(struct backend *backend, const struct op_loss *args,
@@ -102,7 +104,7 @@ enum ij_status cuda_loss(struct backend *backend, const struct op_loss *args,
     else
         CUDA_LAUNCH((loss_kernel<1>), dim3(blocks), block, 0, cuda->stream, *args, factor,
                     (double *)partial);
-    CUDA_LAUNCH(loss_join_kernel, dim3(1), dim3(CUDA_WARP), 0, cuda->stream,
+    CUDA_LAUNCH(loss_join_kernel, dim3(1), dim3(LOSS_SUMS * CUDA_WARP), 0, cuda->stream,
                 (const double *)partial, (int)blocks, (double)args->rows, elements, args->sums);
     return cuda_done(cuda, reterr_err);
 }

@@ -8,7 +8,8 @@
 
 #include "gpu/ops/cuda/cuda_backend.h"
 
-#define PATCHIFY_THREADS 256
+#define PATCHIFY_THREADS  256
+#define PATCHIFY_SIZE_MAX 16384 /* 3 * size^2 fits 32 bits */
 
 static __device__ inline float patchify_pixel(const struct op_patchify &args, int64_t image,
                                               int channel, int64_t y, int64_t x)
@@ -24,19 +25,21 @@ static __device__ inline float patchify_pixel(const struct op_patchify &args, in
 
 static __global__ void patchify_kernel(struct op_patchify args, int *fault)
 {
-    int64_t grid = args.size / args.patch, area = args.patch * args.patch;
+    /* Numbers inside an image are small: 32-bit divisions are several times cheaper. */
+    int side = (int)args.patch, area = side * side, grid = (int)args.size / side;
     int64_t rows = args.images * args.keep_count;
     for (int64_t row = blockIdx.x; row < rows; row += gridDim.x) {
         int64_t patch = args.index ? args.index[row] : row % args.keep_count;
-        if (patch < 0 || patch >= grid * grid) {
+        if (patch < 0 || patch >= (int64_t)grid * grid) {
             *fault = CUDA_FAULT_INDEX;
             continue;
         }
-        int64_t top = patch / grid * args.patch, left = patch % grid * args.patch;
-        for (int64_t i = threadIdx.x; i < 3 * area; i += blockDim.x) {
-            int64_t inside = i % area;
-            float v[1] = {patchify_pixel(args, row / args.keep_count, (int)(i / area),
-                                         top + inside / args.patch, left + inside % args.patch)};
+        int64_t image = row / args.keep_count;
+        int top = (int)patch / grid * side, left = (int)patch % grid * side;
+        for (int i = (int)threadIdx.x; i < 3 * area; i += PATCHIFY_THREADS) {
+            int inside = i % area;
+            float v[1] = {
+                patchify_pixel(args, image, i / area, top + inside / side, left + inside % side)};
             cuda_store<1>(args.y, row * 3 * area + i, v);
         }
     }
@@ -48,7 +51,7 @@ enum ij_status cuda_patchify(struct backend *backend, const struct op_patchify *
     struct cuda_backend *cuda = cuda_backend_of(backend);
     cuda_begin(cuda, "patchify", args->images, args->size, args->patch);
     if (args->images < 0 || args->patch < 1 || args->size < args->patch ||
-        args->size % args->patch != 0 || args->keep_count < 0)
+        args->size > PATCHIFY_SIZE_MAX || args->size % args->patch != 0 || args->keep_count < 0)
         return IJ_ERR(reterr_err, IJ_INVALID,
                       "patchify: %lld images of size %lld in patches of %lld",
                       (long long)args->images, (long long)args->size, (long long)args->patch);

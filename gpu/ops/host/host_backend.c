@@ -94,9 +94,11 @@ static enum ij_status host_synchronize(struct backend *backend, struct ij_err *r
 }
 
 static enum ij_status host_reserve_scratch(struct backend *backend, int64_t rows_max,
-                                           int64_t width_max, struct ij_err *reterr_err)
+                                           int64_t width_max, int64_t heads_max,
+                                           struct ij_err *reterr_err)
 {
     struct host_backend *host = host_backend_of(backend);
+    (void)heads_max;
     if (rows_max < 1 || width_max < 1)
         return IJ_ERR(reterr_err, IJ_INVALID, "scratch for %lld rows of width %lld",
                       (long long)rows_max, (long long)width_max);

@@ -69,6 +69,13 @@ HOST_CLONES static void host_linear_gelu(const float *x, float *y, int64_t width
         y[i] = host_simd_gelu(x[i]);
 }
 
+HOST_CLONES static void host_linear_gelu_tanh(const float *x, float *y, int64_t width)
+{
+#pragma omp simd
+    for (int64_t i = 0; i < width; i++)
+        y[i] = host_simd_gelu_tanh(x[i]);
+}
+
 HOST_CLONES static void host_linear_add(float *y, const float *x, const float *z, int64_t width)
 {
 #pragma omp simd
@@ -96,10 +103,13 @@ static void host_linear_finish(const struct op_linear_forward *args, int64_t at,
     }
     float *y = host_tensor_target(args->y, at, sum);
     const float *value = sum;
-    if (args->activation == ACTIVATION_GELU) {
+    if (args->activation != ACTIVATION_NONE) {
         bool in_y = args->y.type == TENSOR_F32 && args->residual.data != args->y.data;
         float *gelu = in_y ? y : buffer;
-        host_linear_gelu(sum, gelu, count);
+        if (args->activation == ACTIVATION_GELU)
+            host_linear_gelu(sum, gelu, count);
+        else
+            host_linear_gelu_tanh(sum, gelu, count);
         value = gelu;
     }
     if (args->residual.data && !residual_done) {
@@ -213,6 +223,14 @@ HOST_CLONES static void host_linear_gelu_backward(float *restrict dx, const floa
         dx[i] *= host_simd_gelu_slope(pre[i]);
 }
 
+HOST_CLONES static void host_linear_gelu_tanh_backward(float *restrict dx,
+                                                       const float *restrict pre, int64_t count)
+{
+#pragma omp simd
+    for (int64_t i = 0; i < count; i++)
+        dx[i] *= host_simd_gelu_tanh_slope(pre[i]);
+}
+
 /* Product and epilogue of one tile of dx; `dy`: its rows, widened; `local`: room for two tiles. */
 static bool host_linear_input_tile(const struct op_linear_backward_input *args, const float *weight,
                                    const float *dy, const struct host_linear_tile *tile,
@@ -238,7 +256,10 @@ static bool host_linear_input_tile(const struct op_linear_backward_input *args, 
     if (!host_gemm_f32(&gemm))
         return false;
     for (int64_t i = 0; i < tile->rows; i++, at += in, sum += stride) {
-        if (args->gelu_pre.data)
+        if (args->gelu_pre.data && args->gelu_tanh)
+            host_linear_gelu_tanh_backward(sum, host_tensor_read(args->gelu_pre, at, count, buffer),
+                                           count);
+        else if (args->gelu_pre.data)
             host_linear_gelu_backward(sum, host_tensor_read(args->gelu_pre, at, count, buffer),
                                       count);
         if (direct)

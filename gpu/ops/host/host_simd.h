@@ -103,6 +103,20 @@ HOST_INLINE float host_simd_gelu(float x)
     return x * (x < 0.0f ? tail : 1.0f - tail);
 }
 
+/*
+ * The tanh form of GELU, x (1 + tanh u) / 2 with u = sqrt(2/pi) (x + 0.044715 x^3), as x / (1 +
+ * e^-2u); and its slope. Hendrycks and Gimpel, "Gaussian error linear units", 2016.
+ */
+HOST_INLINE float host_simd_gelu_tanh(float x)
+{
+    return x / (1.0f + host_simd_exp(-1.59576912f * (x + 0.044715f * x * x * x)));
+}
+HOST_INLINE float host_simd_gelu_tanh_slope(float x)
+{
+    float e = host_simd_exp(-1.59576912f * (x + 0.044715f * x * x * x)), s = 1.0f / (1.0f + e);
+    return s + x * s * (1.0f - s) * 1.59576912f * (1.0f + 0.134145f * x * x);
+}
+
 /* d/dx of x * Phi(x) = Phi(x) + x * phi(x). */
 HOST_INLINE float host_simd_gelu_slope(float x)
 {
