@@ -110,11 +110,18 @@ static const char *find_block(const struct daemon *daemon, char text[128], const
     return text;
 }
 
+/* A row with a new reason: the run's once it is committed. */
+struct fresh {
+    struct run *run;
+    struct run_row row;
+};
+
 /* The scheduler's view of the queue. */
 struct view {
-    struct run **sources;  /* sources[i] is behind runs[i] */
-    struct run **holders;  /* holders[i] is behind active[i] */
-    struct run_row *fresh; /* rows with new reasons, by decision; id 0: unchanged */
+    struct run **sources; /* sources[i] is behind runs[i] */
+    struct run **holders; /* holders[i] is behind active[i] */
+    struct fresh *fresh;  /* rows with new reasons */
+    size_t fresh_count, fresh_capacity;
     struct scheduler_run *runs;
     struct scheduler_active *active;
     struct scheduler_plan plan;
@@ -195,13 +202,12 @@ static bool view_alloc(struct view *view, size_t runs)
 {
     view->sources = mem_array(struct run *, runs);
     view->holders = mem_array(struct run *, runs);
-    view->fresh = mem_array(struct run_row, runs);
     view->runs = mem_array(struct scheduler_run, runs);
     view->active = mem_array(struct scheduler_active, runs);
     view->plan.decisions = mem_array(struct scheduler_decision, runs);
     view->plan.victims = mem_array(struct scheduler_victim, runs);
-    return view->sources && view->holders && view->fresh && view->runs && view->active &&
-           view->plan.decisions && view->plan.victims;
+    return view->sources && view->holders && view->runs && view->active && view->plan.decisions &&
+           view->plan.victims;
 }
 
 /* NULL: no memory. */
@@ -243,19 +249,36 @@ static bool is_told(const struct run_row *row, const struct scheduler_decision *
            llabs(eta_ms - row->start_eta_ms) < ETA_SLACK_MS;
 }
 
+static struct fresh *add_fresh(struct view *view, struct run *run)
+{
+    if (view->fresh_count == view->fresh_capacity) {
+        size_t capacity = view->fresh_capacity ? 2 * view->fresh_capacity : 16;
+        struct fresh *grown = mem_grow(view->fresh, capacity, sizeof(*grown));
+        if (!grown)
+            return NULL;
+        view->fresh = grown;
+        view->fresh_capacity = capacity;
+    }
+    view->fresh[view->fresh_count] = (struct fresh){.run = run};
+    return &view->fresh[view->fresh_count++];
+}
+
 static enum ij_status write_reasons(struct daemon *daemon, struct view *view,
                                     struct ij_err *reterr_err)
 {
     for (size_t i = 0; i < view->plan.decision_count; i++) {
         const struct scheduler_decision *decision = &view->plan.decisions[i];
-        const struct run *run = view->sources[decision->index];
+        struct run *run = view->sources[decision->index];
         int64_t eta_ms = eta_of(decision);
         if (decision->start || run->row.state != RUN_STATE_QUEUED ||
             is_told(&run->row, decision, eta_ms))
             continue;
         if (!store_in_transaction(daemon->store))
             IJ_TRY(store_begin(daemon->store, reterr_err));
-        IJ_TRY(run_write_pending(run, decision, eta_ms, &view->fresh[i], reterr_err));
+        struct fresh *fresh = add_fresh(view, run);
+        if (!fresh)
+            return IJ_ERR(reterr_err, IJ_NO_MEMORY, "no memory to schedule");
+        IJ_TRY(run_write_pending(run, decision, eta_ms, &fresh->row, reterr_err));
     }
     return store_in_transaction(daemon->store) ? store_commit(daemon->store, reterr_err) : IJ_OK;
 }
@@ -269,9 +292,8 @@ static enum ij_status save_reasons(struct daemon *daemon, struct view *view,
         store_rollback(daemon->store);
         return status;
     }
-    for (size_t i = 0; i < view->plan.decision_count; i++)
-        if (view->fresh[i].id)
-            view->sources[view->plan.decisions[i].index]->row = view->fresh[i];
+    for (size_t i = 0; i < view->fresh_count; i++)
+        view->fresh[i].run->row = view->fresh[i].row;
     return IJ_OK;
 }
 

@@ -149,6 +149,17 @@ def test_a_lost_gpu_and_a_silent_driver(machine, images):
     machine.daemon.wait_for_state(host, "succeeded")
 
 
+def test_the_class_of_an_xid_decides_on_an_idle_gpu(machine):
+    """Three GPUs at a time: two errors of the hardware and one that is not."""
+    for broken, other in (((48, 64), 13), ((74, 79), 43), ((95, 119), 45), ((120, 140), 63)):
+        machine.tell(*(f"xid {i} {xid}" for i, xid in enumerate((other, *broken))))
+        for gpu, xid in zip(GPUS[1:], broken):
+            assert f"Xid {xid}:" in machine.wait_for(gpu, "cordoned")["cordon"]["reason"]
+        assert machine.rows()[GPUS[0]]["cordon"] is None
+        for gpu in GPUS[1:]:
+            machine.daemon.api("POST", f"/v1/gpus/{gpu}/uncordon")
+
+
 def test_two_runs_dying_on_one_gpu_condemn_it(machine, images):
     for i in (1, 2):
         machine.daemon.api("POST", f"/v1/gpus/{GPUS[i]}/cordon", json={"reason": "not in this test"})
