@@ -58,7 +58,7 @@ enum engine_labels {
 };
 enum engine_features { ENGINE_FEATURES_POOLED, ENGINE_FEATURES_CONCAT4, ENGINE_FEATURES_PATCHES };
 enum engine_splits { ENGINE_SPLITS_BOTH, ENGINE_SPLITS_TRAIN, ENGINE_SPLITS_EVAL };
-/* Position tables at another resolution: computed for its grid, or stretched from the trained one. */
+/* Position tables at another resolution: computed for it, or stretched from the trained one. */
 enum engine_positions { ENGINE_POSITIONS_COMPUTED, ENGINE_POSITIONS_BICUBIC };
 enum engine_encoder { ENGINE_ENCODER_TARGET, ENGINE_ENCODER_CONTEXT };
 enum engine_probe_mode { ENGINE_PROBE_CACHED, ENGINE_PROBE_AUGMENTED };
