@@ -53,7 +53,7 @@ UNIT_TESTS := $(patsubst %.c,$(BUILD)/%,$(call sources,tests/unit tests/ops)) $(
 BENCHES    := $(patsubst %.c,$(BUILD)/%,$(call sources,tests/bench))
 
 .DEFAULT_GOAL := all
-.PHONY: deb deb-test web-test all help demo test unit-programs bench bench_api bench_slots asan fault fuzz fuzz-programs format clean install
+.PHONY: deb deb-test web-test all help demo test unit-programs bench bench_api bench_slots asan fault soak fuzz fuzz-programs format clean install
 .SECONDARY:
 
 ## all: build ijepad, ijepad-worker and ijepad-webhook into build/
@@ -265,6 +265,13 @@ fault: all
 	@tools/install-packages.sh test
 	@IJEPAD_FAULT=all IJEPAD_KILLS=200 IJEPAD_BUILD=$(abspath $(BUILD)) /usr/bin/python3 -m pytest -q -s \
 	    -p no:cacheprovider tests/fault tests/e2e/test_kill.py
+
+## soak: ten minutes (SOAK_S) of mixed load with faults; memory, descriptors and threads must stay flat
+soak: all
+	@tools/install-packages.sh test
+	@mkdir -p $(BUILD)/bench
+	@IJEPAD_BUILD=$(abspath $(BUILD)) /usr/bin/python3 tests/fault/soak.py --seconds $(or $(SOAK_S),600) \
+	    --samples $(BUILD)/bench/soak_samples.jsonl | tee $(BUILD)/bench/soak.jsonl
 
 ## fuzz: libFuzzer on each target for FUZZ_S seconds (60); what it finds goes to build/fuzz/
 fuzz:
