@@ -219,7 +219,7 @@ bench: all $(BENCHES)
 	@for b in $(BENCHES); do echo "  BENCH $$b"; $$b | tee $(BUILD)/bench/$$(basename $$b).jsonl; done
 	@$(MAKE) --no-print-directory bench_api bench_slots
 
-## bench_api: the whole service over its sockets: lists, metrics, streams, starts, kills, bad workers
+## bench_api: the whole service over its sockets: lists, metrics, streams, starts, bad workers
 bench_api: all
 	@mkdir -p $(BUILD)/bench
 	@IJEPAD_BUILD=$(abspath $(BUILD)) /usr/bin/python3 tests/bench/bench_api.py $(PARTS) | tee $(BUILD)/bench/bench_api.jsonl
@@ -271,7 +271,7 @@ soak: all
 	@tools/install-packages.sh test
 	@mkdir -p $(BUILD)/bench
 	@IJEPAD_BUILD=$(abspath $(BUILD)) /usr/bin/python3 tests/fault/soak.py --seconds $(or $(SOAK_S),600) \
-	    --samples $(BUILD)/bench/soak_samples.jsonl | tee $(BUILD)/bench/soak.jsonl
+	    --samples $(BUILD)/bench/soak_samples.jsonl > $(BUILD)/bench/soak.jsonl; code=$$?; cat $(BUILD)/bench/soak.jsonl; exit $$code
 
 ## fuzz: libFuzzer on each target for FUZZ_S seconds (60); what it finds goes to build/fuzz/
 fuzz:

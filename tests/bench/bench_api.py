@@ -1,8 +1,8 @@
 #!/usr/bin/python3
 """Timings of the whole service over its sockets, as JSON lines: `make bench_api`, which is part of
-`make bench`; `make bench_api PARTS='list kill'` does some of it.
+`make bench`; `make bench_api PARTS='list start'` does some of it.
 
-    tests/bench/bench_api.py [PART ...]      list metrics streams start kill misbehaving
+    tests/bench/bench_api.py [PART ...]      list metrics streams start misbehaving
 
 Each part starts a real daemon in a folder of its own, with bench_worker.py in the place of the
 worker. Client and daemon share the machine, so every latency includes the client's own work; cpu
@@ -275,28 +275,6 @@ def bench_start(folder):
                after_kill_ms=ms(median(killed)), after_kill_worst_ms=ms(max(killed)))
 
 
-# ---- Kill ----------------------------------------------------------------------------------------
-
-def bench_kill(folder):
-    """From a kill to the next run's worker on the only slot."""
-    daemon = Bench(folder, slots=1).start()
-    client, times, accepted = daemon.client(), [], []
-    current = daemon.submit_part("hang")
-    daemon.wait_for_state(current, "running")
-    for _ in range(20):
-        following = daemon.submit_part("hang")
-        start = time.perf_counter()
-        accepted.append(client.send("POST", f"/v1/runs/{current}/kill")[0])
-        while json.loads(client.get(f"/v1/runs/{following}")[1])["state"] not in ("starting", "running"):
-            time.sleep(0.001)
-        times.append(time.perf_counter() - start)
-        current = following
-        daemon.wait_for_state(current, "running")
-    report("kill", kills=len(times), accepted_p50_ms=ms(median(accepted)), slot_free_p50_ms=ms(median(times)),
-           slot_free_worst_ms=ms(max(times)))
-    daemon.stop()
-
-
 # ---- Workers that misbehave ----------------------------------------------------------------------
 
 def time_mixed(client, run, seconds):
@@ -341,7 +319,7 @@ def bench_misbehaving(folder):
 
 
 PARTS = {"list": bench_list, "metrics": bench_metrics, "streams": bench_streams, "start": bench_start,
-         "kill": bench_kill, "misbehaving": bench_misbehaving}
+         "misbehaving": bench_misbehaving}
 
 
 def main():
