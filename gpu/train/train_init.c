@@ -14,8 +14,8 @@ struct init {
     struct trainer *trainer;
     const struct safetensors *model;
     struct buf differences;
-    size_t count;
-    float *staging; /* one arena */
+    size_t count, expected; /* differences; tensors that the model has */
+    float *staging;         /* one arena */
 };
 
 static bool has_predictor(const struct safetensors *model)
@@ -26,6 +26,33 @@ static bool has_predictor(const struct safetensors *model)
     return false;
 }
 
+/* "3x16" */
+static void print_shape(char text[96], int dims, const uint64_t *shape)
+{
+    size_t used = 0;
+    text[0] = '\0';
+    for (int i = 0; i < dims && used < 96; i++)
+        used += (size_t)snprintf(text + used, 96 - used, "%s%llu", i ? "x" : "",
+                                 (unsigned long long)shape[i]);
+}
+
+/* Notes one difference; `found` NULL: the tensor is missing. */
+static void note(struct init *init, const char *name, const struct safetensors_tensor *found,
+                 const struct layout_tensor *t)
+{
+    char has[96], wants[96];
+    if (init->count++ >= LISTED_MAX)
+        return;
+    buf_printf(&init->differences, "%s%s ", init->count > 1 ? ", " : "", name);
+    if (!found) {
+        buf_append_text(&init->differences, "is missing");
+        return;
+    }
+    print_shape(has, found->dims, found->shape);
+    print_shape(wants, t->dims, t->shape);
+    buf_printf(&init->differences, "is %s, expected %s", has, wants);
+}
+
 static void compare(struct init *init, const char *prefix, const struct layout_tensor *t)
 {
     char name[LAYOUT_TARGET_NAME_MAX];
@@ -34,11 +61,27 @@ static void compare(struct init *init, const char *prefix, const struct layout_t
     bool same = found && found->dims == t->dims;
     for (int i = 0; same && i < t->dims; i++)
         same = found->shape[i] == t->shape[i];
-    if (same)
-        return;
-    if (init->count++ < LISTED_MAX)
-        buf_printf(&init->differences, "%s%s %s", init->count > 1 ? ", " : "", name,
-                   found ? "has another shape" : "is missing");
+    init->expected++;
+    if (!same)
+        note(init, name, found, t);
+}
+
+/* Whether the model has a tensor of this name, or it is a position table. */
+static bool is_known(const struct layout *layout, const char *name)
+{
+    const char *encoder = strncmp(name, "target_encoder.", 15) == 0 ? name + 7 : name;
+    return layout_find(layout, encoder) < layout->count || strstr(name, "pos_embed");
+}
+
+/* What the checkpoint holds and the model does not. */
+static void find_unexpected(struct init *init)
+{
+    for (size_t i = 0; i < safetensors_count(init->model); i++) {
+        const char *name = safetensors_at(init->model, i)->name;
+        if (!is_known(&init->trainer->layout, name) && init->count++ < LISTED_MAX)
+            buf_printf(&init->differences, "%s%s is not expected", init->count > 1 ? ", " : "",
+                       name);
+    }
 }
 
 /* All differences of all parts before anything is loaded. */
@@ -51,10 +94,12 @@ static enum ij_status compare_all(struct init *init, bool predictor, struct ij_e
         if (l->tensors[i].encoder || predictor)
             compare(init, "", &l->tensors[i]);
     }
+    find_unexpected(init);
     if (init->count == 0)
         return IJ_OK;
     return IJ_ERR_FIELD(reterr_err, IJ_DATA, "init_from",
-                        "the checkpoint does not fit the model in %zu tensors: %s%s", init->count,
+                        "the checkpoint does not fit the model in %zu of %zu tensors: %s%s",
+                        init->count, init->expected,
                         init->differences.data ? init->differences.data : "",
                         init->count > LISTED_MAX ? ", ..." : "");
 }

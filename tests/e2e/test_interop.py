@@ -232,3 +232,9 @@ def test_a_new_run_begins_with_imported_weights(imported, images, tmp_path):
     spec.write_text(json.dumps({"kind": "pretrain", "params": {**shape, "depth": 3, "init_from": str(imported)}}))
     refused = worker("run", "--spec", spec, "--directory", tmp_path / "wide", code=65)
     assert "blocks.2" in refused and "is missing" in refused
+    spec.write_text(json.dumps({"kind": "pretrain", "params": {**shape, "mlp_ratio": 3, "init_from": str(imported)}}))
+    refused = worker("run", "--spec", spec, "--directory", tmp_path / "wide", code=65)
+    assert "target_encoder.blocks.0.mlp.fc1.weight is 32x16, expected 48x16" in refused
+    spec.write_text(json.dumps({"kind": "pretrain", "params": {**shape, "depth": 1, "init_from": str(imported)}}))
+    refused = worker("run", "--spec", spec, "--directory", tmp_path / "wide", code=65)
+    assert "encoder.blocks.1.norm1.weight is not expected" in refused
