@@ -163,8 +163,8 @@ const struct route routes_table[] = {
     {"POST", "/v1/runs/{id}/release", serve_command_verb, ROUTER_SUBMITTER, 200, "commands",
      "Let a held run start", "Nothing", "Run", NULL, NULL},
     {"POST", "/v1/runs/{id}/requeue", serve_command_verb, ROUTER_SUBMITTER, 200, "commands",
-     "Another attempt of an ended run, from its newest checkpoint or from scratch", "Requeue", "Run",
-     NULL, NULL},
+     "Another attempt of an ended run: from its newest checkpoint, or anew", "Requeue", "Run", NULL,
+     NULL},
     {"POST", "/v1/runs/{id}/checkpoint", serve_command_verb, ROUTER_SUBMITTER, 200, "commands",
      "Save a checkpoint now and go on", "Nothing", "Run", NULL, NULL},
 

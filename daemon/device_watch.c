@@ -1,6 +1,7 @@
 /* See device_watch.h. */
 #include "daemon/device_watch.h"
 
+#include <math.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -100,6 +101,30 @@ static void take_health(struct daemon *daemon, const struct gpu_report_gpu *gpu)
         condemn(daemon, place, device_table_at(daemon->devices, place)->trouble);
 }
 
+static json_t *number_or_null(double value)
+{
+    return isfinite(value) ? json_real(value) : json_null();
+}
+
+/* The figures that change all the time, for whoever watches; nobody stores them here. */
+static void publish_samples(struct daemon *daemon, const struct gpu_report *report)
+{
+    json_t *items = json_array();
+    for (size_t i = 0; i < report->gpu_count; i++) {
+        const struct gpu_report_gpu *gpu = &report->gpus[i];
+        json_array_append_new(items,
+                              json_pack("{s:s, s:o, s:I, s:o, s:o}", "gpu", gpu->uuid,
+                                        "utilization_ratio", number_or_null(gpu->utilization),
+                                        "memory_used_bytes", (json_int_t)gpu->memory_used_bytes,
+                                        "temperature_c", number_or_null(gpu->temperature_c),
+                                        "power_w", number_or_null(gpu->power_w)));
+    }
+    json_t *body = json_pack("{s:o}", "items", items);
+    if (body && report->gpu_count && report->state == GPU_REPORT_OK)
+        event_bus_publish(daemon->bus, 0, 0, "gpu.sample", body);
+    json_decref(body);
+}
+
 void device_watch_report(void *user, const struct gpu_report *report)
 {
     struct daemon *daemon = user;
@@ -113,6 +138,7 @@ void device_watch_report(void *user, const struct gpu_report *report)
         if (i >= known || device_state_of(device) != before[i])
             device_verb_publish(daemon, device, 0);
     }
+    publish_samples(daemon, report);
     for (size_t i = 0; i < report->xid_count; i++)
         take_xid(daemon, &report->xids[i]);
     for (size_t i = 0; i < report->gpu_count; i++)

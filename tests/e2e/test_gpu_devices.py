@@ -1,4 +1,5 @@
 """GPUs as devices, told by a stand-in for NVIDIA's library: who gets which, and what faults lead to."""
+import json
 import os
 import pathlib
 import time
@@ -158,6 +159,15 @@ def test_the_class_of_an_xid_decides_on_an_idle_gpu(machine):
         assert machine.rows()[GPUS[0]]["cordon"] is None
         for gpu in GPUS[1:]:
             machine.daemon.api("POST", f"/v1/gpus/{gpu}/uncordon")
+
+
+def test_samples_are_streamed(machine):
+    machine.tell(f"used 1 {GIB}", "util 1 50 20", "temperature 1 61", "power 1 200000")
+    with machine.daemon.api("GET", "/v1/events?topics=gpus", stream=True) as stream:
+        lines = (json.loads(line[6:]) for line in stream.iter_lines(decode_unicode=True) if line.startswith("data: "))
+        item = next(item for line in lines for item in line.get("items", []) if item["temperature_c"] == 61)
+    assert item == {"gpu": GPUS[1], "utilization_ratio": 0.5, "memory_used_bytes": GIB, "temperature_c": 61,
+                    "power_w": 200}
 
 
 def test_two_runs_dying_on_one_gpu_condemn_it(machine, images):
