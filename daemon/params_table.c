@@ -144,7 +144,8 @@ const struct param_row params_rows[] = {
         "A block must keep more than this many patches."),
     /* ---- Optimiser ---- */
     ROW("batch", "Optimiser", UINT32, optimizer.batch, PRE, 1, 65536, "images", "128",
-        "Images per micro-batch. Contexts are cut to the smallest of the micro-batch."),
+        "Images per micro-batch and device. Contexts are cut to the smallest of the micro-batch; "
+        "with several devices, sampler unbiased: of the micro-batches of all."),
     ROW("accumulate", "Optimiser", UINT32, optimizer.accumulate, PRE, 1, 65536, "micro-batches",
         "1", "Micro-batches per optimiser step; schedules and EMA advance once per step."),
     ROW("epochs", "Optimiser", DOUBLE, optimizer.epochs, PRE, 0.001, 1e6, "epochs", "100",

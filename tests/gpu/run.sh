@@ -72,6 +72,15 @@ PY
     done
 }
 
+# NCCL, which the test of one rank uses: by the loader's name, or in a Python environment.
+find_nccl() {
+    [ -n "${IJEPAD_NCCL:-}" ] && { echo "$IJEPAD_NCCL"; return; }
+    ldconfig -p 2>/dev/null | grep -q 'libnccl.so.2 ' && return
+    command -v "${python:-python3}" >/dev/null 2>&1 || return
+    "${python:-python3}" -c 'import glob, sys
+print(next((f for p in sys.path for f in glob.glob(p + "/nvidia/nccl/lib/libnccl.so.2")), ""))' 2>/dev/null
+}
+
 # ---- Stages -----------------------------------------------------------------------------------------
 
 quote() { printf '%s' "$1" | tr '\n\t' '  ' | tr -d '\000-\037' | sed 's/\\/\\\\/g; s/"/\\"/g'; }
@@ -227,6 +236,8 @@ peer() { # MODEL BATCH eager|compile: with the masks that our run had
 python=$(find_python)
 library=$(find_cublaslt)
 [ -n "$library" ] && export IJEPAD_CUBLASLT=$library
+nccl=$(find_nccl || true)
+[ -n "$nccl" ] && export IJEPAD_NCCL=$nccl
 device=cuda
 why=
 if [ $mode = gpu ] && ! why=$(worker bench ops --device cuda --model vit_tiny --batch 2 --seconds 0.001 2>&1 >/dev/null); then

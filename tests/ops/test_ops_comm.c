@@ -114,8 +114,15 @@ Test(ops_comm, that_cannot_be_made_says_why, .timeout = 60)
 Test(ops_comm, without_the_library_says_so, .timeout = 60)
 {
     open_backend("");
+    const char *path = getenv("IJEPAD_NCCL");
+    mem_auto char *before = path ? mem_strdup(path) : NULL;
     setenv("IJEPAD_NCCL", "/nonexistent/libnccl.so.2", 1);
-    cr_assert_eq(join(60), IJ_UNSUPPORTED);
+    enum ij_status status = join(60);
+    if (before)
+        setenv("IJEPAD_NCCL", before, 1);
+    else
+        unsetenv("IJEPAD_NCCL");
+    cr_assert_eq(status, IJ_UNSUPPORTED);
     cr_assert_str_eq(err.field, "gpus");
     cr_assert(strstr(err.text, "several GPUs need NCCL"), "%s", err.text);
     backend->ops->free(backend);
