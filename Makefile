@@ -29,7 +29,7 @@ CFLAGS   := -std=gnu17 -g $(FLAGS_$(FLAVOUR)) -fno-math-errno -fno-trapping-math
 LDFLAGS  := $(filter -fsanitize% --coverage,$(FLAGS_$(FLAVOUR))) -pie -Wl,-z,relro,-z,now,-z,noexecstack \
             -Wl,--as-needed -fopenmp -pthread
 
-DAEMON_LIBS := -lmicrohttpd -lsystemd -lsqlite3 -ljansson -lnettle -linih -lm
+DAEMON_LIBS := -lz -lmicrohttpd -lsystemd -lsqlite3 -ljansson -lnettle -linih -lm
 DELIVER_LIBS := -lcurl -lsystemd -ljansson
 ENGINE_LIBS := -ldnnl -lturbojpeg -ljpeg -lspng -lseccomp -ljansson -lnettle -lsystemd -lsqlite3 -lm
 

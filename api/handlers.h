@@ -88,6 +88,11 @@ IJ_MUST_USE enum ij_status serve_command_call(struct request *request,
                                               struct control_request *command,
                                               struct control_reply *ret_reply,
                                               struct ij_err *reterr_err);
+/* The same for what makes something: takes the Idempotency-Key along and tells a repetition. */
+IJ_MUST_USE enum ij_status serve_command_make(struct request *request,
+                                              struct control_request *command,
+                                              struct control_reply *ret_reply, struct reply *reply,
+                                              struct ij_err *reterr_err);
 /* Tells what the loop, or one of its rules, refused. Returns its status. */
 enum ij_status serve_command_refusal(struct request *request, const struct control_reply *reply,
                                      struct ij_err *reterr_err);

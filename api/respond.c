@@ -6,6 +6,7 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "api/compress.h"
 #include "base/clock.h"
 #include "base/mem.h"
 
@@ -74,6 +75,7 @@ static void add_headers(struct request *request, const struct reply *reply, unsi
 enum MHD_Result respond_reply(struct request *request, struct reply *reply)
 {
     unsigned status = reply->status ? reply->status : request->match.route->success;
+    compress_reply(reply, request_header(request, "accept-encoding"));
     struct MHD_Response *response = make_response(reply);
     enum MHD_Result result = MHD_NO;
     if (response) {

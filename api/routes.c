@@ -35,6 +35,14 @@ static const struct query_spec page_query[] = {
     {"limit", QUERY_INTEGER, 1, 500, "items per page, default 50"},
     {NULL, QUERY_TEXT, 0, 0, NULL},
 };
+static const struct query_spec audit_query[] = {
+    {"actor", QUERY_TEXT, 0, 64, "what this user did"},
+    {"action", QUERY_TEXT, 0, 48, "like run.cancel"},
+    {"target", QUERY_TEXT, 0, 64, "like r42"},
+    {"before", QUERY_INTEGER, 1, STEP_MAX, "next_before of the page before"},
+    {"limit", QUERY_INTEGER, 1, 500, "items per page, default 50"},
+    {NULL, QUERY_TEXT, 0, 0, NULL},
+};
 static const struct query_spec run_events_query[] = {
     {"after", QUERY_INTEGER, 0, STEP_MAX, "events with a greater id"},
     {"limit", QUERY_INTEGER, 1, 1000, "default 200"},
@@ -241,7 +249,7 @@ const struct route routes_table[] = {
      "webhooks", "What was sent and what came of it, newest first", NULL, "DeliveryList", NULL,
      page_query},
     {"GET", "/v1/audit", serve_audit_list, ROUTER_ADMIN, 200, "server",
-     "Who did what, newest first", NULL, "AuditList", NULL, page_query},
+     "Who did what, newest first", NULL, "AuditList", NULL, audit_query},
     {"POST", "/v1/admin/gc", serve_retention_gc, ROUTER_ADMIN, 200, "server",
      "Delete old checkpoints of runs that have ended", "Gc", "GcDone", NULL, delete_query},
 

@@ -205,7 +205,8 @@ static const struct schema schemas[] = {
      {{"id", "s", NULL}, {"url", "s", NULL}, {"events", "a", NULL}, {"note", "?s", NULL},
       {"user", "s", NULL}, {"enabled", "b", NULL}, {"reason", "?s", NULL}, {"created", "t", NULL},
       {"waiting", "i", NULL}, {"last_state", "?s", NULL}, {"last_http", "?i", NULL},
-      {"last_ended", "?t", NULL}, {"secret", "s", "told only here"}}},
+      {"last_ended", "?t", NULL},
+      {"secret", "?s", "told only here; null when an Idempotency-Key is used again"}}},
     {"WebhookPatch", "Whether it is on.", "enabled", {{"enabled", "b", NULL}}},
     {"WebhookDeleted", "It is gone.", NULL, {{"id", "s", NULL}, {"deleted", "b", NULL}}},
     {"WebhookTest", "What was made.", NULL, {{"delivery", "s", "like d17"}}},
@@ -263,7 +264,8 @@ static const struct schema schemas[] = {
      {{"user", "s", "name"}, {"role", "s", "viewer, submitter, operator, admin"},
       {"expires_s", "i", "seconds from now; never if left out"}}},
     {"TokenCreated", "The new token.", NULL,
-     {{"id", "s", NULL}, {"token", "s", "told only here"}, {"user", "s", NULL}, {"role", "s", NULL},
+     {{"id", "s", NULL},
+      {"token", "?s", "told only here; null when an Idempotency-Key is used again"}, {"user", "s", NULL}, {"role", "s", NULL},
       {"expires", "*", NULL}}},
     {"TokenRevoked", "The token no longer counts.", NULL,
      {{"id", "s", NULL}, {"revoked", "b", NULL}}},
@@ -361,9 +363,9 @@ static json_t *submission_of(enum engine_kind kind)
         "integer", "minimum", -1000, "maximum", 1000, "after", after_schema(), "tags", "type",
         "array", "maxItems", 16, "notes", "type", "string", "maxLength", 4096, "hold", "type",
         "boolean");
-    json_object_set_new(properties, "gpus",
-                        json_pack("{s:s, s:i, s:i}", "type", "integer", "minimum", 1, "maximum",
-                                  SUBMIT_GPUS_MAX));
+    json_object_set_new(
+        properties, "gpus",
+        json_pack("{s:s, s:i, s:i}", "type", "integer", "minimum", 1, "maximum", SUBMIT_GPUS_MAX));
     json_object_set_new(properties, "gpu_memory_bytes",
                         json_pack("{s:s, s:i, s:I}", "type", "integer", "minimum", 0, "maximum",
                                   (json_int_t)SUBMIT_MEMORY_MAX));

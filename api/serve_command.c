@@ -1,4 +1,5 @@
 /* What changes runs: verbs, patches, and the call into the loop that all of them share. */
+#include <ctype.h>
 #include <inttypes.h>
 #include <stdio.h>
 #include <string.h>
@@ -8,6 +9,8 @@
 #include "base/mem.h"
 #include "daemon/control.h"
 #include "store/run_row.h"
+
+#define KEY_MAX 128
 
 /* The reply's error, with its list of errors, the run's state and what is allowed in it. */
 enum ij_status serve_command_refusal(struct request *request, const struct control_reply *reply,
@@ -45,6 +48,37 @@ enum ij_status serve_command_call(struct request *request, struct control_reques
     status = serve_command_refusal(request, ret_reply, reterr_err);
     control_reply_done(ret_reply);
     return status;
+}
+
+static enum ij_status check_key(const char *key, struct ij_err *reterr_err)
+{
+    size_t size = key ? strlen(key) : 0;
+    bool printable = true;
+    for (size_t i = 0; i < size; i++)
+        printable = printable && isgraph((unsigned char)key[i]);
+    if (key && (size == 0 || size > KEY_MAX || !printable))
+        return IJ_ERR_FIELD(reterr_err, IJ_MALFORMED, "Idempotency-Key",
+                            "must be 1 to %d printable characters without spaces", KEY_MAX);
+    return IJ_OK;
+}
+
+enum ij_status serve_command_make(struct request *request, struct control_request *command,
+                                  struct control_reply *ret_reply, struct reply *reply,
+                                  struct ij_err *reterr_err)
+{
+    struct ij_err err = IJ_ERR_INIT;
+    command->idempotency_key = request_header(request, "idempotency-key");
+    IJ_TRY(check_key(command->idempotency_key, reterr_err));
+    enum ij_status status = serve_command_call(request, command, ret_reply, &err);
+    if (status == IJ_INVALID && strcmp(err.field, "Idempotency-Key") == 0)
+        return request_refuse(request, PROBLEM_IDEMPOTENCY, "%s", err.text);
+    if (status == IJ_CONFLICT && strncmp(err.field, "quota_", 6) == 0)
+        return request_refuse(request, PROBLEM_TOO_MANY, "%s", err.text);
+    if (status == IJ_OK && ret_reply->replayed)
+        reply_header(reply, "Idempotent-Replayed", "true");
+    if (status != IJ_OK && reterr_err)
+        *reterr_err = err;
+    return status; /* serve_command_call has told it */
 }
 
 /* Operators act on every run, submitters on their own. */

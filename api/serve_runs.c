@@ -5,6 +5,7 @@
 #include "api/context.h"
 #include "api/cursor.h"
 #include "api/handlers.h"
+#include "api/page_link.h"
 #include "api/show.h"
 #include "base/clock.h"
 #include "base/mem.h"
@@ -118,6 +119,7 @@ enum ij_status serve_runs_list(struct request *request, struct reply *reply,
         char text[CURSOR_MAX];
         cursor_encode(order_of(&filter), &list.next, text);
         next = json_string(text);
+        page_link_next(request, reply, "cursor", text);
     }
     json_t *object = json_pack("{s:o, s:o}", "items", show_runs(&list), "next_cursor", next);
     run_row_list_done(&list);

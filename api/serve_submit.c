@@ -1,5 +1,4 @@
 /* POST /v1/runs and /v1/runs/{id}/clone: a submission, or with ?dry_run=1 what would come of it. */
-#include <ctype.h>
 #include <inttypes.h>
 #include <string.h>
 
@@ -10,8 +9,6 @@
 #include "daemon/submit.h"
 #include "store/checkpoint_row.h"
 #include "store/run_row.h"
-
-#define KEY_MAX 128
 
 static bool run_exists(void *user, int64_t run)
 {
@@ -57,18 +54,6 @@ static enum ij_status dry_run(struct request *request, const json_t *body, struc
     return reply_take_json(reply, object, reterr_err);
 }
 
-static enum ij_status check_key(const char *key, struct ij_err *reterr_err)
-{
-    size_t size = key ? strlen(key) : 0;
-    bool printable = true;
-    for (size_t i = 0; i < size; i++)
-        printable = printable && isgraph((unsigned char)key[i]);
-    if (key && (size == 0 || size > KEY_MAX || !printable))
-        return IJ_ERR_FIELD(reterr_err, IJ_MALFORMED, "Idempotency-Key",
-                            "must be 1 to %d printable characters without spaces", KEY_MAX);
-    return IJ_OK;
-}
-
 /* Submits `body`; `parent` 0: it is no clone. */
 static enum ij_status submit(struct request *request, const json_t *body, int64_t parent,
                              struct reply *reply, struct ij_err *reterr_err)
@@ -77,17 +62,8 @@ static enum ij_status submit(struct request *request, const json_t *body, int64_
         return dry_run(request, body, reply, reterr_err);
     struct control_request command = {.verb = CONTROL_SUBMIT, .run = parent, .body = body};
     struct control_reply answer;
-    command.idempotency_key = request_header(request, "idempotency-key");
-    IJ_TRY(check_key(command.idempotency_key, reterr_err));
-    struct ij_err err = IJ_ERR_INIT;
-    enum ij_status status = serve_command_call(request, &command, &answer, &err);
-    if (status == IJ_INVALID && strcmp(err.field, "Idempotency-Key") == 0)
-        return request_refuse(request, PROBLEM_IDEMPOTENCY, "%s", err.text);
-    if (status != IJ_OK)
-        return status; /* serve_command_call has told it */
+    IJ_TRY(serve_command_make(request, &command, &answer, reply, reterr_err));
     int64_t run = answer.run;
-    if (answer.replayed)
-        reply_header(reply, "Idempotent-Replayed", "true");
     control_reply_done(&answer);
     reply_header(reply, "Location", "/v1/runs/r%" PRId64, run);
     return serve_runs_reply(request, run, reply, reterr_err);

@@ -3,6 +3,7 @@
 
 #include "api/handlers.h"
 #include "api/json_in.h"
+#include "api/page_link.h"
 #include "api/show.h"
 #include "base/mem.h"
 #include "daemon/control.h"
@@ -22,10 +23,11 @@ static json_t *show_sweep(const struct sweep_row *row, json_t *runs)
 }
 
 /* {"items", "next_before"}: the page is full, so there may be more. */
-static enum ij_status reply_page(struct reply *reply, json_t *items, bool full, int64_t last,
-                                 struct ij_err *reterr_err)
+static enum ij_status reply_page(struct request *request, struct reply *reply, json_t *items,
+                                 bool full, int64_t last, struct ij_err *reterr_err)
 {
     json_t *next = full ? json_integer((json_int_t)last) : json_null();
+    page_link_before(request, reply, full ? last : 0);
     return reply_take_json(reply, json_pack("{s:o, s:o}", "items", items, "next_before", next),
                            reterr_err);
 }
@@ -45,7 +47,7 @@ enum ij_status serve_sweeps_list(struct request *request, struct reply *reply,
     int64_t last = list.count ? list.rows[list.count - 1].id : 0;
     bool full = list.count == limit;
     sweep_row_list_done(&list);
-    return reply_page(reply, items, full, last, reterr_err);
+    return reply_page(request, reply, items, full, last, reterr_err);
 }
 
 static enum ij_status reply_sweep(struct request *request, int64_t id, struct reply *reply,
@@ -121,12 +123,9 @@ enum ij_status serve_sweeps_create(struct request *request, struct reply *reply,
     struct control_reply answer;
     if (!request->json)
         return IJ_ERR(reterr_err, IJ_MALFORMED, "JSON: the body is empty, an object is expected");
-    if (request_header(request, "idempotency-key"))
-        return IJ_ERR_FIELD(reterr_err, IJ_UNSUPPORTED, "Idempotency-Key",
-                            "sweeps take no idempotency key yet: look for the sweep by its name");
     if (query_flag(&request->query, "dry_run"))
         return dry_run(request, reply, reterr_err);
-    IJ_TRY(serve_command_call(request, &command, &answer, reterr_err));
+    IJ_TRY(serve_command_make(request, &command, &answer, reply, reterr_err));
     int64_t id = answer.run;
     control_reply_done(&answer);
     reply_header(reply, "Location", "/v1/sweeps/s%" PRId64, id);
@@ -152,9 +151,13 @@ enum ij_status serve_audit_list(struct request *request, struct reply *reply,
     uint32_t limit = (uint32_t)query_integer(&request->query, "limit", PAGE_DEFAULT);
     int64_t before = (int64_t)query_integer(&request->query, "before", 0);
     IJ_TRY(request_store(request, &store, reterr_err));
-    IJ_TRY(audit_row_list(store, before, limit, &rows, &count, reterr_err));
+    const struct audit_row_filter filter = {.actor = request_query(request, "actor"),
+                                            .action = request_query(request, "action"),
+                                            .target = request_query(request, "target")};
+    IJ_TRY(audit_row_list(store, &filter, before, limit, &rows, &count, reterr_err));
     json_t *items = json_array();
     for (size_t i = 0; i < count; i++)
         (void)json_array_append_new(items, show_audit(&rows[i]));
-    return reply_page(reply, items, count == limit, count ? rows[count - 1].id : 0, reterr_err);
+    return reply_page(request, reply, items, count == limit, count ? rows[count - 1].id : 0,
+                      reterr_err);
 }

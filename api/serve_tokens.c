@@ -52,7 +52,7 @@ enum ij_status serve_tokens_create(struct request *request, struct reply *reply,
     struct control_request command = {.verb = CONTROL_TOKEN_CREATE, .body = request->json};
     struct control_reply answer;
     IJ_TRY(check_create(request, reterr_err));
-    IJ_TRY(serve_command_call(request, &command, &answer, reterr_err));
+    IJ_TRY(serve_command_make(request, &command, &answer, reply, reterr_err));
     json_t *details = json_incref(answer.details);
     control_reply_done(&answer);
     return reply_take_json(reply, details, reterr_err);

@@ -4,6 +4,7 @@
 
 #include "api/handlers.h"
 #include "api/json_in.h"
+#include "api/page_link.h"
 #include "api/show.h"
 #include "base/mem.h"
 #include "daemon/control.h"
@@ -91,6 +92,7 @@ enum ij_status serve_webhooks_deliveries(struct request *request, struct reply *
         (void)json_array_append_new(items, show_delivery(&list.rows[i]));
     json_t *next = list.count == limit ? json_integer(list.rows[list.count - 1].id) : json_null();
     delivery_row_list_done(&list);
+    page_link_before(request, reply, json_integer_value(next));
     return reply_take_json(reply, json_pack("{s:o, s:o}", "items", items, "next_before", next),
                            reterr_err);
 }
@@ -116,11 +118,13 @@ enum ij_status serve_webhooks_create(struct request *request, struct reply *repl
     struct control_reply answer;
     json_t *object = NULL;
     IJ_TRY(check_create(request, reterr_err));
-    IJ_TRY(serve_command_call(request, &command, &answer, reterr_err));
+    IJ_TRY(serve_command_make(request, &command, &answer, reply, reterr_err));
     int64_t id = answer.webhook;
     enum ij_status status = read_webhook(request, id, &object, reterr_err);
     if (status == IJ_OK)
-        (void)json_object_set(object, "secret", json_object_get(answer.details, "secret"));
+        (void)json_object_set_new(
+            object, "secret",
+            answer.replayed ? json_null() : json_incref(json_object_get(answer.details, "secret")));
     control_reply_done(&answer);
     IJ_TRY(status);
     reply_header(reply, "Location", "/v1/webhooks/w%" PRId64, id);

@@ -62,15 +62,17 @@ bool control_verb_from_name(const char *name, enum control_verb *ret_verb);
 
 struct control_request {
     enum control_verb verb;
-    int64_t run;                 /* verbs on one run: its number (42 for "r42");
+    int64_t run;         /* verbs on one run: its number (42 for "r42");
                                     SUBMIT: the run that it is a clone of; else 0 */
-    int64_t checkpoint;          /* CHECKPOINT_PIN, CHECKPOINT_DELETE: its number */
-    int64_t webhook;             /* WEBHOOK_PATCH, _DELETE, _TEST: its number */
-    int64_t if_version;          /* PATCH: the row version that If-Match names; 0 = any */
-    const json_t *body;          /* object, or NULL where the verb takes none; copied */
-    const char *actor;           /* who asks: recorded in the audit table and in events; copied */
-    const char *address;         /* peer address for the audit table, or NULL; copied */
-    const char *idempotency_key; /* SUBMIT only; NULL = none; copied. At most 128 characters */
+    int64_t checkpoint;  /* CHECKPOINT_PIN, CHECKPOINT_DELETE: its number */
+    int64_t webhook;     /* WEBHOOK_PATCH, _DELETE, _TEST: its number */
+    int64_t if_version;  /* PATCH: the row version that If-Match names; 0 = any */
+    const json_t *body;  /* object, or NULL where the verb takes none; copied */
+    const char *actor;   /* who asks: recorded in the audit table and in events; copied */
+    const char *address; /* peer address for the audit table, or NULL; copied */
+    const char
+        *idempotency_key; /* SUBMIT, SWEEP, TOKEN_CREATE, WEBHOOK_CREATE; NULL = none; copied.
+                                    At most 128 characters */
 };
 
 /* Filled by control_call; release with control_reply_done. */
@@ -86,7 +88,8 @@ struct control_reply {
     int64_t webhook; /* WEBHOOK_*: its number. details of CREATE: {"secret"}, told only here; of
                         TEST: {"delivery"} */
     bool pending;    /* the state change is still under way (202): stopping, pausing, saving */
-    bool replayed;   /* SUBMIT: the key was used before with the same body; `run` is that run */
+    bool replayed;   /* the key was used before with the same body: what is told was made then;
+                        secrets are not told again */
     bool unknown;    /* IJ_TIMEOUT after the loop took the request up */
 };
 

@@ -7,17 +7,16 @@
 
 #include "base/build.h"
 #include "base/clock.h"
-#include "base/hash.h"
 #include "base/log.h"
 #include "base/mem.h"
 #include "daemon/audit.h"
+#include "daemon/idempotency.h"
 #include "daemon/params.h"
 #include "daemon/queue.h"
 #include "daemon/submit.h"
 #include "daemon/sweep.h"
 #include "store/checkpoint_row.h"
 #include "store/dep_row.h"
-#include "store/idem_row.h"
 #include "store/sweep_row.h"
 
 #define LOG_MODULE "run_submit"
@@ -37,58 +36,6 @@ static bool checkpoint_exists(void *user, int64_t id)
     struct checkpoint_row row;
     return checkpoint_row_get(daemon->store, id, &row, NULL) == IJ_OK &&
            row.state == CHECKPOINT_ROW_VALID;
-}
-
-/* ---- Idempotency ----------------------------------------------------------------------------- */
-
-static void body_hash(const json_t *body, uint8_t ret_digest[HASH_SIZE])
-{
-    char *text = json_dumps(body, JSON_COMPACT | JSON_SORT_KEYS);
-    hash_bytes(text ? text : "", text ? strlen(text) : 0, ret_digest);
-    free(text);
-}
-
-/* If the key was used before: *ret_known, and the reply is the earlier run's or an error. */
-static enum ij_status find_key(struct daemon *daemon, const struct control_request *request,
-                               struct control_reply *reply, bool *ret_known)
-{
-    struct idem_row row = {0};
-    uint8_t digest[HASH_SIZE];
-    *ret_known = false;
-    if (strlen(request->idempotency_key) > IDEM_ROW_KEY_MAX || !request->idempotency_key[0])
-        return IJ_ERR_FIELD(&reply->err, IJ_INVALID, "Idempotency-Key",
-                            "the key must have 1 to %d characters", IDEM_ROW_KEY_MAX);
-    enum ij_status status =
-        idem_row_get(daemon->store, request->actor, request->idempotency_key, &row, &reply->err);
-    if (status == IJ_NOT_FOUND) {
-        reply->err = (struct ij_err)IJ_ERR_INIT;
-        return IJ_OK;
-    }
-    IJ_TRY(status);
-    *ret_known = true;
-    body_hash(request->body, digest);
-    if (memcmp(digest, row.body_sha256, HASH_SIZE) != 0)
-        status = IJ_ERR_FIELD(&reply->err, IJ_INVALID, "Idempotency-Key",
-                              "the key was used for another submission");
-    else if (!row.response || !submit_parse_id(row.response, 'r', &reply->run))
-        status = IJ_ERR(&reply->err, IJ_CONFLICT, "the first request with this key is not done");
-    reply->replayed = status == IJ_OK;
-    idem_row_done(&row);
-    return status;
-}
-
-static enum ij_status write_key(struct daemon *daemon, const struct control_request *request,
-                                int64_t run, struct ij_err *reterr_err)
-{
-    char response[32];
-    struct idem_row row = {.status = 201, .response = response, .ts_ms = clock_wall_ms()};
-    if (!request->idempotency_key)
-        return IJ_OK;
-    snprintf(response, sizeof(response), "r%lld", (long long)run);
-    snprintf(row.user, sizeof(row.user), "%s", request->actor);
-    snprintf(row.key, sizeof(row.key), "%s", request->idempotency_key);
-    body_hash(request->body, row.body_sha256);
-    return idem_row_insert(daemon->store, &row, reterr_err);
 }
 
 /* ---- The row --------------------------------------------------------------------------------- */
@@ -162,7 +109,9 @@ static enum ij_status insert(struct daemon *daemon, const struct control_request
                               .condition = submission->after[i].any ? DEP_ROW_END : DEP_ROW_OK};
         IJ_TRY(dep_row_insert(store, &dep, reterr_err));
     }
-    IJ_TRY(write_key(daemon, request, row->id, reterr_err));
+    char id[IDEMPOTENCY_ID_SIZE];
+    snprintf(id, sizeof(id), "r%lld", (long long)row->id);
+    IJ_TRY(idempotency_keep(store, request, id, reterr_err));
     return audit_request(store, request, row->id, reterr_err);
 }
 
@@ -199,6 +148,29 @@ static enum ij_status commit_run(struct daemon *daemon, const struct control_req
     return status;
 }
 
+/* How many runs of a user have not ended. */
+static enum ij_status check_quota(const struct daemon *daemon, const char *user, size_t more,
+                                  struct ij_err *reterr_err)
+{
+    size_t live = 0, max = daemon->config.quota_live_runs;
+    for (size_t i = 0; max && i < daemon->run_count; i++)
+        live += run_state_is_live(daemon->runs[i]->row.state) &&
+                strcmp(daemon->runs[i]->row.user, user) == 0;
+    if (!max || live + more <= max)
+        return IJ_OK;
+    return IJ_ERR_FIELD(
+        reterr_err, IJ_CONFLICT, "quota_live_runs",
+        "quota_live_runs: %.64s has %zu runs that have not ended, %zu more would be "
+        "above the limit of %zu",
+        user, live, more, max);
+}
+
+static enum ij_status told_twice(struct control_reply *reply)
+{
+    return IJ_ERR_FIELD(&reply->err, IJ_INVALID, "Idempotency-Key",
+                        "the key was used for something else");
+}
+
 enum ij_status run_submit(struct daemon *daemon, const struct control_request *request,
                           struct control_reply *reply)
 {
@@ -209,11 +181,11 @@ enum ij_status run_submit(struct daemon *daemon, const struct control_request *r
     struct run_row row = {0};
     struct run *run = NULL;
     bool known = false;
-    if (request->idempotency_key) {
-        IJ_TRY(find_key(daemon, request, reply, &known));
-        if (known)
-            return IJ_OK;
-    }
+    char id[IDEMPOTENCY_ID_SIZE];
+    IJ_TRY(idempotency_find(daemon->store, request, reply, id, &known));
+    if (known)
+        return submit_parse_id(id, 'r', &reply->run) ? IJ_OK : told_twice(reply);
+    IJ_TRY(check_quota(daemon, request->actor, 1, &reply->err));
     mem_auto struct submit_result *submission = mem_new(struct submit_result);
     reply->errors = json_array();
     if (!submission || !reply->errors)
@@ -286,6 +258,10 @@ static enum ij_status commit_sweep(struct daemon *daemon, const struct control_r
         rows[i].sweep = sweep->id;
         status = add_to_queue(daemon, &rows[i], &events[i], reterr_err);
     }
+    char id[IDEMPOTENCY_ID_SIZE];
+    snprintf(id, sizeof(id), "s%lld", (long long)sweep->id);
+    if (status == IJ_OK)
+        status = idempotency_keep(daemon->store, request, id, reterr_err);
     if (status == IJ_OK)
         status = audit_request(daemon->store, request, 0, reterr_err);
     if (status == IJ_OK)
@@ -331,11 +307,18 @@ enum ij_status run_submit_sweep(struct daemon *daemon, const struct control_requ
                                 struct control_reply *reply)
 {
     struct sweep sweep = {0};
+    char id[IDEMPOTENCY_ID_SIZE];
+    bool known;
+    IJ_TRY(idempotency_find(daemon->store, request, reply, id, &known));
+    if (known)
+        return submit_parse_id(id, 's', &reply->run) ? IJ_OK : told_twice(reply);
     IJ_TRY(sweep_expand(request->body, &sweep, &reply->err));
     size_t count = json_array_size(sweep.runs);
     mem_auto struct run_row *rows = mem_array(struct run_row, count);
-    enum ij_status status = rows ? submit_rows(daemon, request, &sweep, rows, reply)
-                                 : IJ_ERR(&reply->err, IJ_NO_MEMORY, "no memory for the sweep");
+    enum ij_status status = check_quota(daemon, request->actor, count, &reply->err);
+    if (status == IJ_OK)
+        status = rows ? submit_rows(daemon, request, &sweep, rows, reply)
+                      : IJ_ERR(&reply->err, IJ_NO_MEMORY, "no memory for the sweep");
     for (size_t i = 0; rows && i < count; i++)
         run_row_done(&rows[i]);
     sweep_done(&sweep);

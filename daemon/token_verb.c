@@ -11,6 +11,7 @@
 #include "base/text.h"
 #include "daemon/audit.h"
 #include "daemon/backup.h"
+#include "daemon/idempotency.h"
 
 #define ID_CHARACTERS     8
 #define SECRET_CHARACTERS 43 /* of 62 values each: 256 bits */
@@ -108,6 +109,19 @@ static enum ij_status parse_create(const json_t *body, const char **ret_user,
     return IJ_OK;
 }
 
+/* A repeated request: the same token, but its text was told once and is not known any more. */
+static enum ij_status tell_again(struct daemon *daemon, const char *id, struct control_reply *reply)
+{
+    struct token_row row;
+    char expires[CLOCK_RFC3339_SIZE];
+    IJ_TRY(token_row_get(daemon->store, id, &row, &reply->err));
+    clock_rfc3339(row.expires_ms, expires);
+    reply->details = json_pack("{s:s, s:n, s:s, s:s, s:o}", "id", row.id, "token", "user", row.user,
+                               "role", token_row_role_name(row.role), "expires",
+                               row.expires_ms ? json_string(expires) : json_null());
+    return IJ_OK;
+}
+
 static enum ij_status create(struct daemon *daemon, const struct control_request *request,
                              struct control_reply *reply)
 {
@@ -116,10 +130,17 @@ static enum ij_status create(struct daemon *daemon, const struct control_request
     int64_t expires_ms;
     struct token_row row;
     char text[TOKEN_VERB_TEXT_SIZE] = "", expires[CLOCK_RFC3339_SIZE];
+    char known_id[IDEMPOTENCY_ID_SIZE];
+    bool known;
+    IJ_TRY(idempotency_find(daemon->store, request, reply, known_id, &known));
+    if (known)
+        return tell_again(daemon, known_id, reply);
     IJ_TRY(parse_create(request->body, &user, &role, &expires_ms, &reply->err));
     IJ_TRY(store_begin(daemon->store, &reply->err));
     enum ij_status status = token_verb_make(daemon->store, user, role, expires_ms, note ? note : "",
                                             &row, text, &reply->err);
+    if (status == IJ_OK)
+        status = idempotency_keep(daemon->store, request, row.id, &reply->err);
     if (status == IJ_OK)
         status = audit_request(daemon->store, request, 0, &reply->err);
     if (status == IJ_OK)

@@ -7,6 +7,8 @@
 #include "base/clock.h"
 #include "base/mem.h"
 #include "daemon/audit.h"
+#include "daemon/idempotency.h"
+#include "daemon/submit.h"
 #include "daemon/webhook.h"
 #include "daemon/webhook_event.h"
 #include "daemon/webhook_sign.h"
@@ -41,10 +43,20 @@ static enum ij_status create(struct daemon *daemon, const struct control_request
                              struct control_reply *reply)
 {
     struct webhook_row row = {.id = 0};
+    char id[IDEMPOTENCY_ID_SIZE];
+    bool known;
+    IJ_TRY(idempotency_find(daemon->store, request, reply, id, &known));
+    if (known)
+        return submit_parse_id(id, 'w', &reply->webhook)
+                   ? IJ_OK
+                   : IJ_ERR_FIELD(&reply->err, IJ_INVALID, "Idempotency-Key",
+                                  "the key was used for something else");
     IJ_TRY(fill(daemon, request, &row, &reply->err));
     IJ_TRY(webhook_row_insert(daemon->store, &row, &reply->err));
     reply->details = json_pack("{s:s}", "secret", row.secret);
     reply->webhook = row.id;
+    snprintf(id, sizeof(id), "w%lld", (long long)row.id);
+    IJ_TRY(idempotency_keep(daemon->store, request, id, &reply->err));
     explicit_bzero(row.secret, sizeof(row.secret));
     return IJ_OK;
 }
@@ -80,7 +92,7 @@ enum ij_status webhook_verb_handle(struct daemon *daemon, const struct control_r
     enum ij_status status = act(daemon, request, reply);
     struct control_request told = *request;
     told.webhook = reply->webhook;
-    if (status == IJ_OK)
+    if (status == IJ_OK && !reply->replayed)
         status = audit_request(daemon->store, &told, 0, &reply->err);
     if (status == IJ_OK)
         status = store_commit(daemon->store, &reply->err);

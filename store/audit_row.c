@@ -36,16 +36,20 @@ static void read_row(struct db_query *q, void *ret_row)
     db_text(q, row->detail, sizeof row->detail);
 }
 
-enum ij_status audit_row_list(struct store *store, int64_t before, uint32_t limit,
-                              struct audit_row **ret_rows, size_t *ret_count,
-                              struct ij_err *reterr_err)
+enum ij_status audit_row_list(struct store *store, const struct audit_row_filter *filter,
+                              int64_t before, uint32_t limit, struct audit_row **ret_rows,
+                              size_t *ret_count, struct ij_err *reterr_err)
 {
     db_auto struct db_query q = DB_QUERY_INIT;
     IJ_TRY(db_start(&store->state,
-                    "SELECT id," COLUMNS " FROM audit WHERE ?1=0 OR id<?1"
-                    " ORDER BY id DESC LIMIT ?2",
+                    "SELECT id," COLUMNS " FROM audit WHERE (?1=0 OR id<?1)"
+                    " AND (?2 IS NULL OR actor=?2) AND (?3 IS NULL OR action=?3)"
+                    " AND (?4 IS NULL OR target=?4) ORDER BY id DESC LIMIT ?5",
                     &q, reterr_err));
     db_put_int(&q, before);
+    db_put_text(&q, filter->actor);
+    db_put_text(&q, filter->action);
+    db_put_text(&q, filter->target);
     db_put_int(&q, limit);
     return row_array_read(&q, sizeof **ret_rows, read_row, NULL, (void **)ret_rows, ret_count,
                           reterr_err);

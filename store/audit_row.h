@@ -19,11 +19,16 @@ struct audit_row {
 
 IJ_MUST_USE enum ij_status audit_row_append(struct store *store, struct audit_row *row,
                                             struct ij_err *reterr_err);
+/* What rows must be; NULL members: anything. */
+struct audit_row_filter {
+    const char *actor, *action, *target;
+};
 /* Newest first; `before` 0 or the id of the last row of the page before; the caller frees *ret_rows
  * with mem_free. */
-IJ_MUST_USE enum ij_status audit_row_list(struct store *store, int64_t before, uint32_t limit,
-                                          struct audit_row **ret_rows, size_t *ret_count,
-                                          struct ij_err *reterr_err);
+IJ_MUST_USE enum ij_status audit_row_list(struct store *store,
+                                          const struct audit_row_filter *filter, int64_t before,
+                                          uint32_t limit, struct audit_row **ret_rows,
+                                          size_t *ret_count, struct ij_err *reterr_err);
 IJ_MUST_USE enum ij_status audit_row_trim(struct store *store, int64_t keep_from_ms,
                                           int64_t *ret_removed, struct ij_err *reterr_err);
 

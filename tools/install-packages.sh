@@ -10,6 +10,7 @@ build=(
     "libjansson-dev|JSON"
     "libsqlite3-dev|state and metrics"
     "libinih-dev|configuration file"
+    "zlib1g-dev|answers of the API are sent compressed"
     "libcurl4-openssl-dev|the helper that sends webhooks"
     "nettle-dev|SHA-256"
     "libdnnl-dev|matrix products on the CPU"

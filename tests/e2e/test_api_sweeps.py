@@ -85,9 +85,16 @@ def test_the_largest_sweep(idle_daemon, images):
     idle_daemon.api("POST", "/v1/runs/bulk", json={"action": "cancel", "ids": made["runs"]})
 
 
-def test_a_sweep_takes_no_idempotency_key(idle_daemon, images):
-    answer = sweep(idle_daemon, body(images, grid={"seed": [1]}), 422, headers={"Idempotency-Key": "k"})
-    assert answer["code"] == "unsupported"
+def test_a_sweep_that_is_sent_again_is_made_once(idle_daemon, images):
+    key = {"Idempotency-Key": "sweep-1"}
+    first = sweep(idle_daemon, body(images, grid={"seed": [1, 2]}), headers=key)
+    count = idle_daemon.api("GET", "/v1/runs?count=1").json()["total"]
+    again = idle_daemon.api("POST", "/v1/sweeps", json=body(images, grid={"seed": [1, 2]}), headers=key)
+    assert again.headers["Idempotent-Replayed"] == "true" and again.json()["id"] == first["id"]
+    assert idle_daemon.api("GET", "/v1/runs?count=1").json()["total"] == count
+    other = sweep(idle_daemon, body(images, grid={"seed": [3]}), 422, headers=key)
+    assert other["code"] == "idempotency_key_reused"
+    idle_daemon.api("POST", "/v1/runs/bulk", json={"action": "cancel", "ids": first["runs"]})
 
 
 def test_no_more_of_a_sweep_run_than_it_allows(tmp_path, images):
