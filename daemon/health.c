@@ -44,8 +44,6 @@ struct threshold {
     }
 
 static const struct threshold thresholds[] = {
-    THRESHOLD("rank_gone", rankme, false, 2.5, HEALTH_COLLAPSING,
-              "the features span hardly a plane: RankMe is"),
     THRESHOLD("targets_still", target_std, false, 0.15, HEALTH_COLLAPSING,
               "the targets hardly vary: their deviation is"),
     THRESHOLD("dims_dead", dead_dims, true, 0.5, HEALTH_COLLAPSING,
@@ -98,6 +96,19 @@ static bool look_alike(const struct history *h, double limit, double left, enum 
     snprintf(demand->text, sizeof demand->text,
              "different images look alike: their mean cosine is %.4g, at the start it was %.4g",
              value, first);
+    return true;
+}
+
+/* So do their pooled features span few directions from the start. */
+static bool rank_gone(const struct history *h, struct demand *demand)
+{
+    double first = h->checks[0].rankme, value = h->checks[h->now].rankme;
+    if (!(value < 2.5 && value < 0.4 * first))
+        return false;
+    ask(demand, HEALTH_COLLAPSING, "rank_gone");
+    snprintf(demand->text, sizeof demand->text,
+             "the features span hardly a plane: RankMe is %.3g, at the start it was %.3g", value,
+             first);
     return true;
 }
 
@@ -223,7 +234,7 @@ static struct demand judge_one(const struct history *h)
         return d;
     }
     bool settled = h->now >= h->settled;
-    (void)(look_alike(h, 0.98, 0.1, HEALTH_COLLAPSING, "features_alike", &d) ||
+    (void)(look_alike(h, 0.98, 0.1, HEALTH_COLLAPSING, "features_alike", &d) || rank_gone(h, &d) ||
            check_thresholds(h, HEALTH_COLLAPSING, &d) ||
            (settled && rank_fell(h, 0.6, HEALTH_COLLAPSING, "rank_fell_far", &d)) ||
            look_alike(h, 0.9, 0.15, HEALTH_WATCH, "pair_cos", &d) ||

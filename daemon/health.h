@@ -11,7 +11,7 @@
  *   not_finite      a figure is not finite
  *   features_alike  mean cosine of two images' pooled features above 0.98, and less than a tenth of
  *                   the distance from 1 that the first check had
- *   rank_gone       RankMe below 2.5
+ *   rank_gone       RankMe below 2.5, and below 40 % of the first check's
  *   targets_still   mean deviation of the targets below 0.15 (layer-normed targets have at most 1)
  *   dims_dead       more than half of the targets' dimensions vary less than 1 % of the median
  *   all_explained   more than 0.98 of the targets' variance is predicted

@@ -172,11 +172,28 @@ Test(health, a_twentieth_of_a_long_run_settles)
 Test(health, random_weights_that_look_collapsed_have_until_then)
 {
     for (int i = 0; i < 5; i++)
-        add()->rankme = 2;
+        add()->target_std = 0.1;
     expect(HEALTH_HEALTHY, "");
-    add()->rankme = 2;
-    add()->rankme = 2;
-    expect(HEALTH_COLLAPSING, "rank_gone");
+    add()->target_std = 0.1;
+    add()->target_std = 0.1;
+    expect(HEALTH_COLLAPSING, "targets_still");
+}
+
+/* Images of one kind: their features have little rank from the start. */
+Test(health, the_rank_is_compared_with_the_first)
+{
+    static const double scenes[] = {4.8, 4.5, 3.6, 3.0, 2.8, 2.6, 2.4, 2.4, 2.3, 2.3, 2.3};
+    for (size_t i = 0; i < sizeof scenes / sizeof scenes[0]; i++)
+        add()->rankme = scenes[i];
+    for (size_t i = 0; i < count; i++)
+        checks[i].step = 70 * i;
+    expect(HEALTH_HEALTHY, "");
+    add()->rankme = 1.93; /* 40 % are 1.92 */
+    expect(HEALTH_HEALTHY, "");
+    count--;
+    add()->rankme = 1.91;
+    checks[count - 1].step = 770;
+    expect(HEALTH_WATCH, "rank_gone");
 }
 
 /* To random weights, images of one kind look alike. */
