@@ -10,9 +10,9 @@
 
 /* Does an Accept-Encoding header (NULL: none) take gzip? "gzip;q=0" does not. */
 bool compress_accepts(const char *header);
-/* Exchanges reply->data for its gzip where it is text of COMPRESS_MIN_BYTES or more, `accept_encoding`
- * takes it and it gets smaller, and adds Content-Encoding. Vary is added wherever the answer could
- * have been another. */
+/* Exchanges reply->data for its gzip where it is text of COMPRESS_MIN_BYTES or more, the header
+ * `accept_encoding` takes it and it gets smaller, and adds Content-Encoding. Vary is added wherever
+ * the answer could have been another. */
 void compress_reply(struct reply *reply, const char *accept_encoding);
 
 #endif

@@ -1,5 +1,5 @@
-/* Requests that are safe to repeat: what an Idempotency-Key made is told again instead of made again.
- * One key space per user; kept 48 hours (store/idem_row.h). Loop thread. */
+/* Requests that are safe to repeat: what an Idempotency-Key made is told again instead of made
+ * again. One key space per user; kept 48 hours (store/idem_row.h). Loop thread. */
 #ifndef DAEMON_IDEMPOTENCY_H
 #define DAEMON_IDEMPOTENCY_H
 
