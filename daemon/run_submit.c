@@ -86,8 +86,7 @@ static enum ij_status fill_row(const struct control_request *request,
     snprintf(row.kind, sizeof(row.kind), "%s", params_kind_name(submission->kind));
     snprintf(row.user, sizeof(row.user), "%s", request->actor);
     snprintf(row.build, sizeof(row.build), "%s", build_id());
-    snprintf(row.backend, sizeof(row.backend), "%s",
-             submission->spec.device == ENGINE_DEVICE_CUDA ? "cuda" : "host");
+    snprintf(row.backend, sizeof(row.backend), "%s", submission->on_gpu ? "cuda" : "host");
     if (!row.params || !row.resolved || !row.tags || !row.notes || !row.retention || !row.dataset ||
         !row.health || !row.last) {
         run_row_done(&row);

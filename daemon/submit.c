@@ -127,7 +127,15 @@ static void check_count(const json_t *body, const char *key, int64_t min, int64_
         *value = json_integer_value(given);
 }
 
-static void check_devices(const json_t *body, bool kind_known, struct submit_result *result,
+/* As the worker will understand it, which inherits the environment (gpu/engine_device.h). */
+static bool runs_on_gpu(const struct engine_spec *spec)
+{
+    const char *automatic = getenv("IJEPAD_DEVICE");
+    return spec->device == ENGINE_DEVICE_CUDA ||
+           (spec->device == ENGINE_DEVICE_AUTO && automatic && strcmp(automatic, "cuda") == 0);
+}
+
+static void check_devices(const json_t *body, struct submit_result *result,
                           struct problems *problems)
 {
     const json_t *preemptible = json_object_get(body, "preemptible");
@@ -135,8 +143,6 @@ static void check_devices(const json_t *body, bool kind_known, struct submit_res
     check_count(body, "gpus", 1, SUBMIT_GPUS_MAX, &result->gpus, problems);
     check_count(body, "gpu_memory_bytes", 0, SUBMIT_MEMORY_MAX, &result->gpu_memory_bytes,
                 problems);
-    if (result->gpus > 1 && kind_known && result->kind != ENGINE_PRETRAIN)
-        problem(problems, "/gpus", "only pretrain runs on several devices");
     if (preemptible && !json_is_boolean(preemptible))
         problem(problems, "/preemptible", "preemptible must be true or false");
     result->preemptible = json_is_true(preemptible);
@@ -150,7 +156,8 @@ static void check_placement(const struct submit_lookup *lookup, struct submit_re
     if (result->gpus > 1 && result->kind != ENGINE_PRETRAIN)
         problem(problems, "/gpus", "only pretrain runs on several devices");
     result->spec.ranks.count = (uint32_t)result->gpus;
-    if (result->spec.device == ENGINE_DEVICE_CUDA && lookup && lookup->devices &&
+    result->on_gpu = runs_on_gpu(&result->spec);
+    if (result->on_gpu && lookup && lookup->devices &&
         device_table_lacks_gpu(lookup->devices, reason, sizeof(reason)))
         problem(problems, "/params/device", "there is no GPU here: %s", reason);
 }
@@ -404,7 +411,7 @@ enum ij_status submit_check(const json_t *body, const struct submit_lookup *look
     check_tags(body, &problems);
     check_notes(body, &problems);
     check_hold(body, result, &problems);
-    check_devices(body, kind_known, result, &problems);
+    check_devices(body, result, &problems);
     check_after(body, lookup, result, &problems);
     if (kind_known)
         check_params(body, result, &problems);

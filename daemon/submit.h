@@ -58,7 +58,7 @@ struct submit_result {
     uint64_t images;         /* size of the dataset assumed by the plan; 0: no plan was made */
     char name[ENGINE_NAME_MAX + 1];
     int64_t priority;
-    bool hold, preemptible;
+    bool hold, preemptible, on_gpu; /* on_gpu: runs on GPUs, not on the host */
     int64_t gpus, gpu_memory_bytes;
     size_t after_count;
     struct submit_after after[SUBMIT_AFTER_MAX];
