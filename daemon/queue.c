@@ -54,12 +54,16 @@ void queue_schedule(struct daemon *daemon)
     (void)sd_event_source_set_enabled(daemon->schedule, SD_EVENT_ONESHOT);
 }
 
-/* The end of a run's back-off. One further away than any back-off lasts comes from a clock that was
- * set back since: it counts as over. */
-static int64_t due_ms(const struct daemon *daemon, const struct run_row *row, int64_t now_ms)
+/* The end of a run's back-off, as a wall clock that is not set would show it. Of one that began in
+ * an earlier life only the wall time is known: further away than any back-off lasts, it comes from
+ * a clock that was set back since and counts as over. */
+static int64_t due_ms(const struct run *run, int64_t now_ms)
 {
-    int64_t longest = (int64_t)daemon->config.retry_cap_ms + daemon->config.retry_cap_ms / 8;
-    return row->not_before_ms - now_ms > longest ? now_ms : row->not_before_ms;
+    const struct config *config = &run->daemon->config;
+    int64_t longest = (int64_t)config->retry_cap_ms + config->retry_cap_ms / 8;
+    if (run->row.state == RUN_STATE_BACKOFF && run->backoff_end_ms)
+        return now_ms + run->backoff_end_ms - clock_monotonic_ms();
+    return run->row.not_before_ms - now_ms > longest ? now_ms : run->row.not_before_ms;
 }
 
 /* Wakes the queue when the next back-off ends. */
@@ -67,10 +71,10 @@ static void arm_due(struct daemon *daemon)
 {
     int64_t now_ms = clock_wall_ms(), due = INT64_MAX;
     for (size_t i = 0; i < daemon->run_count; i++) {
-        const struct run_row *row = &daemon->runs[i]->row;
-        if (row->state == RUN_STATE_BACKOFF && row->not_before_ms > now_ms &&
-            due_ms(daemon, row, now_ms) < due)
-            due = due_ms(daemon, row, now_ms);
+        const struct run *run = daemon->runs[i];
+        int64_t end = due_ms(run, now_ms);
+        if (run->row.state == RUN_STATE_BACKOFF && end > now_ms && end < due)
+            due = end;
     }
     (void)sd_event_source_set_enabled(daemon->due, SD_EVENT_OFF);
     if (due == INT64_MAX)
@@ -174,7 +178,7 @@ static void add_waiting(struct view *view, struct run *run, int64_t now_ms)
                                .memory_bytes = row->gpu_memory_bytes,
                                .sweep = row->sweep,
                                .sweep_max = run->sweep_max,
-                               .not_before_ms = due_ms(run->daemon, row, now_ms),
+                               .not_before_ms = due_ms(run, now_ms),
                                .dependencies = run->dependencies,
                                .dependency_count = run->dependency_count};
 }

@@ -48,6 +48,7 @@ struct run {
     struct run_stream *streams;
     size_t stream_count;
     uint64_t seq_seen, seq_acked;
+    int64_t backoff_end_ms;  /* monotonic; 0: the back-off began in an earlier life */
     uint32_t worker_keep;    /* checkpoints that the worker leaves alone; 0: it has none to keep */
     json_t *untold_progress; /* live_feed.h */
     int64_t progress_told_ms;

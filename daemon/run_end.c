@@ -109,6 +109,7 @@ static enum ij_status settle(struct run *run, struct ij_err *reterr_err)
     }
     if (verdict.to == RUN_STATE_BACKOFF)
         change.not_before_ms = clock_wall_ms() + verdict.delay_ms;
+    run->backoff_end_ms = clock_monotonic_ms() + verdict.delay_ms;
     if (verdict.to == RUN_STATE_SUCCEEDED) { /* the last reports need not say 100 % */
         run->row.step = run->row.steps;
         run->row.eta_s = 0;

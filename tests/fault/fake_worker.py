@@ -189,10 +189,27 @@ def saves_and_measures(link, spec):
     link.finish()
 
 
+def prints(link, count):
+    block = (b"x" * 8191 + b"\n") * 128
+    link.progress(1)
+    for _ in range(count):
+        sys.stdout.buffer.write(block)
+    sys.stdout.flush()
+    link.finish()
+
+
+def prints_64_megabytes(link, spec):
+    prints(link, 64)
+
+
+def prints_a_gigabyte(link, spec):
+    prints(link, 1024)
+
+
 BEHAVIOURS = [good, hang, mute, garbage, refuses, crash, lies_about_success, floods,
               leaves_children, ignores_stop, stops_when_asked, foreign_checkpoint,
               undeclared_stream, bug, freezes, skips_a_frame, fails_after_progress,
-              saves_and_measures]
+              saves_and_measures, prints_64_megabytes, prints_a_gigabyte]
 
 
 def main():

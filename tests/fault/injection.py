@@ -1,5 +1,6 @@
 """System calls that kill their process or fail, by strace: the Nth call of each kind, in turn."""
 import collections
+import pathlib
 import re
 import shutil
 import subprocess
@@ -43,3 +44,18 @@ def failing(call, what, n, output="/dev/null", detached=False):
     all from there on."""
     return ["strace", *(["-D"] if detached else []), "-f", "-o", str(output), "-e", f"trace={call}", "-e",
             f"inject={call}:{what}:when={n}"]
+
+
+def shim(name, folder):
+    """Compiles tests/fault/<name>.c to be preloaded; its path."""
+    if not shutil.which("gcc"):
+        pytest.skip("gcc is not installed")
+    made = pathlib.Path(folder) / f"{name}.so"
+    source = pathlib.Path(__file__).resolve().parent / f"{name}.c"
+    subprocess.run(["gcc", "-O1", "-shared", "-fPIC", "-o", made, source, "-ldl"], check=True)
+    return made
+
+
+def short_writes(library, n):
+    """`n`: the call that takes only half, "n+": all from there on."""
+    return ["env", f"LD_PRELOAD={library}", f"SHORT_SHIM={n}"]

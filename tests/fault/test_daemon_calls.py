@@ -10,7 +10,7 @@ import pytest
 import requests
 
 from harness import Daemon
-from injection import count_calls, counting, failing, need_strace
+from injection import count_calls, counting, failing, need_strace, shim, short_writes
 from outcome import SHORT_RUN, Outcome, seed
 
 # Calls that the daemon's store makes and its worker does not: strace follows both.
@@ -95,9 +95,9 @@ def points(calls, thorough, each=40):
     return every if thorough else random.Random(seed()).sample(every, SAMPLE)
 
 
-def suffer(folder, scenes, under):
-    """Works under injection until the daemon is gone (or all is done). Returns the client, and the exit
-    code or None."""
+def suffer(folder, scenes, under, longest_s=120):
+    """Works under injection until the daemon is gone (or all is done, or the time is over). Returns the
+    client, and the exit code or None."""
     folder.mkdir()
     daemon = Daemon(folder, **QUICK)
     client, done = Client(daemon, scenes), False
@@ -105,13 +105,16 @@ def suffer(folder, scenes, under):
         daemon.start(under=under)
     except (AssertionError, FileNotFoundError):  # it went down before it was ready
         done = True
-    while not done and daemon.process.poll() is None:
+    end = time.monotonic() + longest_s
+    while not done and daemon.process.poll() is None and time.monotonic() < end:
         try:
             client.work()
             done = True
         except (requests.ConnectionError, FileNotFoundError):
             time.sleep(0.1)  # an answer of 5xx is asked again, a daemon that is gone is seen above
     code = daemon.process.poll()
+    if time.monotonic() >= end:
+        daemon.kill()
     daemon.stop()
     return client, code
 
@@ -153,3 +156,26 @@ def test_failing_calls(reference, scenes, tmp_path, thorough, error):
         ended += code == 74
         recover(client, outcome)
     print(f"{error}: the daemon ended with code 74 {ended} times")
+
+
+@pytest.mark.parametrize("error", ["EIO", "ENOSPC"])
+def test_failing_for_good(reference, scenes, tmp_path, thorough, error):
+    """From the nth call on the disk fails always: nothing false is answered meanwhile, and once it works again nothing is
+    lost. A full disk is waited for; a broken one ends the daemon."""
+    outcome, calls = reference
+    every = points({c: calls[c] for c in calls if c in ("pwrite64", "fdatasync")}, thorough, 10)
+    for call, n in every if thorough else every[:2]:
+        client, code = suffer(tmp_path / f"{call}-{n}", scenes, failing(call, f"error={error}", f"{n}+", detached=True), 4)
+        assert code in (None, 74), (call, n, error, code, client.daemon.log()[-800:])
+        recover(client, outcome)
+
+
+def test_short_writes(reference, scenes, tmp_path, thorough):
+    """One write that takes half of what it was given, or every one: the rest is written after it."""
+    outcome, _ = reference
+    library = shim("short_shim", tmp_path)
+    places = [str(n) for n in range(1, 120)] + ["1+", "40+"]
+    for n in places if thorough else random.Random(seed()).sample(places[:-2], 2) + places[-2:-1]:
+        client, code = suffer(tmp_path / f"short-{n}", scenes, short_writes(library, n))
+        assert code is None, (n, client.daemon.log()[-800:])
+        recover(client, outcome)

@@ -5,7 +5,7 @@ import signal
 
 import pytest
 
-from injection import FILE_CALLS, count_calls, counting, failing, need_strace
+from injection import FILE_CALLS, count_calls, counting, failing, need_strace, shim, short_writes
 from outcome import SHORT_RUN, file_hashes, seed
 from wire_host import WireHost
 
@@ -87,3 +87,29 @@ def test_failing_calls(whole, tmp_path, thorough, error):
         finish(directory, whole, first)
     print(f"{failed} calls ended the worker")
     assert failed > 0 or error == "EINTR"
+
+
+@pytest.mark.parametrize("error", ["EIO", "ENOSPC"])
+def test_failing_for_good(whole, tmp_path, thorough, error):
+    """From the nth call on every one fails: the worker says I/O error, and publishes nothing false."""
+    places = [(call, n) for call, n in points(whole[3], True) if call not in ("unlink", "rmdir")]
+    for call, n in places if thorough else random.Random(seed()).sample(places, 4):
+        directory = tmp_path / f"{call}-{n}"
+        host = WireHost(directory, whole[0], failing(call, f"error={error}", f"{n}+"))
+        code, first = host.run()
+        assert code in (0, 74), (call, n, error, code)
+        if code == 0:
+            assert newest(directory) == whole[1], f"{call} {n} {error}: success with another result"
+        finish(directory, whole, first)
+
+
+def test_short_writes(whole, tmp_path, thorough):
+    """Each write in turn takes only half of what it was given, then all of them: the same bits."""
+    library = shim("short_shim", tmp_path)
+    calls = sum(whole[3].get(call, 0) for call in ("write", "pwrite64"))
+    places = [str(n) for n in range(1, calls + 1)] + ["1+"]
+    for n in places if thorough else random.Random(seed()).sample(places[:-1], 5) + places[-1:]:
+        directory = tmp_path / f"short-{n}"
+        code, steps = WireHost(directory, whole[0], short_writes(library, n)).run()
+        assert code == 0 and dict(steps) == whole[2], n
+        assert newest(directory) == whole[1], n
