@@ -244,9 +244,10 @@ install: all
 	sed -i 's|/usr/bin/ijepad|$(PREFIX)/bin/ijepad|' $(SYSTEMD)/systemd/system/ijepad.service $(SYSTEMD)/systemd/system/ijepad-webhook.service
 	install -D -m 644 systemd/sysusers.conf $(SYSTEMD)/sysusers.d/ijepad.conf
 	install -D -m 644 systemd/tmpfiles.conf $(SYSTEMD)/tmpfiles.d/ijepad.conf
-	install -D -m 644 -t $(DESTDIR)$(PREFIX)/share/doc/ijepad systemd/README.md systemd/nccl.conf docs/api.md docs/store.md LICENSE
+	install -D -m 644 -t $(DESTDIR)$(PREFIX)/share/doc/ijepad systemd/README.md systemd/nccl.conf docs/api.md docs/configuration.md docs/logging.md docs/store.md LICENSE
 	install -D -m 644 -t $(DESTDIR)$(PREFIX)/share/man/man8 docs/man/ijepad.8 docs/man/ijepad-webhook.8
-	install -D -m 644 -t $(DESTDIR)$(PREFIX)/share/man/man1 docs/man/ijepad-worker.1
+	install -D -m 644 -t $(DESTDIR)$(PREFIX)/share/man/man1 docs/man/ijepad-worker.1 docs/man/ijepactl.1
+	install -D -m 755 tools/ijepactl $(DESTDIR)$(PREFIX)/bin/ijepactl
 	test -e $(DESTDIR)/etc/ijepad/ijepad.conf || install -D -m 640 systemd/ijepad.conf $(DESTDIR)/etc/ijepad/ijepad.conf
 
 ## deb: a Debian package into build/deb/, by dpkg-buildpackage

@@ -74,7 +74,7 @@ def test_install_puts_everything_in_place_and_keeps_a_configuration(tmp_path):
     for name in ("usr/bin/ijepad", "usr/bin/ijepad-worker", "usr/lib/systemd/system/ijepad.service",
                  "usr/lib/systemd/system/ijepad.socket", "usr/lib/systemd/system/ijepad-http.socket",
                  "usr/lib/systemd/system/ijepad-webhook.service", "usr/lib/systemd/system/ijepad-webhook.socket",
-                 "usr/bin/ijepad-webhook", "usr/lib/sysusers.d/ijepad.conf", "usr/lib/tmpfiles.d/ijepad.conf", "etc/ijepad/ijepad.conf",
+                 "usr/bin/ijepad-webhook", "usr/bin/ijepactl", "usr/lib/sysusers.d/ijepad.conf", "usr/lib/tmpfiles.d/ijepad.conf", "etc/ijepad/ijepad.conf",
                  "usr/share/doc/ijepad/nccl.conf"):
         assert (root / name).is_file(), name
     unit = (root / "usr/lib/systemd/system/ijepad.service").read_text()
