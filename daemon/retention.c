@@ -254,7 +254,6 @@ enum ij_status retention_reasons(struct store *store, int64_t run,
     mem_auto unsigned *reasons = mem_array(unsigned, count);
     if (!reasons)
         return IJ_ERR(reterr_err, IJ_NO_MEMORY, "no memory for a run's checkpoints");
-    IJ_TRY(score(store, run, policy, rows, count, reterr_err));
     retention_policy_choose(policy, rows, count, reasons);
     *ret_rows = MEM_TAKE(rows);
     *ret_reasons = MEM_TAKE(reasons);
@@ -293,7 +292,6 @@ static enum ij_status apply_one(struct daemon *daemon, const struct checkpoint_r
                                 struct ij_err *reterr_err)
 {
     bool young = reasons == RETENTION_POLICY_IS_LATEST && !beyond_worker;
-    IJ_TRY(checkpoint_row_set_score(daemon->store, row->id, row->score, reterr_err));
     if (reasons) {
         set_marker(row, !young);
         return IJ_OK;
@@ -305,17 +303,23 @@ static enum ij_status apply_one(struct daemon *daemon, const struct checkpoint_r
     return retire(daemon, row, reterr_err);
 }
 
-/* Workers remove what is too old by themselves; rows of that say so. */
-static enum ij_status mark_gone(struct daemon *daemon, int64_t run, struct ij_err *reterr_err)
+/* Workers remove what is too old by themselves: rows of that say so. The others get the score that
+ * the policy goes by. */
+static enum ij_status refresh(struct store *store, int64_t run,
+                              const struct retention_policy *policy, struct ij_err *reterr_err)
 {
     mem_auto struct checkpoint_row *rows = NULL;
     size_t count = 0;
-    IJ_TRY(checkpoint_row_list(daemon->store, run, 1u << CHECKPOINT_ROW_VALID, 0, ROWS_MAX, &rows,
-                               &count, reterr_err));
-    for (size_t i = 0; i < count; i++)
+    IJ_TRY(checkpoint_row_list(store, run, 1u << CHECKPOINT_ROW_VALID, 0, ROWS_MAX, &rows, &count,
+                               reterr_err));
+    if (policy->best && count)
+        IJ_TRY(score(store, run, policy, rows, count, reterr_err));
+    for (size_t i = 0; i < count; i++) {
         if (access(rows[i].path, F_OK) < 0 && errno == ENOENT)
-            IJ_TRY(checkpoint_row_set_state(daemon->store, rows[i].id, CHECKPOINT_ROW_GONE,
-                                            reterr_err));
+            IJ_TRY(checkpoint_row_set_state(store, rows[i].id, CHECKPOINT_ROW_GONE, reterr_err));
+        else
+            IJ_TRY(checkpoint_row_set_score(store, rows[i].id, rows[i].score, reterr_err));
+    }
     return IJ_OK;
 }
 
@@ -326,7 +330,7 @@ void retention_apply(struct daemon *daemon, const struct run_row *row, uint32_t 
     size_t count = 0;
     struct ij_err err = IJ_ERR_INIT;
     struct retention_policy policy = retention_policy_of(row);
-    enum ij_status status = mark_gone(daemon, row->id, &err);
+    enum ij_status status = refresh(daemon->store, row->id, &policy, &err);
     if (status == IJ_OK)
         status = retention_reasons(daemon->store, row->id, &policy, &rows, &reasons, &count, &err);
     for (size_t i = 0; i < count && status == IJ_OK; i++)

@@ -100,19 +100,23 @@ static int on_wal(void *user, sqlite3 *handle, const char *schema, int pages)
     return SQLITE_OK;
 }
 
-/* trusted_schema stays on: SQLite before 3.41 counts the JSON functions of our own CHECK
+/* Small caches: the kernel keeps the files' pages, and what is cached twice only adds to the
+ * daemon's memory, which shall stay flat.
+ * trusted_schema stays on: SQLite before 3.41 counts the JSON functions of our own CHECK
  * constraints as unsafe, and this program registers no function that a foreign schema could
  * abuse. */
 static enum ij_status configure(struct db *db, struct ij_err *reterr_err)
 {
     static const char settings[] =
-        "PRAGMA foreign_keys=ON; PRAGMA temp_store=MEMORY; PRAGMA cache_size=-16384;"
+        "PRAGMA foreign_keys=ON; PRAGMA temp_store=MEMORY; PRAGMA cache_size=-2048;"
         "PRAGMA cell_size_check=ON; PRAGMA mmap_size=0;";
     sqlite3_extended_result_codes(db->handle, 1);
     sqlite3_busy_timeout(db->handle, BUSY_TIMEOUT_MS);
     sqlite3_db_config(db->handle, SQLITE_DBCONFIG_DEFENSIVE, 1, NULL);
-    if (!db->reader)
-        return db_exec(db, settings, reterr_err);
+    if (!db->reader) {
+        IJ_TRY(db_exec(db, settings, reterr_err));
+        return db_exec(db, "PRAGMA cache_size=-4096", reterr_err);
+    }
     sqlite3_db_config(db->handle, SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, 1, NULL);
     sqlite3_progress_handler(db->handle, PROGRESS_STEPS, on_progress, db);
     IJ_TRY(db_exec(db, settings, reterr_err));
