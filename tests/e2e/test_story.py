@@ -221,7 +221,7 @@ class Story:
 @pytest.fixture
 def daemon(tmp_path):
     daemon = Daemon(tmp_path, worker=WORKER, slots=2, threads=1, hang_timeout_s=5, start_timeout_s=30, pause_grace_s=30,
-                    retry_base_ms=50, retry_cap_ms=200, preempt_min_runtime_s=0)
+                    retry_base_ms=50, retry_cap_ms=200, retry_stuck_max=4, preempt_min_runtime_s=0)
     yield daemon.start()
     daemon.stop()
 
