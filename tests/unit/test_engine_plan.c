@@ -85,3 +85,28 @@ Test(engine_plan, refuses_what_engine_check_refuses)
     cr_expect_eq(engine_plan(&spec, 1000, &plan, &err), IJ_INVALID);
     cr_expect_str_eq(err.field, "masks.min_keep");
 }
+
+/* Fine-tuning keeps parameters, gradients and both moments of the encoder, and every activation. */
+Test(engine_plan, finetuning)
+{
+    struct engine_spec spec = spec_fixture("vit_small", 224, 16);
+    struct engine_plan tune, look;
+    spec.kind = ENGINE_FINETUNE;
+    spec.eval.augment_scale[0] = 0.08;
+    spec.eval.augment_scale[1] = 1;
+    spec.finetune = (struct engine_finetune){
+        .batch = 32, .accumulate = 2, .epochs = 3, .lr = 1e-4, .layer_decay = 0.75};
+    cr_assert_eq(engine_plan(&spec, 1000, &tune, NULL), IJ_OK);
+    cr_assert_eq(tune.steps, 45, "3 epochs of 15 whole steps of 64");
+    cr_assert_eq(tune.bytes_parameters, 2 * 4 * tune.parameters_encoder);
+    cr_assert_eq(tune.bytes_optimizer, 2 * 4 * tune.parameters_encoder);
+    cr_assert_eq(tune.bytes_checkpoint, 3 * 4 * tune.parameters_encoder);
+    spec.kind = ENGINE_KNN;
+    spec.eval.batch = 32;
+    spec.eval.seeds = 1;
+    spec.eval.neighbors = 20;
+    spec.eval.temperature = 0.07;
+    cr_assert_eq(engine_plan(&spec, 1000, &look, NULL), IJ_OK);
+    cr_assert_gt(tune.bytes_activations, 12 * look.bytes_activations / 2,
+                 "each of twelve blocks keeps its own");
+}
