@@ -54,7 +54,7 @@ export class Chart {
     const memory = JSON.parse(localStorage.getItem(STORE + key) || "{}");
     this.log = Boolean(memory.log);
     this.clip = Boolean(memory.clip);
-    this.plot = make("div", {class: "plot", role: "img", tabindex: "0", onkeydown: (event) => this.key_(event)});
+    this.plot = make("div", {class: "plot", role: "img", tabindex: "0", "aria-label": titleOf(key), onkeydown: (event) => this.key_(event)});
     this.readout = make("div", {class: "readout"});
     this.tableBox = make("div", {class: "chart-table", hidden: true});
     this.element = make("section", {class: "chart", "data-key": key, "aria-label": titleOf(key)},
