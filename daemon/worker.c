@@ -25,6 +25,7 @@ static const struct {
 } commands[] = {
     {"run", worker_run, "one run by hand: --spec FILE --directory DIR; JSON lines on stdout"},
     {"check-golden", worker_tools_check_golden, "FILE...: replay reference files"},
+    {"check-device", worker_tools_check_device, "two training steps on the GPU against the host"},
     {"bench", worker_tools_bench, "step|ops|loader: images/s and more as JSON"},
     {"plan", worker_tools_plan, "--spec FILE: memory, work and steps as JSON"},
     {"scenes", worker_tools_scenes, "DIR --count N: render the built-in dataset"},

@@ -64,6 +64,23 @@ enum ij_status worker_tools_check_golden(int argc, char **argv, struct ij_err *r
     return first;
 }
 
+/* ---- check-device ---------------------------------------------------------------------------- */
+
+enum ij_status worker_tools_check_device(int argc, char **argv, struct ij_err *reterr_err)
+{
+    size_t count;
+    bool help = false;
+    const struct options_row rows[] = {
+        {"help", OPTIONS_FLAG, &help, NULL, "print this"},
+    };
+    IJ_TRY(options_parse(argc, argv, rows, COUNT_OF(rows), NULL, 0, &count, reterr_err));
+    if (help) {
+        print_help("check-device", rows, COUNT_OF(rows));
+        return IJ_OK;
+    }
+    return engine_check_device(print_line, NULL, reterr_err);
+}
+
 /* ---- bench ----------------------------------------------------------------------------------- */
 
 struct bench {

@@ -7,7 +7,10 @@
 /* FILE...: replays reference files; the first that is out of tolerance gives the status. */
 IJ_MUST_USE enum ij_status worker_tools_check_golden(int argc, char **argv,
                                                      struct ij_err *reterr_err);
-/* step|loader with model and sizes as options: one line of JSON. */
+/* The GPU's results against the host's; status as engine_check_device. */
+IJ_MUST_USE enum ij_status worker_tools_check_device(int argc, char **argv,
+                                                     struct ij_err *reterr_err);
+/* step|ops|loader with model and sizes as options: lines of JSON. */
 IJ_MUST_USE enum ij_status worker_tools_bench(int argc, char **argv, struct ij_err *reterr_err);
 /* --spec FILE [--images N]: memory, FLOP and steps as JSON. */
 IJ_MUST_USE enum ij_status worker_tools_plan(int argc, char **argv, struct ij_err *reterr_err);

@@ -323,6 +323,12 @@ IJ_MUST_USE enum ij_status engine_check_golden(const char *path,
                                                void (*report)(void *user, const char *line),
                                                void *user, struct ij_err *reterr_err);
 
+/* Two training steps on the GPU against the host, in both precisions; a second or two. `report`
+ * receives one line per comparison. IJ_OK: trust it; IJ_DATA: it computes something else;
+ * IJ_UNSUPPORTED or IJ_DEVICE with the reason where there is none that works. */
+IJ_MUST_USE enum ij_status engine_check_device(void (*report)(void *user, const char *line),
+                                               void *user, struct ij_err *reterr_err);
+
 /* Times `steps` training steps on synthetic images after `warmup`; *ret_json is the caller's. */
 IJ_MUST_USE enum ij_status engine_bench_step(const struct engine_spec *spec, uint32_t warmup,
                                              uint32_t steps, char **ret_json,

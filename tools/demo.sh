@@ -93,9 +93,21 @@ TOKEN=$(cat "$state/admin.token")
 show "TOKEN=\$(cat $state/admin.token)"
 curl -sS "$U/healthz"; echo
 
+# A GPU is used where it computes what the host does; DEMO_DEVICE settles it by hand.
+device=${DEMO_DEVICE:-}
+if [ -z "$device" ]; then
+    if checked=$("$build/ijepad-worker" check-device 2>&1); then
+        device=cuda
+        echo "  This machine's GPU computes what the host does: it is used."
+    else
+        device=host
+        echo "  On the host: $(tail -n 1 <<<"$checked" | sed 's/^ijepad-worker: //')"
+    fi
+fi
+
 say "3. Submit a pretraining run"
-body=$(jq -nc --arg d "$scenes" \
-    '{kind:"pretrain",name:"scenes-demo",params:{preset:"scenes_64",dataset:$d}}')
+body=$(jq -nc --arg d "$scenes" --arg v "$device" \
+    '{kind:"pretrain",name:"scenes-demo",params:{preset:"scenes_64",dataset:$d,device:$v}}')
 show "curl -H \"Authorization: Bearer \$TOKEN\" -H 'Content-Type: application/json' -X POST $U/v1/runs -d '$body'"
 run=$(submit "$body")
 echo "  submitted as $run"
@@ -123,8 +135,8 @@ say "5. Evaluate: linear probe and k-NN against random initialisation"
 declare -A job
 for label in shape color count distance; do
     for kind in linear_probe knn; do
-        body=$(jq -nc --arg d "$scenes" --arg k "$kind" --arg l "$label" --arg r "$run" \
-            '{kind:$k,name:"\($k)-\($l)",params:{preset:"scenes_64_eval",dataset:$d,labels:$l,checkpoint:$r}}')
+        body=$(jq -nc --arg d "$scenes" --arg k "$kind" --arg l "$label" --arg r "$run" --arg v "$device" \
+            '{kind:$k,name:"\($k)-\($l)",params:{preset:"scenes_64_eval",dataset:$d,labels:$l,checkpoint:$r,device:$v}}')
         [ "$label-$kind" = shape-linear_probe ] && show "curl ... -X POST $U/v1/runs -d '$body'"
         job[$label-$kind]=$(submit "$body")
     done

@@ -371,6 +371,18 @@ static enum ij_status obey(struct run *r, struct ij_err *reterr_err)
     }
 }
 
+/* What a device refuses is told with the step it was at. */
+static enum ij_status name_step(const struct run *r, enum ij_status status,
+                                struct ij_err *reterr_err)
+{
+    if ((status == IJ_DEVICE || status == IJ_NO_MEMORY) && reterr_err) {
+        size_t used = strlen(reterr_err->text);
+        snprintf(reterr_err->text + used, sizeof reterr_err->text - used, "; at step %llu",
+                 (unsigned long long)r->step + 1);
+    }
+    return status;
+}
+
 static enum ij_status loop(struct run *r, struct ij_err *reterr_err)
 {
     IJ_TRY(train_ranks_begin(r->comm, r->step, reterr_err));
@@ -378,7 +390,7 @@ static enum ij_status loop(struct run *r, struct ij_err *reterr_err)
         IJ_TRY(evaluate(r, reterr_err));
     while (r->step < r->schedule.steps) {
         IJ_TRY(obey(r, reterr_err));
-        IJ_TRY(step(r, reterr_err));
+        IJ_TRY(name_step(r, step(r, reterr_err), reterr_err));
         IJ_TRY(after_step(r, reterr_err));
     }
     IJ_TRY(train_sink_progress(&r->sink, r->step, "saving", true, NULL, reterr_err));

@@ -257,6 +257,7 @@ stage machine 60 machine
 if [ $mode = gpu ]; then
     export IJEPAD_DEVICE=cuda IJEPAD_CUDA_TUNE=$out/algorithms
     IJEPAD_TEST_CUDA=1 stage ops_suite 90 suite --jobs 4
+    stage check_device 30 worker check-device
     stage golden 40 golden
     stage kernels_huge 30 worker bench ops --device cuda --precision bfloat16 --model vit_huge --patch 14 --batch 128
     for run in vit_huge:128:14 vit_small:512:16 vit_base:256:16 vit_large:128:16; do

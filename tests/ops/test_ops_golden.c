@@ -40,6 +40,22 @@ Test(ops_golden, giant_ratio)
     golden_replay("tests/golden/giant_ratio.safetensors");
 }
 
+Test(ops_golden, a_gpu_that_computes_what_the_host_does_is_trusted)
+{
+    struct ij_err err = IJ_ERR_INIT;
+    int lines = 0;
+    if (!simt_fail_next)
+        cr_skip_test("this program has no host build of the CUDA backend");
+    cr_assert_eq(engine_check_device(golden_line, &lines, &err), IJ_OK, "%s", err.text);
+    cr_assert_eq(lines, 6, "three comparisons in each precision");
+    simt_blas_spoil(true);
+    cr_assert_eq(engine_check_device(golden_line, &lines, &err), IJ_DATA, "%s", err.text);
+    cr_assert_str_eq(err.field, "device");
+    simt_blas_spoil(false);
+    simt_fail_next("cudaGetDeviceCount", ERROR_NO_DEVICE);
+    cr_assert_eq(engine_check_device(golden_line, &lines, &err), IJ_UNSUPPORTED);
+}
+
 static const char *golden_device(enum engine_device device, enum ij_status *ret_status,
                                  struct ij_err *reterr_err)
 {

@@ -26,6 +26,12 @@ struct simt_preference {
 
 #define ALGORITHM_MARK 0x51u
 static int last_algorithm;
+static bool spoilt;
+
+void simt_blas_spoil(bool on)
+{
+    spoilt = on;
+}
 
 int simt_blas_last_algorithm(void)
 {
@@ -314,7 +320,8 @@ cublasStatus_t cublasLtMatmul(cublasLtHandle_t, cublasLtMatmulDesc_t desc, const
     simt_memory_open();
     for (int64_t col = 0; col < dl->cols; col++)
         for (int64_t row = 0; row < dl->rows; row++) {
-            double value = (double)scale * dot(desc, al, a, bl, b, row, col, k);
+            double value = (spoilt ? 1.001 : 1.0) * (double)scale *
+                           dot(desc, al, a, bl, b, row, col, k);
             if (keep != 0)
                 value += (double)keep * (double)element(cl, c, row, col);
             set(dl->type, d, col * dl->ld + row, finish(desc, dl, row, col, value));

@@ -2,6 +2,8 @@
 #ifndef TESTS_SIMT_CONTROL_H
 #define TESTS_SIMT_CONTROL_H
 
+#include <stdbool.h>
+
 #ifdef __cplusplus
 extern "C" {
 #endif
@@ -10,6 +12,9 @@ extern "C" {
 __attribute__((weak)) void simt_fail_next(const char *call, int error);
 /* Which algorithm the last matrix product ran with: 0 the library's first, 2 the fastest. */
 __attribute__((weak)) int simt_blas_last_algorithm(void);
+
+/* Matrix products are a thousandth too large, as a broken GPU's might be. */
+__attribute__((weak)) void simt_blas_spoil(bool on);
 
 #ifdef __cplusplus
 }

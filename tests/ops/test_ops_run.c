@@ -1,0 +1,122 @@
+/* A whole pretraining run on the CUDA backend's host build: a device that breaks in the middle of it. */
+#include <stdio.h>
+#include <stdlib.h>
+
+#include "gpu/engine.h"
+#include "tests/ops/ops_harness.h"
+#include "tests/simt/simt_control.h"
+
+enum { ERROR_ADDRESS = 700, BREAKS_AFTER = 2, EXIT_DEVICE = 69 };
+
+static uint64_t run_steps;
+
+static enum ij_status run_metrics(void *user, const char *stream, uint64_t step,
+                                  const char *const *keys, const float *values, size_t count)
+{
+    (void)user, (void)keys, (void)values, (void)count;
+    if (strcmp(stream, "train") != 0)
+        return IJ_OK;
+    run_steps = step;
+    if (step == BREAKS_AFTER)
+        simt_fail_next("cudaGetLastError", ERROR_ADDRESS);
+    return IJ_OK;
+}
+
+static enum ij_status run_progress(void *user, const struct engine_progress *progress)
+{
+    (void)user, (void)progress;
+    return IJ_OK;
+}
+
+static enum ij_status run_barrier(void *user, uint64_t step)
+{
+    (void)user, (void)step;
+    return IJ_OK;
+}
+
+static enum ij_status run_checkpoint(void *user, const struct engine_checkpoint *checkpoint)
+{
+    (void)user, (void)checkpoint;
+    return IJ_OK;
+}
+
+static enum ij_status run_text(void *user, const char *name, const char *text)
+{
+    (void)user, (void)name, (void)text;
+    return IJ_OK;
+}
+
+static enum engine_command run_poll(void *user)
+{
+    (void)user;
+    return ENGINE_CONTINUE;
+}
+
+static void run_spec(const char *root, struct engine_spec *spec)
+{
+    *spec = (struct engine_spec){
+        .kind = ENGINE_PRETRAIN,
+        .device = ENGINE_DEVICE_CUDA,
+        .data = {.crop = 16,
+                 .crop_scale = {0.5, 1},
+                 .crop_ratio = {1, 1},
+                 .std = {1, 1, 1},
+                 .loader_threads = 1,
+                 .bad_image_limit = 0.1},
+        .model = {.patch = 4,
+                  .width = 16,
+                  .depth = 1,
+                  .heads = 1,
+                  .mlp_ratio = 2,
+                  .pred_width = 16,
+                  .pred_depth = 1,
+                  .pred_heads = 1,
+                  .init_std = 0.02},
+        .masks = {.targets = 1,
+                  .target_scale = {0.15, 0.2},
+                  .target_aspect = {0.75, 1.5},
+                  .context_scale = {0.85, 1.0},
+                  .min_keep = 1},
+        .optimizer = {.batch = 2,
+                      .accumulate = 1,
+                      .epochs = 4,
+                      .ema_start = 0.99,
+                      .ema_end = 1,
+                      .ipe_scale = 1,
+                      .lr = 1e-3,
+                      .beta1 = 0.9,
+                      .beta2 = 0.999,
+                      .adam_eps = 1e-8,
+                      .max_steps = 5},
+        .monitor = {.keep_checkpoints = 1},
+    };
+    snprintf(spec->data.path, sizeof(spec->data.path), "%s/scenes", root);
+    snprintf(spec->directory, sizeof(spec->directory), "%s/run", root);
+}
+
+Test(ops_run, a_broken_device_ends_the_run_with_operation_shape_and_step, .timeout = 120)
+{
+    char root[] = "/tmp/ijepad-ops-run-XXXXXX", scenes[64];
+    struct ij_err err = IJ_ERR_INIT;
+    struct engine_spec spec;
+    const struct engine_sink sink = {.metrics = run_metrics,
+                                     .progress = run_progress,
+                                     .checkpoint_barrier = run_barrier,
+                                     .checkpoint = run_checkpoint,
+                                     .result = run_text,
+                                     .warning = run_text,
+                                     .poll = run_poll};
+    if (!simt_fail_next)
+        cr_skip_test("this program has no host build of the CUDA backend");
+    cr_assert(mkdtemp(root));
+    snprintf(scenes, sizeof(scenes), "%s/scenes", root);
+    cr_assert_eq(engine_scenes(scenes, 20, 32, 1, &err), IJ_OK, "%s", err.text);
+    run_spec(root, &spec);
+    enum ij_status status = engine_run(&spec, &sink, &err);
+    cr_assert_eq(status, IJ_DEVICE, "%s", err.text);
+    cr_assert_eq(ij_status_exit_code(status), EXIT_DEVICE);
+    cr_assert_eq(run_steps, BREAKS_AFTER, "the step after did not end");
+    cr_assert(strstr(err.text, "cudaErrorIllegalAddress"), "%s", err.text);
+    cr_assert(strstr(err.text, "patchify (2 x 16 x 4)"), "%s", err.text);
+    cr_assert(strstr(err.text, "step 3"), "%s", err.text);
+}
