@@ -1,4 +1,4 @@
-/* A whole pretraining run on the CUDA backend's host build: a device that breaks in the middle of it. */
+/* A pretraining run on the CUDA backend's host build: a device that breaks in the middle of it. */
 #include <stdio.h>
 #include <stdlib.h>
 
@@ -76,7 +76,7 @@ static void run_spec(const char *root, struct engine_spec *spec)
                   .target_scale = {0.15, 0.2},
                   .target_aspect = {0.75, 1.5},
                   .context_scale = {0.85, 1.0},
-                  .min_keep = 1},
+                  .min_keep = 0},
         .optimizer = {.batch = 2,
                       .accumulate = 1,
                       .epochs = 4,

@@ -4,8 +4,9 @@
  * Three ways: matrix instructions on bfloat16 (head sizes that are multiples of 8 up to 128) with
  * the keys and values of a sequence whole in shared memory (cuda_attention_mma.cu; up to
  * ATTENTION_MMA_LENGTH tokens) or in stages (cuda_attention_long.cu), and plain float32 arithmetic
- * over tiles of keys with an online softmax for everything else. All backward passes recompute the probabilities from the log-sum-exp; one kernel owns
- * query rows (dq), another key rows (dk, dv), so nothing is added up across blocks.
+ * over tiles of keys with an online softmax for everything else. All backward passes recompute the
+ * probabilities from the log-sum-exp; one kernel owns query rows (dq), another key rows (dk, dv),
+ * so nothing is added up across blocks.
  */
 #ifndef GPU_OPS_CUDA_ATTENTION_H
 #define GPU_OPS_CUDA_ATTENTION_H

@@ -3,7 +3,8 @@
  * arithmetic of attention by matrix instructions, for sequences that lie there whole
  * (cuda_attention_mma*.cu) and for those that pass through in stages (cuda_attention_long.cu).
  *
- * Each of the three has a beginning, a step for some rows of the other side, and an end that writes.
+ * Each of the three has a beginning, a step for some rows of the other side, and an end that
+ * writes.
  */
 #ifndef GPU_OPS_CUDA_ATTENTION_MMA_TILE_H
 #define GPU_OPS_CUDA_ATTENTION_MMA_TILE_H

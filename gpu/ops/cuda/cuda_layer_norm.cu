@@ -155,8 +155,8 @@ static __device__ inline void norm_row_dx(const struct op_layer_norm_backward &a
     }
 }
 
-/* Shared: warps x 2 x norm_slots(width). partial (blocks, 2 * width): dgamma, dbeta of the block's rows.
- */
+/* Shared: warps x 2 x norm_slots(width). partial (blocks, 2 * width): dgamma, dbeta of the block's
+ * rows. */
 template <int PACK>
 static __global__ void norm_backward_kernel(struct op_layer_norm_backward args, float *partial)
 {

@@ -2,8 +2,8 @@
  * Linear layers over cuda_gemm, and GELU.
  *
  * Bias and residual go into the product. GELU is a pass of its own, which reads the value before it
- * from `pre`, or from y where that is not kept; in the tanh form and bfloat16 the product's epilogue
- * does it.
+ * from `pre`, or from y where that is not kept; in the tanh form and bfloat16 the product's
+ * epilogue does it.
  */
 #include "gpu/ops/cuda/cuda_gemm.h"
 #include "gpu/ops/cuda/cuda_view.h"
