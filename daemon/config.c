@@ -89,6 +89,8 @@ static const struct key keys[] = {
      "Event streams at a time of one token."},
     {"quota_live_runs", KEY_U32, FIELD(quota_live_runs), 0, 1000000, "0", true,
      "Runs of one user that have not ended, at most; 0 = any number."},
+    {"quota_devices", KEY_U32, FIELD(quota_devices), 0, 128, "0", true,
+     "GPUs or slots that the runs of one user hold at a time, at most; 0 = any number."},
     {"backup_period_s", KEY_U32, FIELD(backup_period_s), 0, 604800, "3600", true,
      "Seconds between verified copies of state.db in state_dir/backups; 0 = none are made."},
     {"backup_keep", KEY_U32, FIELD(backup_keep), 1, 1000, "24", true, "How many of them are kept."},

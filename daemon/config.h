@@ -48,7 +48,7 @@ struct config {
     uint32_t body_bytes_max;        /* of an HTTP request */
     uint32_t connections_max;       /* per listening socket */
     uint32_t streams_max, streams_per_token_max; /* event streams */
-    uint32_t quota_live_runs;                    /* per user; 0: none */
+    uint32_t quota_live_runs, quota_devices;     /* per user; 0: none */
     uint32_t backup_period_s, backup_keep;       /* of state.db; 0: none */
     uint32_t backup_metrics_period_s, backup_metrics_keep;
     uint64_t wal_alarm_bytes;

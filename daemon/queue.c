@@ -156,6 +156,8 @@ static void add_holder(struct view *view, struct run *run)
         .id = row->id,
         .eta_s = row->eta_s,
         .sweep = row->sweep,
+        .slots = row->slots,
+        .user = row->user,
         .priority = row->priority,
         .preemptions = row->preemptions,
         .preemptible = row->preemptible,
@@ -176,6 +178,7 @@ static void add_waiting(struct view *view, struct run *run, int64_t now_ms)
                                .slots = row->slots,
                                .gpu = strcmp(row->backend, "cuda") == 0,
                                .memory_bytes = row->gpu_memory_bytes,
+                               .user = row->user,
                                .sweep = row->sweep,
                                .sweep_max = run->sweep_max,
                                .not_before_ms = due_ms(run, now_ms),
@@ -361,7 +364,8 @@ static enum ij_status decide(struct daemon *daemon, struct view *view, struct ij
                                     .now_ms = clock_wall_ms(),
                                     .age_ms = config->priority_age_s * 1000LL,
                                     .preempt_min_ms = config->preempt_min_runtime_s * 1000LL,
-                                    .preempt_max = (int32_t)config->preempt_max};
+                                    .preempt_max = (int32_t)config->preempt_max,
+                                    .user_max = (int32_t)config->quota_devices};
     input.blocked = find_block(daemon, text, &input.blocked_code);
     return scheduler_decide(&input, &view->plan, reterr_err);
 }

@@ -14,7 +14,7 @@ struct pass {
     const struct scheduler_input *input;
     struct scheduler_plan *plan;
     struct scheduler_pool pool;
-    int64_t *started; /* sweeps of the runs that start in this pass */
+    const struct scheduler_run **started; /* runs that start in this pass */
     size_t started_count;
     size_t lacking; /* runs so far that only lack devices */
 };
@@ -111,7 +111,7 @@ static bool sweep_is_full(const struct pass *pass, const struct scheduler_run *r
     for (size_t i = 0; i < pass->input->active_count; i++)
         count += pass->input->active[i].sweep == run->sweep;
     for (size_t i = 0; i < pass->started_count; i++)
-        count += pass->started[i] == run->sweep;
+        count += pass->started[i]->sweep == run->sweep;
     if (count < run->sweep_max)
         return false;
     for (size_t i = 0; i < pass->input->active_count; i++)
@@ -119,6 +119,30 @@ static bool sweep_is_full(const struct pass *pass, const struct scheduler_run *r
             block(decision, pass->input->active[i].id);
     wait_for(decision, "sweep", "its sweep s%lld runs %d at a time", (long long)run->sweep,
              run->sweep_max);
+    return true;
+}
+
+/* Would its user hold more devices than a user may? */
+static bool user_is_full(const struct pass *pass, const struct scheduler_run *run,
+                         struct scheduler_decision *decision)
+{
+    const struct scheduler_input *input = pass->input;
+    int32_t held = 0;
+    if (!input->user_max || !run->user)
+        return false;
+    for (size_t i = 0; i < input->active_count; i++)
+        if (input->active[i].user && strcmp(input->active[i].user, run->user) == 0)
+            held += input->active[i].slots;
+    for (size_t i = 0; i < pass->started_count; i++)
+        if (pass->started[i]->user && strcmp(pass->started[i]->user, run->user) == 0)
+            held += pass->started[i]->slots;
+    if (held + run->slots <= input->user_max)
+        return false;
+    for (size_t i = 0; i < input->active_count; i++)
+        if (input->active[i].user && strcmp(input->active[i].user, run->user) == 0)
+            block(decision, input->active[i].id);
+    wait_for(decision, "quota", "%.64s holds %d devices and may hold %d; this run needs %d",
+             run->user, held, input->user_max, run->slots);
     return true;
 }
 
@@ -183,7 +207,7 @@ static void assign(struct pass *pass, const struct scheduler_run *run,
         lack(pass, run, &count, decision);
     } else {
         scheduler_pool_take(&pass->pool, run, decision->devices);
-        pass->started[pass->started_count++] = run->sweep;
+        pass->started[pass->started_count++] = run;
         decision->start = true;
         decision->eta_s = 0;
     }
@@ -194,7 +218,8 @@ static void decide_one(struct pass *pass, size_t index, struct scheduler_decisio
     const struct scheduler_input *input = pass->input;
     const struct scheduler_run *run = &input->runs[index];
     *decision = (struct scheduler_decision){.id = run->id, .index = index, .eta_s = NAN};
-    if (waits_by_itself(input, run, decision) || sweep_is_full(pass, run, decision))
+    if (waits_by_itself(input, run, decision) || sweep_is_full(pass, run, decision) ||
+        user_is_full(pass, run, decision))
         return;
     if (input->draining)
         wait_for(decision, "draining", "the daemon is stopping");
@@ -209,7 +234,8 @@ enum ij_status scheduler_decide(const struct scheduler_input *input, struct sche
 {
     plan->decision_count = plan->victim_count = 0;
     mem_auto struct scheduler_rank *order = mem_array(struct scheduler_rank, input->run_count + 1);
-    mem_auto int64_t *started = mem_array(int64_t, input->run_count + 1);
+    mem_auto const struct scheduler_run **started =
+        mem_array(const struct scheduler_run *, input->run_count + 1);
     mem_auto bool *ending = mem_array(bool, input->active_count + 1);
     if (!order || !started || !ending)
         return IJ_ERR(reterr_err, IJ_NO_MEMORY, "no memory to schedule %zu runs", input->run_count);

@@ -3,8 +3,9 @@
  * pure function of the queue and the devices, no clock, no I/O.
  *
  * The order is that of scheduler_rank.h. A run that cannot start for a reason of its own (a
- * dependency, back-off, its sweep's limit, devices that are cordoned or used by others) does not
- * hold up those behind it. One that only lacks free devices keeps every device that it could use
+ * dependency, back-off, its sweep's or its user's limit, devices that are cordoned or used by
+ * others) does not hold up those behind it. One that only lacks free devices keeps every device
+ * that it could use
  * from those behind it, so that a big run is not starved by small ones.
  *
  * Preemption: such a run takes the devices of preemptible runs of lower priority (age does not
@@ -41,6 +42,7 @@ struct scheduler_run {
     int32_t slots;                                   /* devices wanted, 1..SCHEDULER_WANTED_MAX */
     bool gpu;                                        /* GPUs, not host slots */
     uint64_t memory_bytes;                           /* of each, at least */
+    const char *user;                                /* whose it is; borrowed; NULL: nobody's */
     int64_t sweep;                                   /* 0: none */
     int32_t sweep_max;                               /* runs of it at a time */
     int64_t not_before_ms;                           /* backoff: wall clock */
@@ -53,6 +55,8 @@ struct scheduler_active {
     int64_t id;
     double eta_s; /* NaN: unknown */
     int64_t sweep;
+    int32_t slots;    /* devices that it holds */
+    const char *user; /* borrowed; NULL: nobody's */
     int32_t priority, preemptions;
     bool preemptible;
     bool ending;        /* pausing or stopping: its devices come free */
@@ -82,6 +86,7 @@ struct scheduler_input {
     int64_t age_ms;         /* waiting so long counts as one of priority; 0: nothing */
     int64_t preempt_min_ms; /* a run is left alone for so long after its start */
     int32_t preempt_max;    /* times that a run may be preempted; 0: never */
+    int32_t user_max;       /* devices that the runs of one user hold at a time; 0: any number */
 };
 
 struct scheduler_decision {
@@ -89,7 +94,7 @@ struct scheduler_decision {
     size_t index; /* into input->runs */
     bool start;
     uint8_t devices[SCHEDULER_WANTED_MAX]; /* start: places in input->devices, one per slot */
-    char code[48]; /* why it waits: "backoff", "dependency", "dependency_failed", "sweep",
+    char code[48]; /* why it waits: "backoff", "dependency", "dependency_failed", "sweep", "quota",
                       "no_slots", "no_gpus", "unavailable", "too_big", "draining" or
                       blocked_code; "" when it starts */
     char text[256];

@@ -4,7 +4,7 @@ import gzip
 import pytest
 import requests
 
-from harness import Daemon
+from harness import Daemon, wait_until
 from test_api import as_user, make_token, submit, verb
 
 
@@ -97,4 +97,20 @@ def test_a_quota_of_runs_per_user(tmp_path, images):
     verb(daemon, runs[0], "cancel", 200)
     submit(daemon, images)
     submit(daemon, images, expect=429)
+    daemon.stop()
+
+
+def test_a_quota_of_devices_per_user(tmp_path, images):
+    worker = tmp_path / "worker"
+    worker.write_text("#!/bin/sh\nexec sleep 600\n")
+    worker.chmod(0o755)
+    daemon = Daemon(tmp_path, worker=worker, slots=3, quota_devices=2, start_timeout_s=600, stop_grace_s=1).start()
+    mine = [submit(daemon, images, hold=False).json()["id"] for _ in range(3)]
+    ann = submit(daemon, images, hold=False, headers=as_user(make_token(daemon, "ann", "submitter"))).json()["id"]
+    for run in (mine[0], mine[1], ann):
+        daemon.wait_for_state(run, "starting")
+    waits = wait_until("it says why", lambda: (daemon.run(mine[2])["pending"] or {}).get("code") == "quota" and daemon.run(mine[2]))
+    assert "admin holds 2 devices and may hold 2" in waits["pending"]["text"]
+    verb(daemon, mine[0], "kill", 202)
+    daemon.wait_for_state(mine[2], "starting")
     daemon.stop()

@@ -112,6 +112,31 @@ Test(scheduler, a_sweep_has_its_limit_and_holds_up_nobody)
     cr_assert(d[3].start, "another run does not wait for a sweep's limit");
 }
 
+Test(scheduler, a_user_has_his_limit_and_holds_up_nobody)
+{
+    struct scheduler_run runs[] = {queued(1, 9, 1), queued(2, 8, 1), queued(3, 7, 1),
+                                   queued(4, 6, 1), queued(5, 5, 1)};
+    const char *const users[] = {"ann", "ann", "ann", "bob", "bob"};
+    for (int i = 0; i < 5; i++)
+        runs[i].user = users[i];
+    runs[1].slots = 2;
+    runs[4].slots = 3;
+    add_slots(8);
+    struct scheduler_active *one = add_active(9, false, 1);
+    one->user = "ann";
+    one->slots = 1;
+    DECIDE(runs, .user_max = 3);
+    cr_assert(d[0].start, "two of three");
+    cr_assert_str_eq(d[1].code, "quota");
+    cr_assert_not_null(strstr(d[1].text, "ann holds 2 devices and may hold 3"));
+    cr_assert(d[1].blocking_count == 1 && d[1].blocking[0] == 9);
+    cr_assert(d[2].start && d[3].start, "three of three; others are not held up");
+    cr_assert_str_eq(d[4].code, "quota", "one and three are more than three");
+    DECIDE(runs, .user_max = 0);
+    for (int i = 0; i < 4; i++)
+        cr_assert(d[i].start, "no limit");
+}
+
 Test(scheduler, blocked_and_draining_start_nothing)
 {
     struct scheduler_run runs[] = {queued(1, 0, 1)};
