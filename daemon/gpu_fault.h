@@ -1,9 +1,9 @@
 /*
  * What the driver's critical errors (Xids) mean to runs and GPUs: one table, pure; any thread.
  *
- * Sources: NVIDIA, "XID Errors" (r575 and later: the catalogue with its column of immediate
- * actions) and "GPU Memory Error Management". A number that is not in the table is reported and
- * acted on in no other way.
+ * The numbers and their meanings are NVIDIA's ("XID Errors"); the classes are this project's
+ * choice, made without that catalogue's column of actions at hand and not yet met on a GPU. A
+ * number that is not in the table is reported and acted on in no other way.
  */
 #ifndef DAEMON_GPU_FAULT_H
 #define DAEMON_GPU_FAULT_H

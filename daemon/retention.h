@@ -36,7 +36,8 @@ IJ_MUST_USE enum ij_status retention_check_checkpoint(struct store *store,
 /* The policy that a run's row says, over the defaults. Any thread. */
 struct retention_policy retention_policy_of(const struct run_row *row);
 /* Why each of a run's valid checkpoints stays (RETENTION_POLICY_*; 0: it may go), highest step
- * first, by the scores that retention_apply has stored. For any store handle and thread; the caller frees both arrays. */
+ * first, by the scores that retention_apply has stored. For any store handle and thread; the
+ * caller frees both arrays. */
 IJ_MUST_USE enum ij_status retention_reasons(struct store *store, int64_t run,
                                              const struct retention_policy *policy,
                                              struct checkpoint_row **ret_rows,

@@ -4,9 +4,8 @@
 #include "base/mem.h"
 #include "daemon/gpu_fault.h"
 
-/* The classes that NVIDIA's catalogue gives by its immediate actions: restart the application;
- * reset, or service; ignore. */
-Test(gpu_fault, classes_are_those_of_the_catalogue)
+/* The classes as documented: the run's own doing; a GPU that is cordoned; news. */
+Test(gpu_fault, classes_are_as_documented)
 {
     static const uint32_t application[] = {8, 11, 13, 31, 43, 94};
     static const uint32_t hardware[] = {48, 64, 74, 79, 95, 119, 120, 140};
