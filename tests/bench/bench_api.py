@@ -35,12 +35,15 @@ ROUNDS = 5
 class Bench(Daemon):
     """A daemon whose workers do what bench_worker.PARTS says."""
 
+    made = []
+
     def __init__(self, folder, **config):
         self.data = pathlib.Path(folder) / "data"
         self.data.mkdir(parents=True)
         (self.data / "a.png").write_bytes(b"\x89PNG\r\n\x1a\n")
         super().__init__(folder, worker=HERE / "bench_worker.py", disk_floor_bytes=0,
                          **{"stop_grace_s": 1, **config})
+        self.made.append(self)
 
     def submit_part(self, part):
         seed = bench_worker.PARTS.index(getattr(bench_worker, part))
@@ -333,6 +336,9 @@ def main():
         try:
             PARTS[name](folder)
         finally:
+            for daemon in Bench.made:
+                if daemon.process and daemon.process.poll() is None:
+                    daemon.kill()
             shutil.rmtree(folder, ignore_errors=True)
 
 

@@ -48,7 +48,7 @@ class Client:
         trained = self.submit("trained", False)
         doomed = self.submit("doomed", True)
         self.ask("cancel", "POST", f"/v1/runs/{doomed}/cancel")
-        end = time.monotonic() + 60
+        end = time.monotonic() + 180
         while self.daemon.run(trained)["state"] != "succeeded":
             assert time.monotonic() < end, self.daemon.run(trained)
             time.sleep(0.02)
