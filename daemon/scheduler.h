@@ -5,8 +5,7 @@
  * The order is that of scheduler_rank.h. A run that cannot start for a reason of its own (a
  * dependency, back-off, its sweep's or its user's limit, devices that are cordoned or used by
  * others) does not hold up those behind it. One that only lacks free devices keeps every device
- * that it could use
- * from those behind it, so that a big run is not starved by small ones.
+ * that it could use from those behind it, so that a big run is not starved by small ones.
  *
  * Preemption: such a run takes the devices of preemptible runs of lower priority (age does not
  * count), those of the lowest priority and the latest start first, if that makes enough of them;
