@@ -156,6 +156,12 @@ static enum ij_status put_gpus(struct buf *text, struct api *api, struct ij_err 
     put_gauge(text, all, count, "ijepad_gpu_power_watts", "Power drawn.", power_of);
     put_gauge(text, all, count, "ijepad_gpu_temperature_celsius", "Temperature.", temperature_of);
     put_gauge(text, all, count, "ijepad_gpu_healthy", "0: see its trouble in /v1/gpus.", health_of);
+    head(text, "ijepad_gpu_xid_total", "counter", "Critical errors that the driver told of.");
+    for (size_t i = 0; i < count; i++)
+        for (size_t x = 0; x < DEVICE_XIDS_MAX && all[i].xids[x].count; x++)
+            buf_printf(text,
+                       "ijepad_gpu_xid_total{gpu=\"%u\",uuid=\"%s\",xid=\"%u\"} %" PRIu64 "\n",
+                       all[i].index, all[i].id, all[i].xids[x].xid, all[i].xids[x].count);
     head(text, "ijepad_gpu_run_info", "gauge", "Which run holds a device.");
     for (size_t i = 0; i < count; i++)
         if (all[i].run)

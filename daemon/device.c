@@ -313,6 +313,20 @@ void device_table_note_death(struct device_table *table, size_t place, int64_t r
     pthread_mutex_unlock(&table->lock);
 }
 
+void device_table_count_xid(struct device_table *table, size_t place, uint32_t xid)
+{
+    IJ_ASSERT(place < table->count);
+    struct device_xid *xids = table->devices[place].xids;
+    pthread_mutex_lock(&table->lock);
+    for (size_t i = 0; i < DEVICE_XIDS_MAX; i++)
+        if (xids[i].count == 0 || xids[i].xid == xid) {
+            xids[i].xid = xid;
+            xids[i].count++;
+            break;
+        }
+    pthread_mutex_unlock(&table->lock);
+}
+
 void device_table_cordon(struct device_table *table, size_t place, const struct cordon_row *cordon)
 {
     IJ_ASSERT(place < table->count);

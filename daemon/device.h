@@ -24,6 +24,8 @@
 #define DEVICE_ID_SIZE   GPU_REPORT_UUID_MAX
 #define DEVICE_IDS_MAX   64 /* of one run */
 
+#define DEVICE_XIDS_MAX 16
+
 enum device_kind { DEVICE_HOST, DEVICE_GPU, DEVICE_KIND_COUNT };
 
 /* The first that fits, from the top. */
@@ -43,6 +45,11 @@ enum device_state {
         DEVICE_STATE_COUNT
 };
 
+struct device_xid {
+    uint32_t xid;
+    uint64_t count; /* since the daemon's start; 0: the place is empty */
+};
+
 struct device {
     char id[DEVICE_ID_SIZE];
     enum device_kind kind;
@@ -58,7 +65,8 @@ struct device {
     pid_t foreign_pid;        /* one of them */
     char foreign_command[32];
     int64_t death_run, death_ms; /* the last run that failed on it, and when (monotonic) */
-    struct gpu_report_gpu gpu;   /* DEVICE_GPU: the newest figures */
+    struct device_xid xids[DEVICE_XIDS_MAX]; /* the first kinds that it told of */
+    struct gpu_report_gpu gpu;               /* DEVICE_GPU: the newest figures */
 };
 
 struct device_table;
@@ -88,6 +96,7 @@ void device_table_hold(struct device_table *table, size_t place, int64_t run);
 void device_table_set_worker(struct device_table *table, int64_t run, pid_t worker);
 void device_table_release(struct device_table *table, int64_t run); /* all that it holds */
 void device_table_note_death(struct device_table *table, size_t place, int64_t run, int64_t now_ms);
+void device_table_count_xid(struct device_table *table, size_t place, uint32_t xid);
 /* `cordon` NULL: no longer. */
 void device_table_cordon(struct device_table *table, size_t place, const struct cordon_row *cordon);
 /* JSON array of the ids that `run` holds, cut at a whole id. */

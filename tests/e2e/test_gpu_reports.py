@@ -52,6 +52,9 @@ def test_each_xid_under_a_run(machine, images):  # noqa: F811
         assert (row["failures"], row["attempts"]) == (0, attempts + hardware), xid
         assert (machine.rows()[gpu]["cordon"] is not None) == hardware, xid
         put_back(machine, gpu)
+    text = machine.daemon.api("GET", "/metrics").text
+    counts = [int(line.rsplit(" ")[1]) for line in text.splitlines() if line.startswith("ijepad_gpu_xid_total{")]
+    assert sum(counts) == len(XIDS) and f'ijepad_gpu_run_info{{gpu="{GPUS.index(row["gpus"][0])}"' in text
 
 
 def probe_of(daemon):
