@@ -9,10 +9,12 @@
 #include "gpu/eval/evaluate_report.h"
 #include "gpu/eval/probe.h"
 
-enum { TRAIN = 600, EVAL = 200, WIDTH = 16, CLASSES = 5, HEADS = 16 };
+enum { TRAIN = 600, EVAL = 200, WIDTH = 16, CLASSES = 5, HEADS = 16, ANSWERS_MAX = 8 };
 
 static struct backend *backend;
 static struct features train, eval;
+static int32_t *answers[ANSWERS_MAX]; /* of the results so far; freed at the end */
+static int answer_count;
 static const struct engine_probe recipe = {.rates = {4, {0.01, 0.03, 0.1, 0.3}},
                                            .weight_decays = {1, {5e-4}}};
 static const struct probe_options defaults = {
@@ -48,6 +50,8 @@ static void close_all(void)
 {
     features_done(&train);
     features_done(&eval);
+    for (int i = 0; i < answer_count; i++)
+        mem_free(answers[i]);
     backend->ops->free(backend);
 }
 
@@ -56,9 +60,11 @@ TestSuite(probe, .init = open_all, .fini = close_all);
 static struct probe_result run(const struct probe_options *options)
 {
     struct probe_result result;
+    cr_assert_lt(answer_count, ANSWERS_MAX);
     struct ij_err err = IJ_ERR_INIT;
     cr_assert_eq(probe_train(backend, options, &train, &eval, NULL, &result, &err), IJ_OK, "%s",
                  err.text);
+    answers[answer_count++] = result.answers;
     return result;
 }
 
