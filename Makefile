@@ -218,6 +218,7 @@ bench: all $(BENCHES)
 	@mkdir -p $(BUILD)/bench
 	@for b in $(BENCHES); do echo "  BENCH $$b"; $$b | tee $(BUILD)/bench/$$(basename $$b).jsonl; done
 	@$(MAKE) --no-print-directory bench_api bench_slots
+	@IJEPAD_BUILD=$(abspath $(BUILD)) /usr/bin/python3 tests/bench/dashboard.py | tee $(BUILD)/bench/dashboard.jsonl
 
 ## bench_api: the whole service over its sockets: lists, metrics, streams, starts, bad workers
 bench_api: all
