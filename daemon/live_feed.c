@@ -11,6 +11,12 @@ static json_t *number_or_null(double value)
     return isfinite(value) ? json_real(value) : json_null();
 }
 
+/* When the next may be told. One that was told late does not make the next one late as well. */
+static int64_t told_at(int64_t before_ms, int64_t now_ms)
+{
+    return now_ms - before_ms < 2 * LIVE_FEED_MS ? before_ms + LIVE_FEED_MS : now_ms;
+}
+
 static void tell_metrics(struct run *run, struct run_stream *stream, int64_t now_ms)
 {
     json_t *values = json_array();
@@ -21,7 +27,7 @@ static void tell_metrics(struct run *run, struct run_stream *stream, int64_t now
         stream->name, "step", (json_int_t)stream->step, "keys", stream->keys, "values", values);
     event_bus_publish(run->daemon->bus, 0, run->row.id, "metric.frame", body);
     json_decref(body);
-    stream->told_ms = now_ms;
+    stream->told_ms = told_at(stream->told_ms, now_ms);
     stream->untold = false;
 }
 
@@ -31,7 +37,7 @@ static void tell_progress(struct run *run, int64_t now_ms)
     event_bus_publish(run->daemon->bus, 0, run->row.id, "run.progress", run->untold_progress);
     json_decref(run->untold_progress);
     run->untold_progress = NULL;
-    run->progress_told_ms = now_ms;
+    run->progress_told_ms = told_at(run->progress_told_ms, now_ms);
 }
 
 /* What is due at now_ms; `all`: what waits, due or not. */
