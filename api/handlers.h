@@ -55,6 +55,8 @@
     X(serve_tokens_revoke)                                                                         \
     X(serve_status_show)                                                                           \
     X(serve_status_backups)                                                                        \
+    X(serve_status_drain)                                                                          \
+    X(serve_status_undrain)                                                                        \
     X(serve_status_acknowledge)                                                                    \
     X(serve_webhooks_list)                                                                         \
     X(serve_webhooks_create)                                                                       \

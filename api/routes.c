@@ -227,6 +227,10 @@ const struct route routes_table[] = {
      "Copy the state database to a new file on the server; without a file: one more of the copies "
      "on schedule (202)",
      "Backup", "BackupDone", NULL, NULL},
+    {"POST", "/v1/admin/drain", serve_status_drain, ROUTER_OPERATOR, 200, "server",
+     "Start nothing new on any device; what runs goes on", "Drain", "Status", NULL, NULL},
+    {"POST", "/v1/admin/undrain", serve_status_undrain, ROUTER_OPERATOR, 200, "server",
+     "Start runs again", "Nothing", "Status", NULL, NULL},
     {"POST", "/v1/admin/acknowledge", serve_status_acknowledge, ROUTER_OPERATOR, 200, "server",
      "The restored database was looked at: take submissions again", "Nothing", "Acknowledged", NULL,
      NULL},

@@ -277,11 +277,13 @@ static const struct schema schemas[] = {
     {"BackupEntry", "One verified copy.", NULL,
      {{"name", "s", "file below state_dir/backups"}, {"database", "s", "state or metrics"},
       {"made", "t", NULL}, {"size_bytes", "i", NULL}}},
+    {"Drain", "Why.", "reason", {{"reason", "s", "1 to 255 bytes, shown to everybody"}}},
     {"Acknowledged", "Submissions are taken again.", NULL, {{"acknowledged", "b", NULL}}},
     {"Status", "How the server is.", NULL,
      {{"status", "s", "\"ok\" or \"degraded\""}, {"uptime_s", "n", NULL},
       {"degraded", "?o", "what was restored: at, reason, files, checkpoints found on disk, "
                          "unknown_runs: on disk but not in the backup"},
+      {"drained", "?o", "nothing is started: by, reason, since"},
       {"alerts", "a", "alert and text of each"},
       {"backups", "o", "state and metrics: time of the newest copy; running; error of the last"}}},
 };

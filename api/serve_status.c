@@ -35,13 +35,18 @@ enum ij_status serve_status_show(struct request *request, struct reply *reply,
     struct condition_view view;
     condition_read(request->api->condition, &view);
     json_t *account = condition_account(request->api->condition);
+    const struct cordon_row *drain = &view.drain;
+    json_t *drained = drain->ts_ms ? json_pack("{s:s, s:s, s:o}", "by", drain->actor, "reason",
+                                               drain->reason, "since", show_time(drain->ts_ms))
+                                   : json_null();
     int64_t up_ms = clock_wall_ms() - request->api->started_ms;
     return reply_take_json(reply,
-                           json_pack("{s:s, s:f, s:o, s:o, s:{s:o, s:o, s:b, s:o}}", "status",
+                           json_pack("{s:s, s:f, s:o, s:o, s:o, s:{s:o, s:o, s:b, s:o}}", "status",
                                      view.degraded ? "degraded" : "ok", "uptime_s",
                                      (double)(up_ms > 0 ? up_ms : 0) / 1000.0, "degraded",
-                                     account ? account : json_null(), "alerts", alerts_of(&view),
-                                     "backups", "state", show_time(view.backup_ms[0]), "metrics",
+                                     account ? account : json_null(), "drained", drained, "alerts",
+                                     alerts_of(&view), "backups", "state",
+                                     show_time(view.backup_ms[0]), "metrics",
                                      show_time(view.backup_ms[1]), "running", view.backup_running,
                                      "error", show_text(view.backup_error)),
                            reterr_err);
@@ -73,4 +78,31 @@ enum ij_status serve_status_acknowledge(struct request *request, struct reply *r
     IJ_TRY(serve_command_call(request, &command, &answer, reterr_err));
     control_reply_done(&answer);
     return reply_take_json(reply, json_pack("{s:b}", "acknowledged", 1), reterr_err);
+}
+
+enum ij_status serve_status_drain(struct request *request, struct reply *reply,
+                                  struct ij_err *reterr_err)
+{
+    static const char *const keys[] = {"reason"};
+    struct control_request command = {.verb = CONTROL_DRAIN};
+    struct control_reply answer;
+    if (!request->json)
+        return IJ_ERR(reterr_err, IJ_MALFORMED, "a body with \"reason\" is needed");
+    IJ_TRY(json_in_known_keys(request->json, keys, COUNT_OF(keys), &request->problem, reterr_err));
+    command.body = request->json;
+    IJ_TRY(serve_command_call(request, &command, &answer, reterr_err));
+    control_reply_done(&answer);
+    return serve_status_show(request, reply, reterr_err);
+}
+
+enum ij_status serve_status_undrain(struct request *request, struct reply *reply,
+                                    struct ij_err *reterr_err)
+{
+    struct control_request command = {.verb = CONTROL_UNDRAIN};
+    struct control_reply answer;
+    if (request->json)
+        IJ_TRY(json_in_known_keys(request->json, NULL, 0, &request->problem, reterr_err));
+    IJ_TRY(serve_command_call(request, &command, &answer, reterr_err));
+    control_reply_done(&answer);
+    return serve_status_show(request, reply, reterr_err);
 }

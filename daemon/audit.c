@@ -19,6 +19,7 @@ static bool has_detail(enum control_verb verb)
     case CONTROL_BACKUP:
     case CONTROL_CORDON:
     case CONTROL_UNCORDON:
+    case CONTROL_DRAIN:
     case CONTROL_WEBHOOK_CREATE:
     case CONTROL_WEBHOOK_PATCH:
         return true;

@@ -72,6 +72,13 @@ bool condition_set_wal_large(struct condition *condition, bool large)
     return changed;
 }
 
+void condition_set_drain(struct condition *condition, const struct cordon_row *drain)
+{
+    pthread_mutex_lock(&condition->mutex);
+    condition->view.drain = *drain;
+    pthread_mutex_unlock(&condition->mutex);
+}
+
 void condition_set_metrics_damaged(struct condition *condition)
 {
     pthread_mutex_lock(&condition->mutex);

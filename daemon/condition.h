@@ -11,14 +11,16 @@
 #include <stdint.h>
 
 #include "base/status.h"
+#include "store/cordon_row.h"
 
 struct condition_view {
     bool degraded;        /* restored from a backup, and nobody has acknowledged it */
     bool wal_large;       /* the write-ahead logs are beyond the configured limit */
     bool metrics_damaged; /* a check in the background found it */
     bool backup_running;
-    int64_t backup_ms[2];   /* newest verified copy of state.db, metrics.db; 0: none */
-    char backup_error[256]; /* why the last one failed; "" */
+    int64_t backup_ms[2];    /* newest verified copy of state.db, metrics.db; 0: none */
+    char backup_error[256];  /* why the last one failed; "" */
+    struct cordon_row drain; /* nothing is started, by order; ts_ms 0: no */
 };
 
 struct condition;
@@ -35,6 +37,7 @@ json_t *condition_account(struct condition *condition);
 void condition_set_degraded(struct condition *condition, json_t *account); /* copied; NULL: no */
 /* True if it changed. */
 bool condition_set_wal_large(struct condition *condition, bool large);
+void condition_set_drain(struct condition *condition, const struct cordon_row *drain);
 void condition_set_metrics_damaged(struct condition *condition);
 void condition_set_backup_running(struct condition *condition, bool running);
 void condition_set_backup(struct condition *condition, bool metrics, int64_t made_ms);

@@ -44,6 +44,8 @@
     X(TOKEN_REVOKE, "token_revoke")           /* body: {"id"} */                                   \
     X(BACKUP, "backup")           /* body: {"file"}: a new absolute path; none: one more of \
                                            those on schedule */      \
+    X(DRAIN, "drain")             /* nothing new is started; body {"reason"} */                    \
+    X(UNDRAIN, "undrain")         /* it is again */                                                \
     X(ACKNOWLEDGE, "acknowledge") /* the restored database was looked at */                        \
     X(WEBHOOK_CREATE, "webhook_create") /* body: {"url", "events", "note"?} */                     \
     X(WEBHOOK_PATCH, "webhook_patch")   /* `webhook`; body {"enabled": true|false} */              \

@@ -13,6 +13,7 @@
 #include "daemon/live_feed.h"
 #include "daemon/backup.h"
 #include "daemon/condition.h"
+#include "daemon/drain.h"
 #include "daemon/device_watch.h"
 #include "daemon/gpu_inventory.h"
 #include "daemon/gpu_sample.h"
@@ -320,6 +321,7 @@ static enum ij_status open_devices(struct daemon *daemon, struct ij_err *reterr_
     mem_auto struct cordon_row *cordons = NULL;
     size_t count = 0;
     IJ_TRY(cordon_row_list(daemon->store, &cordons, &count, reterr_err));
+    drain_load(daemon, cordons, &count);
     IJ_TRY(device_table_new(cordons, count, &daemon->devices, reterr_err));
     (void)device_table_set_slots(daemon->devices, daemon->config.slots);
     return IJ_OK;

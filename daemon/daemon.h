@@ -12,6 +12,7 @@
 
 #include "base/status.h"
 #include "daemon/config.h"
+#include "store/cordon_row.h"
 #include "daemon/control.h"
 #include "daemon/device.h"
 #include "daemon/event_bus.h"
@@ -46,7 +47,8 @@ struct daemon {
     struct reaper *reaper;     /* removes trees of files */
     int64_t *erased;           /* runs whose rows are gone and whose metrics are not */
     size_t erased_count;
-    bool draining;       /* nothing is started any more */
+    struct cordon_row drain; /* nothing is started, by order (drain.h); ts_ms 0: no */
+    bool draining;           /* nothing is started any more: the daemon stops */
     bool storage_failed; /* a commit's outcome is unknown: stop, and recover by starting again */
     bool life_noted;     /* the file that says that a daemon runs is there */
     int64_t storage_retry_ms; /* monotonic: no state change is tried before; 0: all is well */

@@ -106,6 +106,12 @@ static const char *find_block(const struct daemon *daemon, char text[128], const
         *ret_code = "storage_error";
         return "the state could not be written; trying again shortly";
     }
+    if (daemon->drain.ts_ms) {
+        *ret_code = "drained";
+        snprintf(text, 128, "the machine is drained by %.32s: %.64s", daemon->drain.actor,
+                 daemon->drain.reason);
+        return text;
+    }
     if (free_bytes >= floor)
         return NULL;
     *ret_code = "disk";

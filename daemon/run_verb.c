@@ -11,6 +11,7 @@
 #include "daemon/audit.h"
 #include "daemon/daemon.h"
 #include "daemon/device_verb.h"
+#include "daemon/drain.h"
 #include "daemon/queue.h"
 #include "daemon/queue_move.h"
 #include "daemon/recorder.h"
@@ -259,6 +260,8 @@ void run_verb_handle(void *user, const struct control_request *request,
         reply->status = run_submit_sweep(daemon, request, reply);
     else if (request->verb == CONTROL_CORDON || request->verb == CONTROL_UNCORDON)
         reply->status = device_verb_handle(daemon, request, reply);
+    else if (request->verb == CONTROL_DRAIN || request->verb == CONTROL_UNDRAIN)
+        reply->status = drain_handle(daemon, request, reply);
     else if (request->verb == CONTROL_DELETE)
         reply->status = run_erase_handle(daemon, request, reply);
     else if (request->verb == CONTROL_CHECKPOINT_PIN || request->verb == CONTROL_CHECKPOINT_DELETE)
