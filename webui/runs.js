@@ -30,7 +30,7 @@ function columns(sparks, picked, pick) {
 }
 
 export async function runsPage({address, who, fail}) {
-  let values = {...address.values}, runs = [], cursor = null, total = 0, loading = false;
+  let values = {...address.values}, runs = [], cursor = null, total = 0, loading = false, again = false;
   const byId = new Map(), picked = new Set(), sparks = new Sparks();
   const title = make("h1", {}, "Runs"), bulk = make("div", {class: "row bulk", hidden: true}), none = make("div", {});
   const table = new VirtualTable({columns: columns(sparks, picked, pick), onSort: (sort) => set({sort}), onEnd: () => load(true).catch(fail),
@@ -71,6 +71,7 @@ export async function runsPage({address, who, fail}) {
   }
 
   async function load(further = false) {
+    if (loading) again = again || !further;
     if (loading || (further && !cursor)) return;
     loading = true;
     const {state: states, kind: kinds, tag: tags, name: prefix, user, sort} = values;
@@ -82,6 +83,10 @@ export async function runsPage({address, who, fail}) {
       cursor = page.next_cursor;
     } finally {
       loading = false;
+    }
+    if (again) {
+      again = false;
+      return void await load();
     }
     byId.clear();
     for (const run of runs) byId.set(run.id, run);

@@ -73,7 +73,7 @@ export class VirtualTable {
   }
 
   spacer(rows) {
-    const cell = make("td", {colspan: this.columns.length});
+    const cell = make("td", {});
     cell.style.height = `${rows * ROW}px`;
     return make("tr", {class: "spacer", "aria-hidden": "true", hidden: rows === 0}, cell);
   }

@@ -61,6 +61,7 @@ def test_runs_show_up_filter_and_sort(page, scenes):
     runs = [page.submit(scenes, f"table-{i}", hold=True, priority=i, tags=["web"]) for i in range(3)]
     page.wait_text(".virtual tbody", "table-2")
     page.set("[aria-label=Tag]", "web")
+    wait_until("the view is in the address", lambda: "tag=web" in page.js("return location.hash"))
     wait_until("three rows", lambda: page.count(".virtual tbody tr[data-id]") == 3)
     page.click(".col-priority button")
     wait_until("by priority", lambda: page.texts(".virtual .run-name")[0] == "table-2")
