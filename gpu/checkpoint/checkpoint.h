@@ -132,6 +132,7 @@ IJ_MUST_USE enum ij_status checkpoint_remove_stale(const char *run_directory,
                                                    struct ij_err *reterr_err);
 /* Is there a file "<its directory>.pinned"? Such a checkpoint is not removed for its age. */
 bool checkpoint_is_pinned(const char *run_directory, uint64_t step);
+/* One that is not there is fine: the daemon removes checkpoints as well. */
 IJ_MUST_USE enum ij_status checkpoint_remove(const char *run_directory, uint64_t step,
                                              struct ij_err *reterr_err);
 
