@@ -88,8 +88,8 @@ def test_finetune_from_a_pretrained_run(daemon, scenes):
 
 
 def test_a_killed_finetune_goes_on_as_if_nothing_had_happened(daemon, scenes):
-    whole = result(daemon, "finetune", dataset=str(scenes), **{**TUNE, "epochs": 16})
-    run_id = daemon.submit("finetune", **SMALL, dataset=str(scenes), **{**TUNE, "epochs": 16})
+    whole = result(daemon, "finetune", dataset=str(scenes), **{**TUNE, "epochs": 64})
+    run_id = daemon.submit("finetune", **SMALL, dataset=str(scenes), **{**TUNE, "epochs": 64})
     daemon.wait_for_step(run_id, 12)
     daemon.kill()
     daemon.start()

@@ -156,7 +156,7 @@ def test_what_cannot_be_is_refused(tmp_path, images, change, says):
 
 @pytest.fixture(scope="module")
 def daemon(tmp_path_factory):
-    daemon = Daemon(tmp_path_factory.mktemp("ranks"), slots=2, threads=1, hang_timeout_s=3, retry_base_ms=20,
+    daemon = Daemon(tmp_path_factory.mktemp("ranks"), slots=2, threads=1, hang_timeout_s=8, retry_base_ms=20,
                     retry_cap_ms=100).start()
     yield daemon
     daemon.stop()

@@ -10,6 +10,7 @@
  * by libseccomp, which does not survive a failure inside seccomp_load (2.5.4).
  */
 #define _GNU_SOURCE
+#include <dlfcn.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <link.h>
@@ -64,9 +65,10 @@ static int note_library(struct dl_phdr_info *info, size_t size, void *user)
     return 0;
 }
 
-/* Constructors of libraries that were loaded before this one have allocated already; not
- * counted. */
-__attribute__((constructor)) static void begin(void)
+/* What constructors allocate before main, like the CUDA runtime's, is not counted either. */
+static int (*program)(int, char **, char **);
+
+static int begin(int argc, char **argv, char **environment)
 {
     const char *text = getenv("IJEPAD_FAIL_ALLOC"), *file = getenv("IJEPAD_ALLOC_COUNT");
     dl_iterate_phdr(note_library, NULL);
@@ -75,6 +77,19 @@ __attribute__((constructor)) static void begin(void)
     atomic_store(&made, 0);
     onwards = text && strchr(text, '+') != NULL;
     chosen = text ? atol(text) : 0;
+    return program(argc, argv, environment);
+}
+
+typedef int (*start_main)(int (*main)(int, char **, char **), int argc, char **argv,
+                          void (*init)(void), void (*fini)(void), void (*rtld_fini)(void),
+                          void *stack_end);
+
+int __libc_start_main(int (*main)(int, char **, char **), int argc, char **argv, void (*init)(void),
+                      void (*fini)(void), void (*rtld_fini)(void), void *stack_end)
+{
+    start_main real = (start_main)dlsym(RTLD_NEXT, "__libc_start_main");
+    program = main;
+    return real(begin, argc, argv, init, fini, rtld_fini, stack_end);
 }
 
 static int fails(const void *caller)
