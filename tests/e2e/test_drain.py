@@ -21,8 +21,11 @@ def test_a_drained_machine(daemon, scenes):
     answer = daemon.api("POST", "/v1/admin/drain", json={"reason": "a new driver"})
     assert answer.status_code == 200 and answer.json()["drained"]["reason"] == "a new driver"
     waiting = daemon.submit("pretrain", dataset=str(scenes), **TINY)
-    pending = wait_until("it says why it waits", lambda: daemon.run(waiting).get("pending"))
-    assert pending["code"] == "drained" and "a new driver" in pending["text"]
+
+    def drained():
+        pending = daemon.run(waiting).get("pending") or {}
+        return pending if pending.get("code") == "drained" else None
+    assert "a new driver" in wait_until("it says why it waits", drained)["text"]
     step = daemon.run(running)["step"]
     daemon.wait_for_step(running, step + 1)
     daemon.api("POST", f"/v1/runs/{running}/cancel")
