@@ -7,7 +7,8 @@
  *
  * Calls by the C++ runtime, oneDNN and OpenMP are not counted: they end the program by themselves
  * (std::bad_alloc, "Out of memory"), and nothing in this repository could prevent it. Nor are those
- * by libseccomp, which does not survive a failure inside seccomp_load (2.5.4).
+ * by libseccomp, which does not survive a failure inside seccomp_load (2.5.4), nor those by
+ * libjansson, whose parser does not either (2.14).
  */
 #define _GNU_SOURCE
 #include <dlfcn.h>
@@ -39,8 +40,8 @@ static int foreign_count;
 
 static int is_foreign_library(const char *path)
 {
-    static const char *const names[] = {"libdnnl", "libstdc++", "libgomp",
-                                        "libtbb",  "libOpenCL", "libseccomp"};
+    static const char *const names[] = {"libdnnl",   "libstdc++",  "libgomp",   "libtbb",
+                                        "libOpenCL", "libseccomp", "libjansson"};
     for (size_t i = 0; i < sizeof(names) / sizeof(names[0]); i++)
         if (strstr(path, names[i]))
             return 1;
