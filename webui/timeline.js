@@ -56,6 +56,9 @@ export class Timeline {
     this.queue = queue;
     this.devices = devices;
     this.load();
+    if (this.runs) return;
+    this.runs = [];
+    this.draw(); /* its lanes have their place before what is in them is known */
   }
 
   async read() {
@@ -75,7 +78,6 @@ export class Timeline {
   }
 
   draw() {
-    if (!this.runs) return;
     const now = Date.now(), start = now - this.hours * HOUR, bars = barsOf(this.runs, this.attempts, this.queue, now).filter((bar) => bar.to > start);
     const ahead = Math.max(0.15 * this.hours * HOUR, ...bars.map((bar) => bar.to - now)), end = now + Math.min(ahead, this.hours * HOUR);
     const lanes = [...new Set([...this.devices.map((device) => device.id), ...bars.map((bar) => bar.device)])];

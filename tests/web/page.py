@@ -34,6 +34,11 @@ class Page:
     def wait_for(self, selector, deadline_s=DEADLINE_S):
         wait_until(selector, lambda: self.count(selector), deadline_s, 0.05)
 
+    def settled(self, quiet_ms=700):
+        """Nothing under way: a page is there and for a while no request has ended."""
+        return self.js("""return document.readyState === "complete" && document.querySelector("main h1, main form") &&
+            performance.now() - Math.max(0, ...performance.getEntriesByType("resource").map((e) => e.responseEnd || performance.now())) > arguments[0]""", quiet_ms)
+
     def complaints(self):
         """What the console holds beyond the 401 that leads to the form, and what a test said it would provoke."""
         return [row["message"] for row in self.driver.get_log("browser")
@@ -74,6 +79,10 @@ class Page:
         from selenium.webdriver import ActionChains
         for key in keys:
             ActionChains(self.driver).send_keys(key).perform()
+
+    def chord(self, held, key):
+        from selenium.webdriver import ActionChains
+        ActionChains(self.driver).key_down(held).send_keys(key).key_up(held).perform()
 
     def answer(self, value="yes"):
         """The question in a dialog; returns its title."""

@@ -15,12 +15,6 @@ from page import Page  # noqa: E402
 LOOKS = {"light": ("light", 1440, 900, False), "dark": ("dark", 1440, 900, False), "narrow": ("light", 360, 740, True), "wide": ("light", 3840, 2160, False)}
 
 
-def settled(page):
-    """Nothing under way: fonts are there, charts are painted, no request is open."""
-    return page.js("""return document.readyState === "complete" && document.querySelector("main h1, main form") &&
-        performance.now() - Math.max(0, ...performance.getEntriesByType("resource").map((e) => e.responseEnd || performance.now())) > 700""")
-
-
 def main(url, token, folder, *pages):
     from harness import wait_until
     driver = browser()
@@ -38,7 +32,7 @@ def main(url, token, folder, *pages):
             page.wait_text("main h1", "There is no such page")
             page.go(address)
             wait_until(address, lambda: "no such page" not in page.text("main h1"))
-            wait_until(f"{name} stands still", lambda: settled(page), every_s=0.2)
+            wait_until(f"{name} stands still", lambda: page.settled(), every_s=0.2)
             driver.save_screenshot(str(pathlib.Path(folder) / f"{look}-{name.rstrip('+')}.png"))
     driver.quit()
 

@@ -1,4 +1,6 @@
 """Submitting, the table, the queue: from the form to an ended run; also by keys alone, on a small screen, in the dark."""
+import pytest
+
 from harness import wait_until
 from page import PARAMS
 
@@ -76,19 +78,75 @@ def test_runs_show_up_filter_and_sort(page, scenes):
     page.end(*runs)
 
 
-def test_reorder_the_queue(page, scenes):
+@pytest.fixture
+def waiting(page, scenes):
+    """Three runs that wait behind one, on the page of the queue; their order as the server has it."""
     first = page.submit(scenes, "holds-the-slot", params={"epochs": 100000})
     page.daemon.wait_for_state(first, "running")
     runs = [page.submit(scenes, f"queued-{i}") for i in range(3)]
-    order = lambda: [one["name"] for one in page.daemon.api("GET", "/v1/queue").json()["waiting"]]  # noqa: E731
     page.go("#/queue")
     page.wait_text("[data-group=waiting]", "queued-2")
-    page.click("[aria-label='start queued-2 earlier']")
-    wait_until("one up", lambda: order() == ["queued-0", "queued-2", "queued-1"])
-    wait_until("in the page too", lambda: page.texts("[data-group=waiting] .run-name") == order())
-    page.click("[aria-label='start queued-0 later']")
-    wait_until("one down", lambda: order() == ["queued-2", "queued-0", "queued-1"])
+    yield lambda: [one["name"][-1] for one in page.daemon.api("GET", "/v1/queue").json()["waiting"]]
     page.end(*runs, first)
+
+
+def shown_order(page):
+    return [name[-1] for name in page.texts("[data-group=waiting] .run-name")]
+
+
+def test_reorder_the_queue_by_buttons_and_keys(page, waiting):
+    page.click("[aria-label='start queued-2 earlier']")
+    wait_until("one up", lambda: waiting() == ["0", "2", "1"])
+    page.click("[aria-label='start queued-0 later']")
+    wait_until("one down", lambda: waiting() == ["2", "0", "1"])
+    wait_until("in the page too", lambda: shown_order(page) == waiting())
+    page.js("document.querySelectorAll('[data-group=waiting] .queue-item')[2].focus()")
+    page.chord("\ue00a", "\ue013")
+    wait_until("one up by keys", lambda: waiting() == ["2", "1", "0"])
+    wait_until("the focus went along", lambda: "queued-1" in page.js("return document.activeElement.textContent"))
+    page.chord("\ue00a", "\ue015")
+    wait_until("and down", lambda: waiting() == ["2", "0", "1"])
+
+
+def drag_row(page, kind, held, row, below, *then):
+    """Presses `held` in one row, goes below the middle of another and does what `then` says: a pointer as the browser sees it."""
+    from selenium.webdriver.common.actions.action_builder import ActionBuilder
+    from selenium.webdriver.common.actions.pointer_input import PointerInput
+    item = lambda n: f"[data-group=waiting] .queue-item:nth-child({n + 1})"  # noqa: E731
+    middle = lambda selector: page.js("""const e = document.querySelector(arguments[0]); e.scrollIntoView({block: "nearest"});
+        const r = e.getBoundingClientRect(); return [r.x + r.width / 2, r.y + r.height / 2].map(Math.round)""", selector)  # noqa: E731
+    x, y = middle(f"{item(row)} {held}")
+    goal = middle(item(below))[1]
+    actions = ActionBuilder(page.driver, mouse=PointerInput(kind, f"{kind}-drag"), duration=40)
+    pointer = actions.pointer_action
+    pointer.move_to_location(x, y).pointer_down()
+    for part in (0.3, 0.7, 1):
+        pointer.move_to_location(x, round(y + (goal - y) * part + (30 if goal > y else -30)))
+    if not then:
+        pointer.pointer_up()
+    actions.perform()
+    for one in then:
+        page.wait_for(".queue-item.dragged")
+        page.press(one)
+    if then:
+        actions.clear_actions()
+
+
+@pytest.mark.parametrize("kind, held", [("mouse", "p"), ("touch", ".grip")])
+def test_reorder_the_queue_by_dragging(page, waiting, kind, held):
+    drag_row(page, kind, held, 2, 0)
+    wait_until("the last is the first", lambda: waiting() == ["2", "0", "1"])
+    wait_until("in the page too", lambda: shown_order(page) == ["2", "0", "1"] and not page.count(".dragged"))
+    drag_row(page, kind, held, 0, 1)
+    wait_until("one down", lambda: waiting() == ["0", "2", "1"])
+
+
+def test_escape_puts_a_dragged_row_back(page, waiting):
+    asked = "return performance.getEntriesByType('resource').filter((e) => e.name.endsWith('/v1/queue/move')).length"
+    before = page.js(asked)
+    drag_row(page, "mouse", "p", 2, 0, "\ue00c")
+    wait_until("it is put down", lambda: not page.count(".dragged"))
+    assert shown_order(page) == ["0", "1", "2"] == waiting() and page.js(asked) == before
 
 
 def test_the_main_path_by_keys_alone(page, scenes):
