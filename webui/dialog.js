@@ -1,7 +1,8 @@
-/* Questions, help and the about box: native modal dialogs, so that focus and Escape behave. */
+/* Questions, help and the licences: native modal dialogs, so that focus and Escape behave. */
 import {button, make} from "./dom.js";
 
-function show(title, body, buttons) {
+/* buttons: [text, class, answer]; null: it was closed in another way. */
+export function ask(title, body, buttons) {
   return new Promise((resolve) => {
     const dialog = make("dialog", {"aria-labelledby": "dialog-title"});
     const close = (value) => {
@@ -22,18 +23,36 @@ function show(title, body, buttons) {
 
 /* true: do it. */
 export async function confirmThat(title, text, verb) {
-  return await show(title, make("p", {}, text), [["Go back", "plain", "no"], [verb, "danger", "yes"]]) === "yes";
+  return await ask(title, make("p", {class: "wrap"}, text), [["Go back", "plain", "no"], [verb, "danger", "yes"]]) === "yes";
 }
 
-/* A question that wants a text; null: thought again, or left empty. */
-export async function askText(title, text, {label, verb, maxlength}) {
+/* A question that wants a text, with one answer or several ("yes" first); null: thought again, or left empty. {text, answer} */
+export async function askText(title, text, {label, maxlength}, ...buttons) {
   const input = make("input", {id: "dialog-text", autocomplete: "off", maxlength, class: "wide-input"});
-  const answer = await show(title, make("div", {}, make("p", {}, text), make("label", {for: "dialog-text", class: "stacked"}, label, input)),
-    [["Go back", "plain", "no"], [verb, "", "yes"]]);
-  return answer === "yes" ? input.value.trim() || null : null;
+  const answer = await ask(title, make("div", {}, make("p", {}, text), make("label", {for: "dialog-text", class: "stacked"}, label, input)),
+    [["Go back", "plain", "no"], ...buttons]);
+  return answer && answer !== "no" && input.value.trim() ? {text: input.value.trim(), answer} : null;
 }
 
-export const tell = (title, body) => show(title, body, [["Close", "plain", "ok"]]);
+/*
+ * A form in a dialog, shown again with the server's complaint until it is taken; null: thought again.
+ * fields: [key, label, value, attributes]; submit(values): a promise.
+ */
+export async function askForm(title, fields, verb, submit) {
+  const inputs = fields.map(([key, , value, attributes = {}]) => make(attributes.rows ? "textarea" : "input", {id: `dialog-${key}`, autocomplete: "off", class: "wide-input", ...attributes, value}));
+  const error = make("p", {class: "error", role: "alert"});
+  const body = make("div", {class: "dialog-form"}, fields.map(([key, label], i) => make("label", {for: `dialog-${key}`, class: "stacked"}, label, inputs[i])), error);
+  while (await ask(title, body, [["Go back", "plain", "no"], [verb, "", "yes"]]) === "yes") {
+    try {
+      return await submit(Object.fromEntries(fields.map(([key], i) => [key, inputs[i].value.trim()])));
+    } catch (failure) {
+      error.textContent = failure.message;
+    }
+  }
+  return null;
+}
+
+export const tell = (title, body) => ask(title, body, [["Close", "plain", "ok"]]);
 
 const KEYS = [
   ["g o, g r, g q, g d, g w", "go to overview, runs, queue, devices, sweeps"], ["g c, g n, g s", "go to compare, new run, settings"], ["/", "search runs"],
@@ -58,10 +77,8 @@ MERCHANTABILITY, FITNESS FOR A PARTICULAR PURPOSE AND NONINFRINGEMENT. IN NO EVE
 FOR ANY CLAIM, DAMAGES OR OTHER LIABILITY, WHETHER IN AN ACTION OF CONTRACT, TORT OR OTHERWISE, ARISING FROM, OUT OF OR IN \
 CONNECTION WITH THE SOFTWARE OR THE USE OR OTHER DEALINGS IN THE SOFTWARE.`;
 
-export const showAbout = (version) => tell("About ijepad", make("div", {class: "about"},
-  make("p", {}, `Trains and watches joint-embedding predictive models. Build ${version.build}, API ${version.api}, ` +
-    `SQLite ${version.sqlite}, libmicrohttpd ${version.libmicrohttpd}. Under the MIT licence.`),
-  make("p", {}, `Charts are drawn by dygraphs ${window.Dygraph.VERSION}:`),
+export const showLicences = () => tell("Licences", make("div", {class: "about"},
+  make("p", {}, `ijepad is under the MIT licence. Its charts are drawn by dygraphs ${window.Dygraph.VERSION}:`),
   make("pre", {class: "log", tabindex: "0"}, `dygraphs
 Copyright (c) 2006, 2009, 2011, 2012, 2013, 2017 Dan Vanderkam <danvdk@gmail.com>
 Copyright (c) 2011 Paul Felix; (c) 2011, 2013 Robert Konigsberg; (c) 2013 David Eberlein;

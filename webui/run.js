@@ -2,16 +2,17 @@
 import {get} from "./api.js";
 import {swatch} from "./colours.js";
 import {command, commandButtons} from "./command.js";
-import {announce, later, make} from "./dom.js";
+import {announce, button, later, make} from "./dom.js";
 import {ago, duration, number, percent, time} from "./format.js";
 import {healthLight} from "./health.js";
 import {chartsTab} from "./run_charts.js";
 import {healthTab} from "./run_health.js";
 import {checkpointsTab, configTab, eventsTab} from "./run_lists.js";
 import {logsTab} from "./run_logs.js";
+import {deleteRun, editRun} from "./run_edit.js";
 import {resultsTab} from "./run_results.js";
 import {visualsTab} from "./run_visuals.js";
-import {chip, commandsOf, deadlineText, ended, patchRun, rate, ring} from "./states.js";
+import {chip, commandsOf, deadlineText, ended, mayCommand, patchRun, rate, ring} from "./states.js";
 
 const TABS = {charts: ["Charts", chartsTab], health: ["Health", healthTab], visuals: ["Visuals", visualsTab], results: ["Results", resultsTab], logs: ["Log", logsTab],
   checkpoints: ["Checkpoints", checkpointsTab], config: ["Configuration", configTab], events: ["Events", eventsTab]};
@@ -29,6 +30,16 @@ function facts(run) {
   return make("dl", {class: "facts"}, list.map(([name, value]) => make("div", {}, make("dt", {}, name), make("dd", {}, value))));
 }
 
+function changes(run, onDone) {
+  const edit = async () => {
+    const after = await editRun(run);
+    if (after) onDone(after);
+  };
+  const remove = async () => { if (await deleteRun(run)) location.hash = "#/runs"; };
+  return [button("Edit", edit, "plain", {"data-verb": "edit", title: "Name, priority, tags, notes"}),
+    ended(run.state) ? button("Delete", remove, "danger", {"data-verb": "delete", title: "With its checkpoints, logs and figures"}) : null];
+}
+
 const noteOf = (run) => (run.reason_text === "finished" ? "" : run.pending?.text || run.reason_text);
 
 function head(run, who, onDone) {
@@ -39,7 +50,7 @@ function head(run, who, onDone) {
       run.parent ? [" · from ", make("a", {href: `#/${run.parent}`}, run.parent)] : null,
       run.tags?.length ? [" · ", run.tags.map((tag) => make("a", {href: `#/runs?tag=${encodeURIComponent(tag)}`, class: "tag"}, tag))] : null)),
   make("div", {class: "row actions"}, commandButtons(run, who, onDone),
-    who.role === "viewer" ? null : make("a", {class: "as-button plain", href: `#/new?clone=${run.id}`}, "Clone"))),
+    who.role === "viewer" ? null : make("a", {class: "as-button plain", href: `#/new?clone=${run.id}`}, "Clone"), mayCommand(run, who) ? changes(run, onDone) : null)),
   noteOf(run) ? make("p", {class: "note"}, noteOf(run)) : null,
   make("p", {class: "deadline quiet", hidden: !deadlineText(run)}, deadlineText(run)),
   run.notes ? make("p", {class: "notes"}, run.notes) : null, facts(run)];
@@ -71,7 +82,7 @@ export async function runPage({address, who, fail}) {
   /* Made anew only when it must: a button under the pointer stays where it is. */
   let shownFor = "";
   function showHead() {
-    const key = [run.state, run.name, run.priority, noteOf(run), run.notes].join("\n");
+    const key = [run.state, run.name, run.priority, noteOf(run), run.notes, ...(run.tags || [])].join("\n");
     const fresh = head(run, who, update).flat().filter(Boolean);
     if (key !== shownFor) headBox.replaceChildren(...fresh);
     else {

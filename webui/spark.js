@@ -4,6 +4,14 @@ import {later, makeSvg} from "./dom.js";
 import {number} from "./format.js";
 import {load} from "./metrics.js";
 
+/* Into an svg of that size; low, high: the range, that of the values where it is not given. */
+export function drawCurve(svg, list, {width, height, low = Math.min(...list), high = Math.max(...list), kind = ""}) {
+  const points = list.map((value, i) =>
+    `${(i / (list.length - 1) * width).toFixed(1)},${(2 + (high - value) / (high - low || 1) * (height - 4)).toFixed(1)}`);
+  svg.replaceChildren(makeSvg("polyline", {points: points.join(" "), class: `spark-line ${kind}`}));
+  return svg;
+}
+
 const KEY = "train/loss", POINTS = 60, RUNS_PER_QUERY = 50;
 
 export class Sparks {
@@ -52,10 +60,7 @@ export class Sparks {
   draw(id) {
     const place = this.elements.get(id), list = this.data.get(id);
     if (!place || !list || list.length < 2) return;
-    const low = Math.min(...list), high = Math.max(...list), {width, height} = place;
-    const points = list.map((value, i) =>
-      `${(i / (list.length - 1) * width).toFixed(1)},${(2 + (high - value) / (high - low || 1) * (height - 4)).toFixed(1)}`);
     place.svg.setAttribute("aria-label", `loss from ${number(list[0])} to ${number(list[list.length - 1])}`);
-    place.svg.replaceChildren(makeSvg("polyline", {points: points.join(" "), class: `spark-line stroke-${runStyle(id).index}`}));
+    drawCurve(place.svg, list, {...place, kind: `stroke-${runStyle(id).index}`});
   }
 }

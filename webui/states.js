@@ -36,10 +36,9 @@ const COMMANDS = {
   backoff: ["cancel"], succeeded: [], failed: ["requeue"], canceled: ["requeue"], quarantined: ["requeue"],
 };
 
-export function commandsOf(run, who) {
-  const may = who.role === "operator" || who.role === "admin" || (who.role === "submitter" && who.user === run.user);
-  return may ? COMMANDS[run.state] || [] : [];
-}
+/* Operators may command every run, submitters their own. */
+export const mayCommand = (run, who) => who.role === "operator" || who.role === "admin" || (who.role === "submitter" && who.user === run.user);
+export const commandsOf = (run, who) => (mayCommand(run, who) ? COMMANDS[run.state] || [] : []);
 
 /* "18 s left until it is killed": the daemon escalates at the deadline. */
 export function deadlineText(run) {
