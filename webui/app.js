@@ -4,9 +4,9 @@
  * A page is an object: title, element, and if it needs them opened(), onEvent(type, data, id), refresh() (after
  * the stream was down), keys (key -> function), close(). The address is #/name?parameters or #/r42/tab.
  */
-import {ApiError, get, signOut, whoAmI} from "./api.js";
+import {ApiError, signOut, whoAmI} from "./api.js";
 import {comparePage} from "./compare.js";
-import {showAbout, showKeys} from "./dialog.js";
+import {showKeys} from "./dialog.js";
 import {find, make, toast} from "./dom.js";
 import {gpusPage} from "./gpus.js";
 import {handleKey} from "./keys.js";
@@ -113,8 +113,7 @@ async function start() {
   find("sign-out").hidden = !who.by_cookie;
   find("who").textContent = `${who.user} (${who.role})`;
   live.open();
-  notice.watch(who);
-  await link.first(STREAM_WAIT_MS);
+  await Promise.all([notice.watch(who), link.first(STREAM_WAIT_MS)]);
   await followAddress();
 }
 
@@ -128,7 +127,6 @@ function showTheme() {
 find("sign-out").addEventListener("click", () => signOut().then(() => showSignIn()).catch(fail));
 find("theme").addEventListener("click", nextTheme);
 find("help").addEventListener("click", showKeys);
-find("about").addEventListener("click", () => get("/version").then(showAbout).catch(fail));
 window.addEventListener("hashchange", () => followAddress().catch(fail));
 document.addEventListener("keydown", (event) => { if (who) handleKey(event, page); });
 document.addEventListener("visibilitychange", () => {

@@ -7,7 +7,7 @@
  */
 import {chartTable, saveCsv, savePng} from "./chart_export.js";
 import {placeOf} from "./chart_axis.js";
-import {resolved, runStyle} from "./colours.js";
+import {lineSample, resolved, runStyle} from "./colours.js";
 import {button, make} from "./dom.js";
 import {number} from "./format.js";
 import {central, helpOf, titleOf} from "./metrics.js";
@@ -92,7 +92,7 @@ export class Chart {
 
   seen(visible) {
     this.visible = visible;
-    if (visible && this.dirty) this.refresh();
+    if (visible && this.dirty) this.group.paintSoon(this);
   }
 
   set(series, marks) {
@@ -120,11 +120,11 @@ export class Chart {
     const band = this.series.length === 1, smoothing = this.group.weight > 0;
     const styles = {}, colours = [], labels = ["x"];
     for (const one of this.series) {
-      const style = one.old ? {property: "--quiet", dash: [3, 3]} : runStyle(one.id), colour = resolved(style.property), name = one.old ? `${one.id} old` : one.id;
+      const dash = one.old ? [3, 3] : this.group.dashOf(one.id), colour = resolved(one.old ? "--quiet" : runStyle(one.id).property), name = one.old ? `${one.id} old` : one.id;
       labels.push(`${name} raw`, name);
       colours.push(smoothing ? colour.replace("rgb(", "rgba(").replace(")", ", .3)") : colour, colour);
-      styles[`${name} raw`] = {strokeWidth: smoothing ? 1 : 1.6, strokePattern: style.dash, drawPoints: one.x.length < 40, pointSize: 2.2};
-      styles[name] = {strokeWidth: smoothing ? 2 : 0, strokePattern: style.dash, highlightCircleSize: smoothing ? 4 : 0};
+      styles[`${name} raw`] = {strokeWidth: smoothing ? 1 : 1.6, strokePattern: dash, drawPoints: one.x.length < 40, pointSize: 2.2};
+      styles[name] = {strokeWidth: smoothing ? 2 : 0, strokePattern: dash, highlightCircleSize: smoothing ? 4 : 0};
     }
     return {labels, colors: colours, series: styles, customBars: band, logscale: this.log, valueRange: this.range(),
       gridLineColor: resolved("--grid"), axisLineColor: resolved("--line"), dateWindow: this.group.window};
@@ -235,7 +235,8 @@ export class Chart {
     this.readout.replaceChildren(...(single
       ? [make("b", {}, number(parts[0].at.last, 5)), `${band(parts[0].at)}  at ${this.group.xName(parts[0].at.x)}`]
       : parts.map(({one, at}) => make("span", {class: "readout-run"},
-        make("span", {class: one.old ? "swatch" : `swatch series-${runStyle(one.id).index}`}), `${one.name} `, make("b", {}, number(at.last, 4))))));
+        one.old ? make("span", {class: "swatch"}) : lineSample(one.id, this.group.dashOf(one.id)), make("span", {class: "readout-name"}, one.name), make("b", {}, number(at.last, 4))))));
+    this.readout.classList.toggle("many", !single);
     const near = this.markAt(x);
     if (near) this.readout.append(make("span", {class: "readout-mark"}, ` · ${near.text}`));
     const kinds = [...new Set(this.marks.map((mark) => mark.kind))].map((kind) => `${this.marks.filter((mark) => mark.kind === kind).length} ${kind}`);

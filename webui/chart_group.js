@@ -5,9 +5,10 @@
  * values in it are asked for again, at the finer resolution that they then have.
  */
 import {Chart} from "./chart.js";
+import {dashOf} from "./colours.js";
 import {later, make} from "./dom.js";
 import {Clock, linear} from "./chart_axis.js";
-import {duration, number} from "./format.js";
+import {duration, grouped, number} from "./format.js";
 import {append, inOrder, load, metricName, smooth, smoothable, titleOf} from "./metrics.js";
 import {onTheme} from "./theme.js";
 
@@ -33,7 +34,8 @@ export class ChartGroup {
     this.box = make("div", {class: "charts"});
     this.element = make("div", {}, this.toolbar(), this.box);
     this.reload = later(() => this.fetch().catch(() => {}), 250);
-    this.drawTimer = 0;
+    this.drawTimer = this.paintFrame = 0;
+    this.unpainted = new Set();
     this.endTheme = onTheme(() => this.draw());
   }
 
@@ -72,7 +74,7 @@ export class ChartGroup {
 
   xText(value) {
     if (this.x === "time") return duration(value);
-    return this.x === "epoch" ? number(value, 4) : value >= 1e6 ? `${number(value / 1e6, 4)} M` : Math.round(value).toLocaleString("en");
+    return this.x === "epoch" ? number(value, 4) : value >= 1e6 ? `${number(value / 1e6, 4)} M` : grouped(value);
   }
 
   xTitle() {
@@ -161,6 +163,24 @@ export class ChartGroup {
     for (const [key, chart] of this.charts) chart.set(this.seriesOf(key), this.marksInX());
   }
 
+  /* Charts that have come into sight, one a frame: the first is there before the last is painted. */
+  paintSoon(chart) {
+    this.unpainted.add(chart);
+    if (!this.paintFrame) this.paintNext();
+  }
+
+  paintNext() {
+    const [chart] = this.unpainted;
+    this.paintFrame = chart ? requestAnimationFrame(() => this.paintNext()) : 0;
+    this.unpainted.delete(chart);
+    if (chart?.dirty && chart.visible) chart.refresh();
+  }
+
+  /* Runs beside each other differ in their dashes, as they may in nothing else. */
+  dashOf(id) {
+    return dashOf(this.runs.findIndex((run) => run.id === id));
+  }
+
   slide() {
     const width = this.window[1] - this.window[0], end = this.newest();
     if (end > this.window[1]) this.window = [end - width, end];
@@ -224,6 +244,7 @@ export class ChartGroup {
 
   close() {
     clearTimeout(this.drawTimer);
+    cancelAnimationFrame(this.paintFrame);
     this.reload.cancel();
     this.endTheme();
     for (const chart of this.charts.values()) chart.close();

@@ -1,8 +1,8 @@
 #!/usr/bin/env python3
 """Writes the dashboard's files as a C table: embed.py OUT.c FILE...
 
-The modules that app.js imports become one file without comments, and style sheets lose theirs, where esbuild is installed:
-less to load, and one request. Without it every file is stored as it is, which the browser runs just as well. Each
+The modules that app.js imports become one file without comments, so do the style sheets that app.css imports, where
+esbuild is installed: less to load, and one request each. Without it every file is stored as it is, which the browser runs just as well. Each
 file is stored plain and gzip-compressed (deterministically); api/static.h declares the table. Paths are the base
 names; index.html is also served at /.
 """
@@ -36,8 +36,8 @@ def contents(files):
             if kind == ".js" and name == "app":
                 yield path, esbuild(path, "--bundle", "--format=esm")
                 continue
-            if kind == ".css":
-                yield path, esbuild(path)
+            if kind == ".css" and name == "app":
+                yield path, esbuild(path, "--bundle")
             if kind in (".js", ".css"):
                 continue
         with open(path, "rb") as source:

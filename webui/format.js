@@ -9,12 +9,15 @@ export function duration(seconds) {
   return `${Math.floor(s / 86400)} d ${Math.floor(s / 3600) % 24} h`;
 }
 
+/* 1234567 as 1,234,567; by hand, as the browser's own tables of languages take longer to load than a page to draw. */
+export const grouped = (value) => String(Math.round(value)).replace(/\B(?=(\d{3})+$)/g, ",");
+
 export function number(value, digits = 3) {
   if (value === null || value === undefined || !isFinite(value)) return "–";
   if (value === 0) return "0";
   const size = Math.abs(value);
-  if (size >= 1e7 || size < 1e-3) return value.toExponential(digits - 1).replace("e+", "e");
-  return size >= 1000 ? Math.round(value).toLocaleString("en") : String(Number(value.toPrecision(digits)));
+  if (size >= 1e7 || size < 1e-3) return value.toExponential(digits - 1).replace(/\.?0*e\+?/, "e");
+  return size >= 1000 ? grouped(value) : String(Number(value.toPrecision(digits)));
 }
 
 function scaled(value, base, units) {
@@ -31,8 +34,17 @@ export const bytes = (value) => scaled(value, 1024, ["B", "KiB", "MiB", "GiB", "
 export const count = (value) => scaled(value, 1000, ["", "k", "M", "G", "T", "P"]);
 export const percent = (share) => (share === null || share === undefined ? "–"
   : share > 0 && share < 0.01 ? "<1 %" : `${Math.floor(share * 100)} %`);
-export const time = (text) => (text ? new Date(text).toLocaleString("sv") : "–");
-export const clock = (text) => new Date(text).toLocaleTimeString("sv");
+
+const two = (value) => String(value).padStart(2, "0");
+const clockOf = (at) => [at.getHours(), at.getMinutes(), at.getSeconds()].map(two).join(":");
+
+/* Local time, "2026-11-30 09:27:10" and "09:27:10". */
+export function time(text) {
+  const at = new Date(text || NaN);
+  return isNaN(at) ? "–" : `${at.getFullYear()}-${two(at.getMonth() + 1)}-${two(at.getDate())} ${clockOf(at)}`;
+}
+
+export const clock = (text) => clockOf(new Date(text));
 export const seconds = (text) => (Date.now() - Date.parse(text)) / 1000;
 
 /* "3 min ago" */

@@ -3,7 +3,7 @@ import {send} from "./api.js";
 import {button, later, make, makeSvg} from "./dom.js";
 
 const SIZE = 240, LETTERS = "ABCDEFGHIJKLMNOP";
-const NEEDED = ["preset", "crop", "patch", "sampler", "targets", "target_scale", "target_aspect", "context_scale", "min_keep", "model", "batch", "seed"];
+const NEEDED = ["preset", "masking", "masked_share", "target_at", "crop", "patch", "sampler", "targets", "target_scale", "target_aspect", "context_scale", "min_keep", "model", "batch", "seed"];
 
 /* One square per patch; a target is drawn in its colour with its letter, so colour is not needed. */
 function picture({grid, context, targets}) {
@@ -28,7 +28,7 @@ export class MaskPreview {
     this.values = values;
     this.sample = 0;
     this.image = make("div", {class: "mask-image"});
-    this.note = make("p", {class: "quiet small", "aria-live": "polite"});
+    this.note = make("p", {class: "quiet small mask-note", "aria-live": "polite"});
     this.update = later(() => this.load(), 250);
     this.element = make("section", {class: "card", "aria-label": "Mask preview"}, make("div", {class: "row"}, make("h2", {}, "Masks"),
       make("span", {class: "grow"}), button("‹", () => this.step(-1), "icon", {"aria-label": "previous sample"}),

@@ -86,7 +86,7 @@ export async function newRunPage({address, who, fail}) {
   const form = new SchemaForm(schema, presets.items.filter((preset) => preset.kind === kind), changed);
   const sweep = address.values.sweep ? new SweepFields(schema, address.values.sweep, changed) : null;
   const masks = kind === "pretrain" ? new MaskPreview(() => form.values()) : null, time = new TimeEstimate(kind);
-  const plan = make("div", {"aria-live": "polite"}), other = make("div", {class: "error", role: "alert"}), curl = make("pre", {class: "log", tabindex: "0"});
+  const plan = make("div", {class: "plan", "aria-live": "polite"}, make("p", {class: "quiet"}, "Memory, work and time stand here as soon as a field is filled in.")), other = make("div", {class: "error", role: "alert"}), curl = make("pre", {class: "log", tabindex: "0"});
   const path = sweep ? "/v1/sweeps" : "/v1/runs";
   submit = button(sweep ? "Submit the sweep" : "Submit", () => send_(), "", {class: "big", "data-submit": ""});
 

@@ -3,7 +3,7 @@ import {get, query} from "./api.js";
 import {swatch} from "./colours.js";
 import {command, commandMany, commandWord} from "./command.js";
 import {button, empty, later, make} from "./dom.js";
-import {ago, duration, number, time} from "./format.js";
+import {ago, duration, grouped, number, time} from "./format.js";
 import {healthLight} from "./health.js";
 import {Sparks} from "./spark.js";
 import {bar, chip, commandsOf, patchRun, STATE_NAMES} from "./states.js";
@@ -90,7 +90,7 @@ export async function runsPage({address, who, fail}) {
     }
     byId.clear();
     for (const run of runs) byId.set(run.id, run);
-    title.replaceChildren("Runs ", make("span", {class: "quiet"}, total.toLocaleString("en")));
+    title.replaceChildren("Runs ", make("span", {class: "quiet"}, grouped(total)));
     const filtered = states || kinds || tags || prefix || user;
     none.replaceChildren(...(runs.length ? [] : [filtered ? empty("No run is like that. ", button("Show all", () => { location.hash = "#/runs"; }))
       : empty("No runs yet. ", make("a", {href: "#/new"}, "Submit the first"))]));

@@ -1,6 +1,7 @@
 /* Settings, a part each: you and the server, tokens, webhooks, storage, audit. A part is shown to whom the server would answer. */
 import {get} from "./api.js";
-import {empty, make} from "./dom.js";
+import {showLicences} from "./dialog.js";
+import {button, empty, make} from "./dom.js";
 import {auditSection} from "./settings_audit.js";
 import {storageSection} from "./settings_storage.js";
 import {tokensSection} from "./settings_tokens.js";
@@ -18,7 +19,8 @@ async function aboutSection({who}) {
   const facts = (rows) => make("dl", {class: "facts"}, rows.map(([name, value]) => make("div", {}, make("dt", {}, name), make("dd", {}, value))));
   return make("div", {class: "two"}, make("section", {class: "card", "aria-label": "You"}, make("h2", {}, "You"), facts([["User", who.user], ["Role", who.role], ["Token", who.token || "–"]]),
     make("p", {}, make("label", {class: "inline"}, "Theme", look)), who.role === "admin" ? null : make("p", {class: "quiet"}, "Tokens, storage and the audit log are an administrator's.")),
-  make("section", {class: "card", "aria-label": "Server"}, make("h2", {}, "Server"), facts([["Build", version.build], ["API", version.api], ["SQLite", version.sqlite], ["libmicrohttpd", version.libmicrohttpd]])));
+  make("section", {class: "card", "aria-label": "Server"}, make("h2", {}, "Server"), facts([["Build", version.build], ["API", version.api], ["SQLite", version.sqlite], ["libmicrohttpd", version.libmicrohttpd]]),
+    make("p", {class: "row"}, button("Licences", showLicences, "plain", {"data-verb": "licences"}), make("a", {href: "/v1/openapi.json"}, "Description of the API"))));
 }
 
 export async function settingsPage({address, who, fail}) {

@@ -41,6 +41,6 @@ export async function tokensSection({who, fail}) {
       toast(error.message);
     }
   });
-  load().catch(fail);
+  await load();
   return make("section", {class: "card", "aria-label": "Tokens"}, make("h2", {}, "Tokens"), list, form);
 }

@@ -318,7 +318,7 @@ def test_mask_preview(idle_daemon):
     assert wrong.status_code == 422 and "patch" in wrong.json()["errors"][0]["detail"]
 
 
-@pytest.mark.parametrize("path", ["/", "/app.js", "/style.css", "/icon.svg"])
+@pytest.mark.parametrize("path", ["/", "/app.js", "/app.css", "/icon.svg"])
 def test_static_files(idle_daemon, path):
     plain = requests.get(idle_daemon.url + path, headers={"Accept-Encoding": "identity"}, timeout=10)
     packed = requests.get(idle_daemon.url + path, headers={"Accept-Encoding": "gzip"}, timeout=10)

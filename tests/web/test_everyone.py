@@ -59,14 +59,14 @@ def visited(page, scenes):
     page.provoked.append("status of 422")
 
     def visit():
-        for address in PAGES:
-            address = address.format(run=run)
+        for address in visit.addresses:
             page.size(1300, 900)
             page.go("#/nowhere")
             page.wait_text("main h1", "There is no such page")
             page.go(address)
             wait_until(address, lambda: page.count("main h1") and "no such page" not in page.text("main h1"))
             yield address
+    visit.addresses = [address.format(run=run) for address in PAGES]
     return visit
 
 
@@ -97,6 +97,26 @@ def test_axe_finds_nothing_serious(page, visited):
             found = page.driver.execute_async_script("axe.run(document, {resultTypes: ['violations'], ...arguments[0]}).then((r) => arguments[1](r.violations))", only)
             wrong += [f"{address} {scheme}: {one['id']} ({one['impact']}): {one['nodes'][0]['html'][:160]}" for one in found
                       if one["impact"] in ("serious", "critical")]
+    assert not wrong, "\n".join(wrong)
+
+
+SHIFTS = """window.shifts = []; new PerformanceObserver((list) => list.getEntries().forEach((e) => window.shifts.push([e.value,
+    ...e.sources.map((s) => (s.node?.outerHTML || s.node?.textContent || "gone").slice(0, 120))]))).observe({type: "layout-shift", buffered: true});"""
+SHIFT_MAX = 0.01  # of a page from nothing to all there; 0.1 is what is called good
+
+
+def test_nothing_moves_while_a_page_comes(page, visited):
+    wrong = []
+    for address in visited.addresses:
+        for width in (1300, 360):
+            page.size(width, 900, mobile=width < 500)
+            page.driver.get("about:blank")
+            page.driver.get(page.daemon.url + "/" + address)
+            page.js(SHIFTS)
+            wait_until(f"{address} stands still", lambda: page.settled(500))
+            shifts = page.js("return window.shifts")
+            if sum(shift[0] for shift in shifts) > SHIFT_MAX:
+                wrong.append(f"{address} at {width}: {shifts}")
     assert not wrong, "\n".join(wrong)
 
 
