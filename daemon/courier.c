@@ -120,9 +120,10 @@ static enum ij_status start_program(struct courier *courier, struct ij_err *rete
 static enum ij_status reach_service(struct courier *courier, struct ij_err *reterr_err)
 {
     struct sockaddr_un address = {.sun_family = AF_UNIX};
-    if (strlen(courier->socket) >= sizeof(address.sun_path))
+    size_t length = strlen(courier->socket);
+    if (length >= sizeof(address.sun_path))
         return IJ_ERR_FIELD(reterr_err, IJ_INVALID, "webhook_socket", "webhook_socket is too long");
-    snprintf(address.sun_path, sizeof(address.sun_path), "%s", courier->socket);
+    memcpy(address.sun_path, courier->socket, length + 1);
     courier->fd = socket(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
     if (courier->fd < 0)
         return IJ_ERR_SYS(reterr_err, errno, "", "cannot make a socket");
