@@ -3,6 +3,7 @@
 
 #include <dirent.h>
 #include <errno.h>
+#include <fcntl.h>
 #include <jansson.h>
 #include <math.h>
 #include <stdio.h>
@@ -18,6 +19,7 @@
 #define MANIFEST_MAX (4 * 1024 * 1024)
 #define PATH_BYTES   1100
 #define SECTIONS     2
+#define READ_BYTES   (256 * 1024)
 #define SEAL_HEAD    ",\n  \"sha256\": \""
 #define SEAL_TAIL    "\"\n}\n"
 
@@ -63,6 +65,21 @@ static bool section_fits(const char *path, const json_t *files, int section,
     return true;
 }
 
+/* The manifest of the checkpoint at `path`, with its text; the caller frees both. */
+static enum ij_status read_manifest(const char *path, json_t **ret_state, char **ret_text,
+                                    size_t *ret_size, struct ij_err *reterr_err)
+{
+    char name[PATH_BYTES + 32];
+    mem_auto char *text = NULL;
+    snprintf(name, sizeof(name), "%s/state.json", path);
+    IJ_TRY(file_read(name, MANIFEST_MAX, &text, ret_size, reterr_err));
+    *ret_state = is_sealed(text, *ret_size) ? json_loadb(text, *ret_size, 0, NULL) : NULL;
+    if (!*ret_state)
+        return IJ_ERR_FIELD(reterr_err, IJ_CORRUPT, name, "%s is damaged", name);
+    *ret_text = MEM_TAKE(text);
+    return IJ_OK;
+}
+
 static enum ij_status fill(const json_t *state, const char *text, size_t size,
                            struct checkpoint_row *row, struct ij_err *reterr_err)
 {
@@ -95,20 +112,67 @@ enum ij_status manifest_scan_read(int64_t run, const char *path, struct checkpoi
     if (strlen(path) >= sizeof(row.path))
         return IJ_ERR(reterr_err, IJ_INVALID, "the path is too long: %s", path);
     snprintf(row.path, sizeof(row.path), "%s", path);
-    snprintf(name, sizeof(name), "%s/state.json", path);
-    IJ_TRY(file_read(name, MANIFEST_MAX, &text, &size, reterr_err));
-    json_t *state = is_sealed(text, size) ? json_loadb(text, size, 0, NULL) : NULL;
-    if (!state)
-        return IJ_ERR_FIELD(reterr_err, IJ_CORRUPT, name, "%s is damaged", name);
+    json_t *state = NULL;
+    IJ_TRY(read_manifest(path, &state, &text, &size, reterr_err));
     enum ij_status status = fill(state, text, size, &row, reterr_err);
     json_decref(state);
     IJ_TRY(status);
+    snprintf(name, sizeof(name), "%s/state.json", path);
     if (stat(name, &st) == 0)
         row.created_ms = st.st_mtim.tv_sec * 1000LL + st.st_mtim.tv_nsec / 1000000;
     snprintf(name, sizeof(name), "%s.pinned", path);
     row.pinned = access(name, F_OK) == 0;
     *ret_row = row;
     return IJ_OK;
+}
+
+/* ---- Every byte of one ----------------------------------------------------------------------- */
+
+/* Reads what the device has, not what the page cache remembers. */
+static enum ij_status check_section(const char *path, int section, const json_t *files,
+                                    uint8_t *buffer, struct ij_err *reterr_err)
+{
+    char name[PATH_BYTES + 32];
+    uint8_t expected[HASH_SIZE], found[HASH_SIZE];
+    struct hash hash;
+    ssize_t n;
+    const json_t *file = json_object_get(files, sections[section]);
+    snprintf(name, sizeof(name), "%s/%s", path, sections[section]);
+    fd_auto int fd = open(name, O_RDONLY | O_CLOEXEC | O_NOFOLLOW);
+    if (fd < 0)
+        return IJ_ERR_SYS(reterr_err, errno, name, "cannot open %s", name);
+    (void)posix_fadvise(fd, 0, 0, POSIX_FADV_DONTNEED);
+    hash_init(&hash);
+    while ((n = read(fd, buffer, READ_BYTES)) > 0)
+        hash_update(&hash, buffer, (size_t)n);
+    if (n < 0)
+        return IJ_ERR_SYS(reterr_err, errno, name, "cannot read %s", name);
+    hash_final(&hash, found);
+    if (!from_hex(json_string_value(json_object_get(file, "sha256")), expected) ||
+        memcmp(found, expected, HASH_SIZE) != 0)
+        return IJ_ERR_FIELD(reterr_err, IJ_CORRUPT, name, "%s is damaged", name);
+    return IJ_OK;
+}
+
+enum ij_status manifest_scan_verify(const char *path, struct ij_err *reterr_err)
+{
+    mem_auto char *text = NULL;
+    mem_auto uint8_t *buffer = mem_array(uint8_t, READ_BYTES);
+    json_t *state = NULL;
+    size_t size;
+    if (!buffer)
+        return IJ_ERR(reterr_err, IJ_NO_MEMORY, "no memory to read a checkpoint");
+    if (strlen(path) >= PATH_BYTES)
+        return IJ_ERR(reterr_err, IJ_INVALID, "the path is too long: %s", path);
+    if (access(path, F_OK) < 0)
+        return IJ_ERR_SYS(reterr_err, errno, path, "cannot open %s", path);
+    enum ij_status status = read_manifest(path, &state, &text, &size, reterr_err);
+    for (int i = 0; i < SECTIONS && status == IJ_OK; i++)
+        status = check_section(path, i, json_object_get(state, "files"), buffer, reterr_err);
+    json_decref(state);
+    if (status == IJ_NOT_FOUND) /* a file of a directory that is there */
+        return IJ_ERR_FIELD(reterr_err, IJ_CORRUPT, path, "%s: a file is missing", path);
+    return status;
 }
 
 /* ---- All of them ----------------------------------------------------------------------------- */

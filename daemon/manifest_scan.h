@@ -13,6 +13,10 @@ IJ_MUST_USE enum ij_status manifest_scan_read(int64_t run, const char *path,
                                               struct checkpoint_row *ret_row,
                                               struct ij_err *reterr_err);
 
+/* Reads every byte of the checkpoint at `path`: IJ_CORRUPT names the file that is not what the
+ * manifest says; IJ_NOT_FOUND: there is no such directory. Takes as long as the disk takes. */
+IJ_MUST_USE enum ij_status manifest_scan_verify(const char *path, struct ij_err *reterr_err);
+
 struct manifest_scan_visitor {
     void *user;
     /* A run's directory, and then each complete-looking checkpoint directory in it. */

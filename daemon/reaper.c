@@ -57,6 +57,13 @@ static void end_first(struct reaper *reaper)
     reaper->ended_last = &node->next;
 }
 
+static enum ij_status work(const struct reaper_job *job, struct ij_err *reterr_err)
+{
+    if (job->guard)
+        IJ_TRY(job->guard(job, reterr_err));
+    return file_remove_tree(job->path, reterr_err);
+}
+
 static void *run_thread(void *user)
 {
     struct reaper *reaper = user;
@@ -68,7 +75,7 @@ static void *run_thread(void *user)
             break;
         struct node *node = reaper->first; /* stays first: only this thread takes away */
         pthread_mutex_unlock(&reaper->lock);
-        node->failed = file_remove_tree(node->job.path, &node->err) != IJ_OK;
+        node->failed = work(&node->job, &node->err) != IJ_OK;
         pthread_mutex_lock(&reaper->lock);
         end_first(reaper);
         wake_loop(reaper);

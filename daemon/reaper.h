@@ -25,6 +25,12 @@ struct reaper_job {
     enum reaper_kind kind;
     int64_t id; /* of the checkpoint, of the run */
     char path[REAPER_PATH_MAX];
+    /* What must succeed first, in the reaper's thread, or the tree stays; NULL: nothing. It may use
+     * what follows. */
+    enum ij_status (*guard)(const struct reaper_job *job, struct ij_err *reterr_err);
+    char from[REAPER_PATH_MAX];    /* the tree's name before it is doomed */
+    char witness[REAPER_PATH_MAX]; /* the checkpoint that must be whole for this one to go */
+    int64_t witness_id;
 };
 
 /* `err` is NULL when all of it is gone. */

@@ -13,6 +13,7 @@
 #include "base/log.h"
 #include "base/mem.h"
 #include "daemon/audit.h"
+#include "daemon/manifest_scan.h"
 #include "daemon/queue.h"
 #include "daemon/reaper.h"
 #include "daemon/run.h"
@@ -105,17 +106,66 @@ static enum ij_status pin(struct daemon *daemon, const struct control_request *r
     return status;
 }
 
-/* The files of a row that says "deleting": out of the way at once, gone when the reaper comes to
- * them. What fails is tried again at the next start. */
+/* In the reaper's thread. The run's newest checkpoint is read to its last byte before this one is
+ * moved out of the way: a disk may have lost what it was given. A witness that was replaced while
+ * it was read is read again. IJ_CORRUPT, IJ_NOT_FOUND: there is no such witness. */
+static enum ij_status make_way(const struct reaper_job *job, struct ij_err *reterr_err)
+{
+    if (access(job->from, F_OK) < 0 && errno == ENOENT) /* in an earlier life */
+        return IJ_OK;
+    if (!job->witness_id)
+        return IJ_ERR(reterr_err, IJ_NOT_FOUND, "the run has no other checkpoint");
+    if (manifest_scan_verify(job->witness, NULL) != IJ_OK)
+        IJ_TRY(manifest_scan_verify(job->witness, reterr_err));
+    IJ_TRY(file_remove_tree(job->path, reterr_err));
+    if (rename(job->from, job->path) < 0 && errno != ENOENT)
+        return IJ_ERR_SYS(reterr_err, errno, job->from, "cannot rename %s", job->from);
+    return IJ_OK;
+}
+
+/* The files of a row that says "deleting": gone when the reaper comes to them. */
 static void reap(struct daemon *daemon, const struct checkpoint_row *row)
 {
     struct ij_err err = IJ_ERR_INIT;
-    struct reaper_job job = {.kind = REAPER_CHECKPOINT, .id = row->id};
+    struct checkpoint_row newest;
+    struct reaper_job job = {.kind = REAPER_CHECKPOINT, .id = row->id, .guard = make_way};
     snprintf(job.path, sizeof(job.path), "%s" DOOMED, row->path);
-    if (rename(row->path, job.path) < 0 && errno != ENOENT)
-        snprintf(job.path, sizeof(job.path), "%s", row->path);
-    if (reaper_submit(daemon->reaper, &job, &err) != IJ_OK)
+    snprintf(job.from, sizeof(job.from), "%s", row->path);
+    enum ij_status status = checkpoint_row_newest(daemon->store, row->run, &newest, &err);
+    if (status == IJ_OK) {
+        job.witness_id = newest.id;
+        snprintf(job.witness, sizeof(job.witness), "%s", newest.path);
+    }
+    if (status == IJ_OK || status == IJ_NOT_FOUND)
+        status = reaper_submit(daemon->reaper, &job, &err);
+    if (status != IJ_OK)
         log_warn("c%lld: %s, trying again at the next start", (long long)row->id, err.text);
+}
+
+/* The newest checkpoint of a run is damaged or lost, so the one that was to be deleted stays. */
+static enum ij_status give_back(struct daemon *daemon, const struct reaper_job *job,
+                                const struct ij_err *why, struct ij_err *reterr_err)
+{
+    bool damaged = why->code == IJ_CORRUPT;
+    struct checkpoint_row row;
+    IJ_TRY(checkpoint_row_get(daemon->store, job->id, &row, reterr_err));
+    IJ_TRY(store_begin(daemon->store, reterr_err));
+    json_t *body =
+        json_pack("{s:o, s:s, s:o}", "run", json_sprintf("r%lld", (long long)row.run), "code",
+                  damaged ? "checkpoint_corrupt" : "checkpoint_lost", "text",
+                  json_sprintf("%s; c%lld is not deleted", why->text, (long long)job->id));
+    enum ij_status status =
+        checkpoint_row_set_state(daemon->store, job->id, CHECKPOINT_ROW_VALID, reterr_err);
+    if (status == IJ_OK && job->witness_id)
+        status = checkpoint_row_set_state(daemon->store, job->witness_id,
+                                          damaged ? CHECKPOINT_ROW_CORRUPT : CHECKPOINT_ROW_GONE,
+                                          reterr_err);
+    if (status == IJ_OK)
+        status = retention_commit(daemon, NULL, row.run, "run.warning", body, reterr_err);
+    json_decref(body);
+    if (status != IJ_OK)
+        store_rollback(daemon->store);
+    return status;
 }
 
 void retention_reaped(void *user, const struct reaper_job *job, const struct ij_err *err)
@@ -123,7 +173,11 @@ void retention_reaped(void *user, const struct reaper_job *job, const struct ij_
     struct daemon *daemon = user;
     struct ij_err failed = IJ_ERR_INIT;
     const char *name = job->kind == REAPER_RUN ? "r" : "c";
-    if (err)
+    if (err && job->guard && (err->code == IJ_CORRUPT || err->code == IJ_NOT_FOUND)) {
+        log_err("%s; c%lld is not deleted", err->text, (long long)job->id);
+        if (give_back(daemon, job, err, &failed) != IJ_OK && failed.code != IJ_NOT_FOUND)
+            daemon_storage_error(daemon, "a checkpoint that stays", &failed);
+    } else if (err)
         log_err("%s%lld: %s, trying again at the next start", name, (long long)job->id, err->text);
     else if (job->kind == REAPER_CHECKPOINT &&
              checkpoint_row_set_state(daemon->store, job->id, CHECKPOINT_ROW_GONE, &failed) !=

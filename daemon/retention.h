@@ -3,10 +3,11 @@
  * (retention_policy.h). Loop thread, but for what is said to be for any.
  *
  * A checkpoint goes in steps: its row says "deleting", in the transaction that also writes the
- * event; its directory is renamed to <name>.tmp-removed, which no reader takes for a checkpoint;
- * the reaper removes it; its row says "gone". What a crash leaves in between is finished by
- * retention_finish. The newest valid checkpoint of a run never goes, nor one that is pinned or read
- * by a run that has not ended.
+ * event; the reaper reads the run's newest one to its last byte; the directory is renamed to
+ * <name>.tmp-removed, which no reader takes for a checkpoint; the reaper removes it; its row says
+ * "gone". Where the newest one is damaged, its row says "corrupt" instead, and this one is valid
+ * again. What a crash leaves in between is finished by retention_finish. The newest valid
+ * checkpoint of a run never goes, nor one that is pinned or read by a run that has not ended.
  *
  * While a run trains, its worker removes what is older than its newest few by itself. A file
  * "<directory>.pinned" keeps it from that: it lies beside what is pinned, and beside what the

@@ -58,9 +58,8 @@ def test_a_deleted_checkpoint_is_gone_from_the_disk(daemon, images):
     assert dry == {"id": victim["id"], "dry_run": True, "freed_bytes": bytes_there} and bytes_there > 1000
     assert pathlib.Path(victim["path"]).is_dir()
     assert delete(daemon, f"/v1/checkpoints/{victim['id']}")["freed_bytes"] == bytes_there
-    assert not pathlib.Path(victim["path"]).exists()
     wait_until("its files are gone", lambda: daemon.api("GET", f"/v1/checkpoints/{victim['id']}").json()["state"] == "gone")
-    assert not list(pathlib.Path(victim["path"]).parent.glob("*removed*"))
+    assert not pathlib.Path(victim["path"]).exists() and not list(pathlib.Path(victim["path"]).parent.glob("*removed*"))
     assert delete(daemon, f"/v1/checkpoints/{victim['id']}", 409)["code"] == "conflict"
     events = [e for e in daemon.api("GET", f"/v1/runs/{run}/events").json()["items"] if e["type"] == "run.checkpoint_deleted"]
     assert len(events) == 1 and events[0]["data"]["bytes"] == bytes_there
@@ -74,6 +73,26 @@ def test_the_newest_valid_checkpoint_is_never_deleted(daemon, images):
     for query in ("", "?dry_run=1"):
         assert "newest" in delete(daemon, f"/v1/checkpoints/{last['id']}{query}", 409)["detail"]
     assert pathlib.Path(last["path"]).is_dir()
+
+
+def test_the_last_whole_checkpoint_is_never_deleted(daemon, images):
+    """The newest one has rotted, which nobody knows: what is deleted stays, and the run's history says why."""
+    run = train(daemon, images)
+    newest, older, *_ = checkpoints(daemon, run)
+    model = pathlib.Path(newest["path"]) / "model.safetensors"
+    data = bytearray(model.read_bytes())
+    data[len(data) // 2] ^= 1
+    model.write_bytes(data)
+    delete(daemon, f"/v1/checkpoints/{older['id']}")
+
+    def state(item):
+        return daemon.api("GET", f"/v1/checkpoints/{item['id']}").json()["state"]
+    wait_until("it stays", lambda: state(older) == "valid")
+    assert state(newest) == "corrupt" and pathlib.Path(older["path"], "state.json").exists()
+    events = daemon.api("GET", f"/v1/runs/{run}/events").json()["items"]
+    told = [e["data"]["text"] for e in events if e["type"] == "run.warning" and e["data"]["code"] == "checkpoint_corrupt"]
+    assert len(told) == 1 and "model.safetensors is damaged" in told[0] and f"{older['id']} is not deleted" in told[0]
+    assert "newest" in delete(daemon, f"/v1/checkpoints/{older['id']}", 409)["detail"]
 
 
 def test_a_pinned_checkpoint_stays(daemon, images):

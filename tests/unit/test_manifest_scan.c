@@ -22,20 +22,25 @@ static void put(const char *name, const char *text, size_t size)
     cr_assert_eq(file_write_durable(file, text, size, 0600, &err), IJ_OK, "%s", err.text);
 }
 
-/* A manifest of `step` with its seal. */
-static void put_manifest(const char *step)
+/* A manifest of `step` with its seal, and the hashes of the two files. */
+static void put_manifest_with(const char *step, const char *model, const char *optimizer)
 {
     char body[1024], text[1200], hex[HASH_HEX_SIZE];
     uint8_t digest[HASH_SIZE];
     snprintf(body, sizeof body,
              "{\n  \"step\": %s,\n  \"epochs_done\": 1.5,\n  \"files\": {"
-             "\"model.safetensors\": {\"bytes\": 5, \"sha256\": \"" ZEROS "\"}, "
-             "\"optimizer.safetensors\": {\"bytes\": 3, \"sha256\": \"" ZEROS "\"}}",
-             step);
+             "\"model.safetensors\": {\"bytes\": 5, \"sha256\": \"%s\"}, "
+             "\"optimizer.safetensors\": {\"bytes\": 3, \"sha256\": \"%s\"}}",
+             step, model, optimizer);
     hash_bytes(body, strlen(body), digest);
     hash_hex(digest, hex);
     snprintf(text, sizeof text, "%s,\n  \"sha256\": \"%s\"\n}\n", body, hex);
     put("state.json", text, strlen(text));
+}
+
+static void put_manifest(const char *step)
+{
+    put_manifest_with(step, ZEROS, ZEROS);
 }
 
 static void make(void)
@@ -104,6 +109,29 @@ Test(manifest_scan, damage_is_refused)
     refuse("a link");
     put_manifest("-1");
     refuse("a negative step");
+}
+
+/* SHA-256 of "abcde" and "xyz" by sha256sum. */
+#define ABCDE "36bbe50ed96841d10443bcb670d6554f0a34b761be67ec9c4a8ad2c0c44ca42c"
+#define XYZ   "3608bca1e44ea6c4d268eb6db02260269892c0b42b86bbf1e77a6fa16c3c9282"
+
+Test(manifest_scan, every_byte_is_verified)
+{
+    put_manifest_with("42", ABCDE, XYZ);
+    cr_assert_eq(manifest_scan_verify(path, &err), IJ_OK, "%s", err.text);
+    put("model.safetensors", "abcdE", 5);
+    cr_assert_eq(manifest_scan_verify(path, &err), IJ_CORRUPT);
+    cr_assert(strstr(err.text, "model.safetensors is damaged"), "%s", err.text);
+    put("model.safetensors", "abcde", 5);
+    put("optimizer.safetensors", "xy", 2);
+    cr_assert_eq(manifest_scan_verify(path, &err), IJ_CORRUPT);
+    cr_assert(strstr(err.text, "optimizer.safetensors is damaged"), "%s", err.text);
+    char file[512];
+    snprintf(file, sizeof file, "%s/optimizer.safetensors", path);
+    cr_assert_eq(unlink(file), 0);
+    cr_assert_eq(manifest_scan_verify(path, &err), IJ_CORRUPT);
+    cr_assert_eq(file_remove_tree(path, &err), IJ_OK);
+    cr_assert_eq(manifest_scan_verify(path, &err), IJ_NOT_FOUND);
 }
 
 static int runs, checkpoints;
