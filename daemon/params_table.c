@@ -196,6 +196,9 @@ const struct param_row params_rows[] = {
         "deviations, pair cosine, k-NN; 0: off."),
     ROW("eval_images", "Watching", UINT32, monitor.eval_images, PRE, 16, 100000, "images", "1000",
         "Size of that subset."),
+    ROW("replay_every", "Watching", UINT64, monitor.replay_every, PRE, 0, 1e12, "steps", "0",
+        "Make one step in so many twice and compare the bits: finds a device or memory that "
+        "corrupts data silently. Takes host memory for the model's state; 0: off."),
     /* ---- Evaluation ---- */
     TEXT("checkpoint", "Evaluation", eval.checkpoint, USE, "\"\"",
          "What to evaluate: a run (r7: its newest checkpoint), a checkpoint (c12) or a directory. "

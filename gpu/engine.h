@@ -132,6 +132,7 @@ struct engine_monitor {
     double eval_every_epochs; /* k-NN, RankMe, target std, cosine; 0 = off */
     uint32_t eval_images;     /* size of the held-out subset (train and test halves) */
     uint32_t keep_checkpoints;
+    uint64_t replay_every; /* steps; make one in so many twice and compare the bits; 0 = off */
 };
 
 /* Evaluation of a checkpoint (all kinds but pretrain). */

@@ -16,6 +16,7 @@
 #include "gpu/model/spec_json.h"
 #include "gpu/train/train_init.h"
 #include "gpu/train/train_ranks.h"
+#include "gpu/train/train_replay.h"
 #include "gpu/train/train_resume.h"
 #include "gpu/train/train_save.h"
 #include "gpu/train/train_sink.h"
@@ -35,11 +36,12 @@ struct run {
     struct trainer *trainer;
     struct train_save save;
     struct checkpoint_writer *writer;
-    struct monitor *monitor; /* NULL: off */
-    char *parameters;        /* JSON of the spec */
-    int64_t saved_ns;        /* when the last checkpoint was handed over */
-    uint64_t saved_step;     /* UINT64_MAX: none */
-    uint64_t bad_images;     /* reported so far */
+    struct monitor *monitor;     /* NULL: off */
+    struct train_replay *replay; /* NULL: off */
+    char *parameters;            /* JSON of the spec */
+    int64_t saved_ns;            /* when the last checkpoint was handed over */
+    uint64_t saved_step;         /* UINT64_MAX: none */
+    uint64_t bad_images;         /* reported so far */
 };
 
 /* ---- Preparation ----------------------------------------------------------------------------- */
@@ -93,6 +95,7 @@ static enum ij_status build_model(struct run *r, struct ij_err *reterr_err)
         masks_init(&r->masks, &rules, r->spec->seed, train_ranks_mask_images(r->spec), reterr_err));
     IJ_TRY(trainer_new(r->backend, &r->config, &limits, TENSOR_U8, &r->trainer, reterr_err));
     trainer_join(r->trainer, r->comm);
+    IJ_TRY(train_replay_new(r->trainer, r->spec, &r->replay, reterr_err));
     return train_save_init(&r->save, r->trainer, reterr_err);
 }
 
@@ -165,6 +168,7 @@ static void finish(struct run *r)
     monitor_free(r->monitor);
     loader_free(r->loader);
     train_save_done(&r->save);
+    train_replay_free(r->replay);
     trainer_free(r->trainer);
     masks_done(&r->masks);
     dataset_free(r->dataset);
@@ -283,8 +287,11 @@ static enum ij_status micro_batch(struct run *r, uint32_t index, struct train_si
                                 .target_count = r->masks.target_count,
                                 .context = r->masks.context,
                                 .targets = r->masks.targets};
-    enum ij_status status =
-        trainer_micro_batch(r->trainer, &batch, index, count, &loss, reterr_err);
+    enum ij_status status = IJ_OK;
+    if (train_replay_is_due(r->replay, r->step + 1))
+        status = train_replay_keep(r->replay, &batch, index, reterr_err);
+    if (status == IJ_OK)
+        status = trainer_micro_batch(r->trainer, &batch, index, count, &loss, reterr_err);
     loader_release(r->loader);
     if (status != IJ_OK)
         return status;
@@ -304,9 +311,12 @@ static enum ij_status step(struct run *r, struct ij_err *reterr_err)
     double nonfinite_share = 0;
     struct trainer_norms norms;
     int64_t begin_ns = clock_monotonic_ns();
+    bool twice = train_replay_is_due(r->replay, r->step + 1);
     /* The images that do not fill a step at the end of an epoch are left out. */
     if (batch_of(r) == 0 && r->steps_per_epoch * o->accumulate != loader_batches(r->loader))
         loader_seek(r->loader, epoch_of(r), 0);
+    if (twice)
+        IJ_TRY(train_replay_begin(r->replay, reterr_err));
     for (uint32_t i = 0; i < o->accumulate; i++)
         IJ_TRY(micro_batch(r, i, &m, &nonfinite_share, reterr_err));
     IJ_TRY(train_ranks_mean(r->comm, &m, &nonfinite_share, reterr_err));
@@ -325,7 +335,11 @@ static enum ij_status step(struct run *r, struct ij_err *reterr_err)
                                     .beta2 = o->beta2,
                                     .eps = o->adam_eps,
                                     .clip = o->clip_grad};
+    if (twice)
+        IJ_TRY(train_replay_confirm(r->replay, update.step, reterr_err));
     IJ_TRY(trainer_update(r->trainer, &update, &norms, reterr_err));
+    if (twice)
+        IJ_TRY(train_replay_check(r->replay, &update, reterr_err));
     r->step++;
     m.grad_norm = norms.all;
     m.grad_norm_first = norms.first;
