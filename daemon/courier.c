@@ -214,6 +214,11 @@ enum ij_status courier_send(struct courier *courier, const struct courier_letter
     return IJ_OK;
 }
 
+pid_t courier_pid(const struct courier *courier)
+{
+    return courier->pid;
+}
+
 void courier_tick(struct courier *courier)
 {
     int64_t now_ms = clock_monotonic_ms();

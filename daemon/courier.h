@@ -57,6 +57,7 @@ bool courier_carries(const struct courier *courier, int64_t id);
 IJ_MUST_USE enum ij_status courier_send(struct courier *courier,
                                         const struct courier_letter *letter,
                                         struct ij_err *reterr_err);
+pid_t courier_pid(const struct courier *courier); /* of the helper; 0: none was started */
 /* Once a second: deadlines. */
 void courier_tick(struct courier *courier);
 

@@ -26,6 +26,7 @@
 #include "daemon/run_erase.h"
 #include "daemon/run_verb.h"
 #include "daemon/server_event.h"
+#include "daemon/strays.h"
 #include "daemon/webhook.h"
 #include "store/event_row.h"
 #include "store/idem_row.h"
@@ -237,6 +238,7 @@ static int on_tick(sd_event_source *source, uint64_t usec, void *user)
         for (size_t i = daemon->run_count; i > 0; i--)
             if (!run_end_retry(daemon->runs[i - 1]))
                 break;
+    strays_end(daemon);
     live_feed_flush(daemon);
     save_progress(daemon);
     webhook_pass(daemon->webhook);
@@ -346,6 +348,7 @@ enum ij_status daemon_open(struct daemon *daemon, const struct config *config,
     IJ_TRY(recovery_finish(daemon, reterr_err));
     IJ_TRY(note_life(daemon, reterr_err));
     IJ_TRY(coldplug(daemon, reterr_err));
+    strays_adopt();
     IJ_TRY(device_watch_start(daemon, reterr_err));
     return control_attach(daemon->control, daemon->event, run_verb_handle, daemon, reterr_err);
 }

@@ -37,6 +37,11 @@ struct gpu_inventory {
     struct gpu_report report;
 };
 
+pid_t gpu_inventory_pid(const struct gpu_inventory *inventory)
+{
+    return inventory ? inventory->pid : 0;
+}
+
 const struct gpu_report *gpu_inventory_report(const struct gpu_inventory *inventory)
 {
     return &inventory->report;

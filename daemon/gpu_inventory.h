@@ -39,6 +39,9 @@ IJ_MUST_USE enum ij_status gpu_inventory_new(sd_event *event,
 /* Kills the probe; does not wait for one that is stuck in the driver. NULL is fine. */
 void gpu_inventory_free(struct gpu_inventory *inventory);
 
+/* The probe that was started last; 0: none yet. NULL is fine. */
+pid_t gpu_inventory_pid(const struct gpu_inventory *inventory);
+
 /* The newest; never NULL. `taken_ms` says how old it is. */
 const struct gpu_report *gpu_inventory_report(const struct gpu_inventory *inventory);
 

@@ -251,6 +251,11 @@ static enum ij_status send_due(struct webhook *webhook, const struct webhook_row
     return IJ_OK;
 }
 
+pid_t webhook_pid(const struct webhook *webhook)
+{
+    return courier_pid(webhook->courier);
+}
+
 void webhook_pass(struct webhook *webhook)
 {
     struct ij_err err = IJ_ERR_INIT;

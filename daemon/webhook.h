@@ -15,6 +15,7 @@ struct webhook;
 IJ_MUST_USE enum ij_status webhook_new(struct daemon *daemon, struct webhook **ret_webhook,
                                        struct ij_err *reterr_err);
 void webhook_free(struct webhook *webhook); /* NULL is fine */
+pid_t webhook_pid(const struct webhook *webhook); /* of the helper; 0: none was started */
 /* Once a second, and when there is something new: takes up events, sends what is due. */
 void webhook_pass(struct webhook *webhook);
 /* Inserts the message about an event (row NULL: a test) into the caller's transaction. */
