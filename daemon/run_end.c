@@ -61,6 +61,7 @@ static void judge(const struct run *run, struct run_machine_verdict *ret_verdict
                                   .exit_code = run->end.exit_code,
                                   .signal = run->end.signal,
                                   .escalated = run->end.escalated,
+                                  .out_of_memory = run->end.out_of_memory,
                                   .newer_checkpoint = run->newer_checkpoint,
                                   .text = run->end.text,
                                   .xid = run->xid,

@@ -171,6 +171,10 @@ static void describe(const struct run_machine_end *end, struct run_machine_verdi
     else if (end->xid)
         decide(verdict, end->state, "xid", "its GPU reported Xid %u, %s%s%s", end->xid,
                end->xid_text, words, end->text);
+    else if (end->exit_code < 0 && end->signal == SIGKILL && end->out_of_memory)
+        decide(verdict, end->state, "oom_host",
+               "the kernel killed the worker because memory had run out: give it a smaller batch "
+               "or fewer neighbours");
     else if (end->exit_code < 0 && end->signal == SIGKILL)
         decide(verdict, end->state, "killed",
                "the worker was killed from outside (SIGKILL), as the kernel does when memory runs "

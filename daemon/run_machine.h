@@ -82,6 +82,7 @@ struct run_machine_end {
     enum ij_status
         status;     /* exit_code >= 0: what its last message said, else what the code means */
     bool escalated; /* the daemon had to send SIGKILL */
+    bool out_of_memory;       /* the kernel killed a process for that while it ran */
     bool newer_checkpoint;    /* the attempt left a checkpoint newer than the one it began with */
     const char *text;         /* the worker's own last words, or "" */
     uint32_t xid;             /* that its GPU reported, of the run's own doing; 0: none */

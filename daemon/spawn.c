@@ -168,6 +168,17 @@ enum ij_status spawn_start(const struct spawn_options *options, pid_t *ret_pid, 
     return IJ_OK;
 }
 
+uint64_t spawn_oom_kills(void)
+{
+    char line[256];
+    unsigned long long count = 0;
+    file_auto FILE *counters = fopen("/proc/vmstat", "re");
+    while (counters && fgets(line, sizeof(line), counters))
+        if (sscanf(line, "oom_kill %llu", &count) == 1)
+            break;
+    return count;
+}
+
 void spawn_signal(int pidfd, pid_t pid, int signal, bool group)
 {
     if (group)

@@ -10,6 +10,7 @@
 #ifndef DAEMON_SPAWN_H
 #define DAEMON_SPAWN_H
 
+#include <stdint.h>
 #include <sys/types.h>
 
 #include "base/status.h"
@@ -30,6 +31,9 @@ const char **spawn_environment(const char *const *extra);
  * nothing is left behind then. */
 IJ_MUST_USE enum ij_status spawn_start(const struct spawn_options *options, pid_t *ret_pid,
                                        int *ret_pidfd, struct ij_err *reterr_err);
+
+/* How many processes the kernel has killed for want of memory since it started; 0: unknown. */
+uint64_t spawn_oom_kills(void);
 
 /* Signals the process behind `pidfd`, and its whole group where `group` (safe while the leader has
  * not been reaped, which the caller guarantees). A process that is gone is fine. */

@@ -41,6 +41,7 @@ struct supervisor_worker {
     int64_t hang_timeout_ms, last_frame_ms, longest_pause_ms;
     int64_t term_at_ms, kill_at_ms; /* monotonic; 0: no ladder */
     int64_t unkillable_ms;
+    uint64_t oom_kills; /* before it was started */
     bool told_unkillable;
     bool heard, deaf, dead; /* HELLO came; frames are no longer delivered; reaped */
     struct supervisor_end end;
@@ -305,6 +306,7 @@ static int on_exit_status(sd_event_source *source, const siginfo_t *info, void *
     worker->dead = true;
     worker->end.exit_code = info->si_code == CLD_EXITED ? info->si_status : -1;
     worker->end.signal = info->si_code == CLD_EXITED ? 0 : info->si_status;
+    worker->end.out_of_memory = spawn_oom_kills() > worker->oom_kills;
     (void)drain(worker, DRAIN_MAX, DRAIN_MS);
     worker->io = sd_event_source_disable_unref(worker->io);
     worker->watch = sd_event_source_disable_unref(worker->watch);
@@ -379,6 +381,7 @@ enum ij_status supervisor_start(sd_event *event, const struct supervisor_options
                                          .socket_fd = -1,
                                          .hang_timeout_ms = options->hang_timeout_ms,
                                          .unkillable_ms = options->unkillable_ms,
+                                         .oom_kills = spawn_oom_kills(),
                                          .last_frame_ms = clock_monotonic_ms(),
                                          .spec = json_deep_copy(options->spec)};
     snprintf(worker->name, sizeof(worker->name), "%s", options->name);

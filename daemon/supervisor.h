@@ -28,6 +28,7 @@ struct supervisor_end {
     enum run_machine_cause cause; /* why the daemon ended it, or BY_ITSELF */
     int exit_code, signal;        /* exit_code -1: killed by `signal` */
     bool escalated;               /* SIGKILL was needed */
+    bool out_of_memory;           /* the kernel killed a process for that meanwhile */
     char text[IJ_ERR_TEXT_MAX];   /* what was wrong with a message, or "" */
 };
 

@@ -212,6 +212,19 @@ Test(run_machine, hangs_and_late_starts_are_failures_with_their_name)
     cr_assert_str_eq(judge(end).reason, "start_timeout");
 }
 
+Test(run_machine, what_the_kernel_killed_for_memory_is_told)
+{
+    struct run_machine_end end = an_end(RUN_STATE_RUNNING, -1);
+    end.signal = SIGKILL;
+    cr_expect_str_eq(judge(end).reason, "killed");
+    end.out_of_memory = true;
+    struct run_machine_verdict verdict = judge(end);
+    cr_expect_str_eq(verdict.cause, "oom_host");
+    cr_expect_eq(verdict.to, RUN_STATE_BACKOFF);
+    end.signal = SIGSEGV;
+    cr_expect_str_eq(judge(end).cause, "crash", "another process was killed");
+}
+
 Test(run_machine, the_workers_words_become_the_reason)
 {
     struct run_machine_end end = an_end(RUN_STATE_RUNNING, 78);
