@@ -116,6 +116,28 @@ def leaves_children(link, spec):
     link.finish()
 
 
+def leaves_daemons(link, spec):
+    """200 grandchildren, each in a session of its own and without a parent: no signal to the worker's group reaches them."""
+    worker = os.getpid()
+    for _ in range(200):
+        if os.fork() == 0:
+            os.setsid()
+            if os.fork() == 0:
+                os.execv("/bin/sleep", ["sleep", f"600.{worker}"])
+            os._exit(0)
+        os.wait()
+    link.progress(10)
+    link.finish()
+
+
+def hogs(link, spec):
+    """Takes memory until it is stopped."""
+    link.progress(1)
+    hoard = []
+    while True:
+        hoard.append(bytearray(1 << 20))
+
+
 def ignores_stop(link, spec):
     signal.signal(signal.SIGTERM, signal.SIG_IGN)
     link.progress(1)
@@ -221,7 +243,8 @@ def prints_a_gigabyte(link, spec):
 BEHAVIOURS = [good, hang, mute, garbage, refuses, crash, lies_about_success, floods,
               leaves_children, ignores_stop, stops_when_asked, foreign_checkpoint,
               undeclared_stream, bug, freezes, skips_a_frame, fails_after_progress,
-              saves_and_measures, prints_64_megabytes, prints_a_gigabyte]
+              saves_and_measures, prints_64_megabytes, prints_a_gigabyte,
+              leaves_daemons, hogs]
 
 
 def main():
