@@ -50,7 +50,7 @@ class Daemon:
     def token(self):
         return (self.state / "admin.token").read_text().strip()
 
-    def start(self, under=()):
+    def start(self, under=(), deadline_s=DEADLINE_S):
         """`under`: a program with its options that runs the daemon, as strace does."""
         conf = self.folder / "ijepad.conf"
         conf.write_text("".join(f"{k} = {v}\n" for k, v in self.config.items()))
@@ -64,7 +64,7 @@ class Daemon:
                 return requests.get(self.url + "/readyz", timeout=5).status_code == 200
             except requests.ConnectionError:
                 return False
-        wait_until("the daemon is ready", ready)
+        wait_until("the daemon is ready", ready, deadline_s)
         return self
 
     def log(self):
