@@ -42,15 +42,17 @@ class Client:
         return self.ask(name, "POST", "/v1/runs", {"kind": "pretrain", "name": name, "hold": hold,
                                                    "params": self.params})["id"]
 
-    def work(self):
+    def work(self, deadline_s=180):
+        """TimeoutError: the run has not ended by then, as on a disk that stays full."""
         held = self.submit("held", True)
         self.ask("priority", "PATCH", f"/v1/runs/{held}", {"priority": 7})
         trained = self.submit("trained", False)
         doomed = self.submit("doomed", True)
         self.ask("cancel", "POST", f"/v1/runs/{doomed}/cancel")
-        end = time.monotonic() + 180
+        end = time.monotonic() + deadline_s
         while self.daemon.run(trained)["state"] != "succeeded":
-            assert time.monotonic() < end, self.daemon.run(trained)
+            if time.monotonic() > end:
+                raise TimeoutError(self.daemon.run(trained))
             time.sleep(0.02)
 
     def check(self, reference):
@@ -108,9 +110,9 @@ def suffer(folder, scenes, under, longest_s=120):
     end = time.monotonic() + longest_s
     while not done and daemon.process.poll() is None and time.monotonic() < end:
         try:
-            client.work()
+            client.work(longest_s)
             done = True
-        except (requests.ConnectionError, FileNotFoundError):
+        except (requests.ConnectionError, FileNotFoundError, TimeoutError):
             time.sleep(0.1)  # an answer of 5xx is asked again, a daemon that is gone is seen above
     code = daemon.process.poll()
     if time.monotonic() >= end:
