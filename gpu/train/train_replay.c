@@ -153,8 +153,8 @@ enum ij_status train_replay_confirm(struct train_replay *replay, uint64_t step,
     if (memcmp(sums, replay->sums, sizeof sums) == 0)
         return IJ_OK;
     return IJ_ERR(reterr_err, IJ_DEVICE,
-                  "the weights changed while step %llu only read them: the device's memory corrupts "
-                  "data",
+                  "the weights changed while step %llu only read them: the device's memory "
+                  "corrupts data",
                   (unsigned long long)step);
 }
 

@@ -7,8 +7,8 @@
  * moments, target encoder) is copied to host memory with a sum over it, and the step's batches are
  * kept; before the update the state must still have that sum; afterwards the copy is checked
  * against it and loaded, and the step is made again. What is found: a wrong result of either of the
- * two steps, a bit that turned in the state or in the copy of it. Takes host memory for one state and one arena. With several ranks all
- * replay the same steps. One thread.
+ * two steps, a bit that turned in the state or in the copy of it. Takes host memory for one state
+ * and one arena. With several ranks all replay the same steps. One thread.
  */
 #ifndef GPU_TRAIN_TRAIN_REPLAY_H
 #define GPU_TRAIN_TRAIN_REPLAY_H
