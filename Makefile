@@ -236,6 +236,14 @@ asan:
 	@$(MAKE) --no-print-directory FLAVOUR=asan unit-programs
 	@tests/run.sh build/asan $(patsubst build/%,build/asan/%,$(UNIT_TESTS))
 
+## coverage: branches taken in what recovers, parses, authenticates and deletes (tests/coverage_files.txt)
+coverage:
+	@tools/install-packages.sh test
+	@$(MAKE) --no-print-directory -j$$(nproc) FLAVOUR=cov CUDA=0 all unit-programs
+	@/usr/bin/python3 tests/coverage.py run build/cov
+	@/usr/bin/python3 tests/coverage.py show build/cov
+.PHONY: coverage
+
 ## install: programs, units and configuration under $(DESTDIR); a configuration that exists is kept
 PREFIX ?= /usr
 SYSTEMD = $(DESTDIR)$(PREFIX)/lib
