@@ -2,6 +2,7 @@
 starts at once, workers that outlive nothing, steps that did not happen, answers while all goes wrong."""
 import os
 import pathlib
+import random
 import signal
 import subprocess
 import time
@@ -10,6 +11,7 @@ import pytest
 
 from harness import BUILD, Daemon, wait_until
 from injection import need_strace
+from outcome import SHORT_RUN, Outcome, seed
 
 HERE = pathlib.Path(__file__).resolve().parent
 
@@ -137,5 +139,36 @@ def test_a_worker_that_survives_sigkill(tmp_path, folder_of_images):
         assert daemon.wait_for_state(stuck, "failed", "quarantined")["state"] in ("failed", "quarantined")
         wait_until("its device is free", lambda: all(
             g["run"] is None for g in daemon.api("GET", "/v1/gpus").json()["items"]))
+    finally:
+        daemon.stop()
+
+
+def test_a_worker_that_is_stopped_in_any_phase(tmp_path, scenes, thorough):
+    """SIGSTOP at random moments of a run: found within the deadline and five seconds, and the run ends with the same bits."""
+    rng = random.Random(seed())
+    daemon = Daemon(tmp_path, hang_timeout_s=2, stop_grace_s=3, retry_base_ms=1, retry_cap_ms=20, retry_failures_max=1000,
+                    retry_stuck_max=1000).start()
+    try:
+        params = {**SHORT_RUN, "dataset": str(scenes), "epochs": 60}
+        whole = daemon.submit("pretrain", **params)
+        daemon.wait_for_state(whole, "succeeded")
+        run, slowest, stopped = daemon.submit("pretrain", **params), 0, 0
+        for _ in range(20 if thorough else 2):
+            pids = wait_until("a worker, or the end", lambda: daemon.worker_pids() or daemon.run(run)["state"] == "succeeded")
+            if pids is True:
+                break
+            time.sleep(rng.uniform(0, 0.6))  # the random moment
+            try:
+                os.kill(pids[0], signal.SIGSTOP)
+            except ProcessLookupError:
+                continue
+            began = time.monotonic()
+            wait_until("it is found", lambda: not alive(pids[0]), 30, 0.01)
+            slowest, stopped = max(slowest, time.monotonic() - began), stopped + 1
+        daemon.wait_for_state(run, "succeeded")
+        Outcome(daemon, run).assert_equals(Outcome(daemon, whole))
+        causes = {a["cause"] for a in daemon.api("GET", f"/v1/runs/{run}/attempts").json()["items"]}
+        print(f"stopped {stopped} times, found after at most {slowest:.1f} s, {causes}")
+        assert stopped > 0 and slowest < 2 + 5 and causes & {"hung", "start_timeout"}
     finally:
         daemon.stop()
