@@ -114,6 +114,9 @@ def suffer(folder, scenes, under, longest_s=120):
             done = True
         except (requests.ConnectionError, FileNotFoundError, TimeoutError):
             time.sleep(0.1)  # an answer of 5xx is asked again, a daemon that is gone is seen above
+        except BaseException:
+            daemon.kill()
+            raise
     code = daemon.process.poll()
     if time.monotonic() >= end:
         daemon.kill()

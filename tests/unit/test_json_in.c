@@ -166,6 +166,47 @@ Test(json_in, members_are_checked)
     json_decref(object);
 }
 
+/* ---- The grammar ---- */
+
+/* Turns \\xHH and \\\\ of a line into bytes, in place; returns how many. */
+static size_t unescape(char *line)
+{
+    size_t size = 0;
+    for (const char *at = line; *at; size++) {
+        unsigned byte;
+        if (sscanf(at, "\\x%2x", &byte) == 1)
+            at += 4;
+        else {
+            at += strncmp(at, "\\\\", 2) == 0;
+            byte = (unsigned char)*at++;
+        }
+        line[size] = (char)byte;
+    }
+    return size;
+}
+
+Test(json_in, the_grammar)
+{
+    file_auto FILE *cases = fopen("tests/unit/data/json_cases.txt", "r");
+    char line[512];
+    unsigned taken = 0, refused = 0;
+    cr_assert_not_null(cases);
+    while (fgets(line, sizeof line, cases)) {
+        struct ij_err err = IJ_ERR_INIT;
+        line[strcspn(line, "\n")] = '\0';
+        if (line[0] == '#')
+            continue;
+        bool wanted = line[0] == 'y';
+        cr_assert(wanted || line[0] == 'n', "%s", line);
+        char shown[512];
+        memcpy(shown, line, sizeof shown);
+        size_t size = unescape(line + 2);
+        cr_expect_eq(parse(line + 2, size, &err) == IJ_OK, wanted, "%s", shown);
+        (*(wanted ? &taken : &refused))++;
+    }
+    cr_expect(taken >= 25 && refused >= 100, "%u taken, %u refused", taken, refused);
+}
+
 /* ---- JSONTestSuite ---- */
 
 struct tally {
