@@ -7,6 +7,8 @@
 #include "base/mem.h"
 #include "gpu/ops/host/host_attention.h"
 #include "gpu/ops/host/host_linear.h"
+#include "gpu/ops/host/host_product.h"
+#include "gpu/ops/host/host_product_weight.h"
 
 #define HOST_ALIGNMENT   64
 #define HOST_THREADS_MAX 1024
@@ -103,8 +105,12 @@ static enum ij_status host_reserve_scratch(struct backend *backend, int64_t rows
         return IJ_ERR(reterr_err, IJ_INVALID, "scratch for %lld rows of width %lld",
                       (long long)rows_max, (long long)width_max);
     size_t linear = host_linear_local_floats(width_max, width_max);
+    size_t product = host_product_local_floats(width_max);
+    linear = linear > product ? linear : product;
     size_t attention = host_attention_local_floats(rows_max, width_max);
-    size_t shared = (size_t)width_max * (size_t)width_max; /* a widened weight */
+    size_t shared = host_product_shared_floats(width_max); /* a packed or widened weight */
+    if (shared < host_product_weight_floats(width_max))
+        shared = host_product_weight_floats(width_max);
     if (shared < (size_t)rows_max)
         shared = (size_t)rows_max; /* partial sums of the loss */
     size_t partials = (size_t)host->base.threads * 2 * (size_t)width_max;
@@ -155,6 +161,12 @@ enum ij_status backend_host_new(int threads, struct backend **ret_backend,
     struct host_backend *host = mem_new(struct host_backend);
     if (!host)
         return IJ_ERR(reterr_err, IJ_NO_MEMORY, "no memory for the host backend");
+    enum ij_status status = host_isa_detect(&host->isa, reterr_err);
+    if (status != IJ_OK) {
+        mem_free(host);
+        return status;
+    }
+    host_gelu_init(&host->gelu);
     host->base.ops = &host_ops;
     host->base.name = "host";
     host->base.threads = threads ? threads : host_core_count();

@@ -12,10 +12,14 @@
 
 #include <omp.h>
 
+#include "gpu/ops/host/host_gelu.h"
+#include "gpu/ops/host/host_isa.h"
 #include "gpu/ops/ops.h"
 
 struct host_backend {
     struct backend base;
+    enum host_isa isa;
+    struct host_gelu gelu;
     float *shared;                  /* owned; 64-byte aligned */
     float *local;                   /* owned; `base.threads` blocks of `local_size` floats */
     size_t shared_size, local_size; /* in floats */

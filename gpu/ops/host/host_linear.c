@@ -11,6 +11,7 @@
 
 #include "gpu/ops/host/host_backend.h"
 #include "gpu/ops/host/host_gemm.h"
+#include "gpu/ops/host/host_product.h"
 #include "gpu/ops/host/host_tensor.h"
 
 /* A tile of the output fits into the second-level cache beside the rows it is made from. */
@@ -177,6 +178,23 @@ static bool host_linear_rows(const struct op_linear_forward *args, const float *
     return true;
 }
 
+static struct host_product host_linear_product(const struct op_linear_forward *args)
+{
+    struct host_product product = {.rows = args->rows,
+                                   .n = args->out,
+                                   .k = args->in,
+                                   .a = args->x,
+                                   .weight = args->weight,
+                                   .transposed = true,
+                                   .finish = {.stride = args->out,
+                                              .bias = args->bias,
+                                              .activation = args->activation,
+                                              .pre = args->pre,
+                                              .residual = args->residual,
+                                              .y = args->y}};
+    return product;
+}
+
 static enum ij_status host_linear_check(const struct op_linear_forward *args,
                                         struct ij_err *reterr_err)
 {
@@ -194,6 +212,9 @@ enum ij_status host_linear_forward(struct backend *backend, const struct op_line
 {
     struct host_backend *host = host_backend_of(backend);
     IJ_TRY(host_linear_check(args, reterr_err));
+    const struct host_product product = host_linear_product(args);
+    if (host_product_fits(host, &product))
+        return host_product_run(host, &product, reterr_err);
     size_t widened = args->weight.type == TENSOR_F32 ? 0 : (size_t)(args->in * args->out);
     IJ_TRY(host_backend_need(host, widened, host_linear_local_floats(args->in, args->out),
                              reterr_err));
@@ -289,6 +310,22 @@ static bool host_linear_input_rows(const struct op_linear_backward_input *args, 
     return true;
 }
 
+static struct host_product host_linear_input_product(const struct op_linear_backward_input *args)
+{
+    struct host_product product = {.rows = args->rows,
+                                   .n = args->in,
+                                   .k = args->out,
+                                   .a = args->dy,
+                                   .weight = args->weight,
+                                   .finish = {.stride = args->in,
+                                              .slope_pre = args->gelu_pre,
+                                              .slope_tanh = args->gelu_tanh,
+                                              .y = args->dx}};
+    if (args->accumulate)
+        product.finish.residual = args->dx;
+    return product;
+}
+
 enum ij_status host_linear_backward_input(struct backend *backend,
                                           const struct op_linear_backward_input *args,
                                           struct ij_err *reterr_err)
@@ -300,6 +337,9 @@ enum ij_status host_linear_backward_input(struct backend *backend,
     IJ_TRY(host_tensor_check(op, "weight", args->weight, reterr_err));
     IJ_TRY(host_tensor_check(op, "dx", args->dx, reterr_err));
     IJ_TRY(host_tensor_check_optional(op, "gelu_pre", args->gelu_pre, reterr_err));
+    const struct host_product product = host_linear_input_product(args);
+    if (host_product_fits(host, &product))
+        return host_product_run(host, &product, reterr_err);
     size_t widened = args->weight.type == TENSOR_F32 ? 0 : (size_t)(args->in * args->out);
     IJ_TRY(host_backend_need(host, widened, host_linear_local_floats(args->in, args->out),
                              reterr_err));

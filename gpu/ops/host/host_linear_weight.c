@@ -8,6 +8,7 @@
 #include "gpu/ops/host/host_backend.h"
 #include "gpu/ops/host/host_gemm.h"
 #include "gpu/ops/host/host_linear.h"
+#include "gpu/ops/host/host_product_weight.h"
 #include "gpu/ops/host/host_tensor.h"
 
 #define HOST_WEIGHT_BLOCK 128 /* batch rows widened at a time; host_linear_local_floats allows it */
@@ -74,6 +75,8 @@ enum ij_status host_linear_backward_weight(struct backend *backend,
     IJ_TRY(host_backend_need(host, 0, host_linear_local_floats(args->in, args->out), reterr_err));
     if (args->rows == 0)
         host_weight_empty(args);
+    if (host_product_weight_fits(host, args))
+        return host_product_weight_run(host, args, reterr_err);
     bool wide = args->dy.type == TENSOR_F32 && args->x.type == TENSOR_F32;
     int64_t step = wide ? args->rows : HOST_WEIGHT_BLOCK;
     bool failed = false;

@@ -1,0 +1,116 @@
+/* See host_pack.h. */
+#include "gpu/ops/host/host_pack.h"
+
+#include <string.h>
+
+#if defined(__x86_64__)
+#pragma GCC target("avx512f,avx512bw,avx512dq,avx512vl")
+#include "gpu/ops/host/host_avx512.h"
+
+/* Columns j .. j+15 of rows 0 .. 15 of x, as words, transposed into y (16 by 16). Rows from `rows`
+ * on, and halves of words that `halves` leaves out, are zero. */
+static void host_pack_block(const char *x, int64_t row_bytes, int64_t rows, __mmask32 halves,
+                            uint32_t *y)
+{
+    __m512i v[16];
+    for (int64_t i = 0; i < 16; i++)
+        v[i] =
+            i < rows ? _mm512_maskz_loadu_epi16(halves, x + i * row_bytes) : _mm512_setzero_si512();
+    host_avx512_transpose(v);
+    for (int64_t i = 0; i < 16; i++)
+        _mm512_store_si512(y + i * 16, v[i]);
+}
+
+/* b is the transpose of m: columns of b are rows of m. */
+static void host_pack_transposed(const struct host_matrix *m, int64_t panel, uint32_t *y)
+{
+    int64_t size = (int64_t)tensor_type_size(m->type), halves = m->columns * size / 2;
+    int64_t first = panel * HOST_PACK_COLUMNS, words = host_pack_words(m->type, m->columns);
+    const char *x = (const char *)m->data + first * m->stride * size;
+    for (int64_t word = 0; word < words; word += HOST_PACK_STEP) {
+        int64_t left = halves - 2 * word;
+        __mmask32 mask = left >= 32 ? ~0u : left <= 0 ? 0 : (1u << left) - 1;
+        host_pack_block(x + word * 4, m->stride * size, m->rows - first, mask,
+                        y + word * HOST_PACK_COLUMNS);
+    }
+}
+
+/* The word of two bfloat16 rows, column by column. */
+static inline __m512i host_pack_pair(const uint16_t *even, const uint16_t *odd, __mmask16 mask)
+{
+    __m512i low = _mm512_cvtepu16_epi32(_mm256_maskz_loadu_epi16(mask, even));
+    if (!odd)
+        return low;
+    __m512i high = _mm512_cvtepu16_epi32(_mm256_maskz_loadu_epi16(mask, odd));
+    return _mm512_or_si512(low, _mm512_slli_epi32(high, 16));
+}
+
+/* Word `word` of k of columns first .. first+15 of m. */
+HOST_AVX512 __m512i host_pack_word(const struct host_matrix *m, int64_t word, int64_t first,
+                                   __mmask16 mask)
+{
+    if (m->type == TENSOR_F32) {
+        const float *row = (const float *)m->data + word * m->stride + first;
+        return word < m->rows ? _mm512_maskz_loadu_epi32(mask, row) : _mm512_setzero_si512();
+    }
+    const uint16_t *even = (const uint16_t *)m->data + 2 * word * m->stride + first;
+    return 2 * word < m->rows
+               ? host_pack_pair(even, 2 * word + 1 < m->rows ? even + m->stride : NULL, mask)
+               : _mm512_setzero_si512();
+}
+
+/* b is m: one word of k is one row of m, or two. Row by row, as memory likes it. */
+static void host_pack_plain(const struct host_matrix *m, int64_t begin, int64_t end, uint32_t *y)
+{
+    int64_t words = host_pack_words(m->type, m->rows), size = words * HOST_PACK_COLUMNS;
+    for (int64_t word = 0; word < words; word++)
+        for (int64_t panel = begin; panel < end; panel++) {
+            int64_t first = panel * HOST_PACK_COLUMNS;
+            __mmask16 mask = host_avx512_mask(m->columns - first);
+            _mm512_store_si512(y + panel * size + word * HOST_PACK_COLUMNS,
+                               host_pack_word(m, word, first, mask));
+        }
+}
+
+void host_pack_panels_of(const struct host_matrix *m, bool transposed, int64_t begin, int64_t end,
+                         uint32_t *y)
+{
+    if (!transposed) {
+        host_pack_plain(m, begin, end, y);
+        return;
+    }
+    int64_t size = host_pack_words(m->type, m->columns) * HOST_PACK_COLUMNS;
+    for (int64_t panel = begin; panel < end; panel++)
+        host_pack_transposed(m, panel, y + panel * size);
+}
+
+void host_pack_transposed_rows(const struct host_matrix *m, int64_t begin, int64_t end,
+                               int64_t stride, uint32_t *y)
+{
+    int64_t words = host_pack_words(m->type, m->rows);
+    for (int64_t word = 0; word < words; word += HOST_PACK_STEP)
+        for (int64_t group = begin; group < end; group++) {
+            int64_t first = group * HOST_PACK_COLUMNS;
+            __mmask16 mask = host_avx512_mask(m->columns - first);
+            __m512i v[16];
+            for (int64_t i = 0; i < 16; i++)
+                v[i] = host_pack_word(m, word + i, first, mask);
+            host_avx512_transpose(v);
+            for (int64_t i = 0; i < 16; i++)
+                _mm512_storeu_si512(y + (first + i) * stride + word, v[i]);
+        }
+}
+
+void host_pack_rows(const struct host_matrix *m, int64_t rows_padded, uint32_t *y)
+{
+    size_t size = tensor_type_size(m->type), used = (size_t)m->columns * size;
+    size_t bytes = (size_t)host_pack_words(m->type, m->columns) * sizeof *y;
+    for (int64_t row = 0; row < rows_padded; row++) {
+        char *target = (char *)y + (size_t)row * bytes;
+        size_t kept = row < m->rows ? used : 0;
+        if (kept)
+            memcpy(target, (const char *)m->data + (size_t)(row * m->stride) * size, kept);
+        memset(target + kept, 0, bytes - kept);
+    }
+}
+#endif

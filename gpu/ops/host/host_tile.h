@@ -1,0 +1,38 @@
+/*
+ * Tiles of a product: the inner loops of host_product.h, one per level of instructions.
+ *
+ * c (32, 32) (+)= a (32, k) b (k, 32) in float32: a row-major with rows `stride` words apart, where
+ * a word is one float32 or two bfloat16; b two panels of host_pack.h, one after the other. Sums run
+ * in the order of k.
+ */
+#ifndef GPU_OPS_HOST_TILE_H
+#define GPU_OPS_HOST_TILE_H
+
+#include <stdint.h>
+
+#include "gpu/ops/host/host_isa.h"
+#include "gpu/ops/ops.h"
+
+#define HOST_TILE_ROWS    32
+#define HOST_TILE_COLUMNS 32
+#define HOST_TILE_FLOATS  (HOST_TILE_ROWS * HOST_TILE_COLUMNS)
+
+struct host_tile {
+    const uint32_t *a, *b;
+    int64_t stride, words; /* of a's rows; of k, a multiple of HOST_PACK_STEP */
+    int64_t rows;          /* how many of c's rows are wanted: others may hold anything */
+    float *c;
+    int64_t c_stride; /* floats between rows of c */
+    bool add;         /* to c's old content */
+};
+
+typedef void host_tile_fn(const struct host_tile *tile);
+
+/* The loop for this level and type, or NULL: the level has none. */
+host_tile_fn *host_tile_of(enum host_isa isa, enum tensor_type type);
+
+/* Around products in one thread: AMX wants its tiles described, and given back. */
+void host_tile_begin(enum host_isa isa);
+void host_tile_end(enum host_isa isa);
+
+#endif
