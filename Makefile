@@ -231,10 +231,11 @@ bench_slots: all
 	@mkdir -p $(BUILD)/bench
 	@IJEPAD_BUILD=$(abspath $(BUILD)) /usr/bin/python3 tests/bench/bench_slots.py | tee $(BUILD)/bench/bench_slots.jsonl
 
-## asan: the unit and operation tests under AddressSanitizer and UBSan
+## asan: the whole suite under AddressSanitizer and UBSan; leaks are looked for in the unit tests, as jailed workers allow no search
 asan:
-	@$(MAKE) --no-print-directory FLAVOUR=asan unit-programs
-	@tests/run.sh build/asan $(patsubst build/%,build/asan/%,$(UNIT_TESTS))
+	@$(MAKE) --no-print-directory FLAVOUR=asan CUDA=0 all unit-programs
+	@ASAN_OPTIONS=use_sigaltstack=0 LSAN_OPTIONS=suppressions=$(abspath tests/lsan.supp) \
+	    PYTEST_ASAN_OPTIONS=use_sigaltstack=0:detect_leaks=0 tests/run.sh build/asan $(patsubst build/%,build/asan/%,$(UNIT_TESTS))
 
 ## coverage: branches taken in what recovers, parses, authenticates and deletes (tests/coverage_files.txt)
 coverage:

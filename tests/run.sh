@@ -35,7 +35,7 @@ for program in "$@"; do
 done
 
 if compgen -G "tests/*/test_*.py" >/dev/null; then
-    IJEPAD_BUILD=$(realpath "$build") PYTHONPATH=tests/e2e /usr/bin/python3 -m pytest -q -ra -p no:cacheprovider \
+    IJEPAD_BUILD=$(realpath "$build") PYTHONPATH=tests/e2e ASAN_OPTIONS=${PYTEST_ASAN_OPTIONS:-} /usr/bin/python3 -m pytest -q -ra -p no:cacheprovider \
         --junitxml "$results/e2e.xml" tests/*/ || true
     read -r tests errors failures skips < <(/usr/bin/python3 - "$results/e2e.xml" <<'P'
 import sys
