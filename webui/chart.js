@@ -155,9 +155,17 @@ export class Chart {
         y: {axisLabelWidth: 52, pixelsPerLabel: 34, axisLabelFormatter: (value, _, __, graph) => axisText(value, graph.yAxisRange())}},
       highlightCallback: (event, x) => this.group.point(x), unhighlightCallback: () => this.group.point(null),
       zoomCallback: (low, high) => this.group.zoomed(low, high, this.graph.isZoomed("x")),
-      drawCallback: (graph, first) => { if (!first && !this.painting && graph.isZoomed("x")) this.group.moved(graph.xAxisRange()); },
+      drawCallback: (graph, first) => { if (!first && !this.painting && graph.isZoomed("x")) this.group.moved(this, graph.xAxisRange()); },
       underlayCallback: (pen, area, graph) => this.drawMarks(pen, area, graph),
     });
+  }
+
+  /* The same values in another range. */
+  slideTo(window) {
+    if (!this.graph || !this.visible || !window) return;
+    this.painting = true;
+    this.graph.updateOptions({dateWindow: window});
+    this.painting = false;
   }
 
   drawMarks(pen, area, graph) {
@@ -258,6 +266,7 @@ export class Chart {
   }
 
   close() {
+    this.visible = false;
     this.observer.disconnect();
     this.sizes.disconnect();
     this.destroy();

@@ -12,7 +12,7 @@ import {duration, grouped, number} from "./format.js";
 import {append, inOrder, load, metricName, smooth, smoothable, titleOf} from "./metrics.js";
 import {onTheme} from "./theme.js";
 
-const DRAW_MS = 200, APPENDED_MAX = 60;
+const DRAW_MS = 200, SETTLE_MS = 250, APPENDED_MAX = 60;
 const X_NAMES = {step: "step", epoch: "epoch", images: "images seen", time: "wall time"};
 
 export class ChartGroup {
@@ -34,8 +34,9 @@ export class ChartGroup {
     this.box = make("div", {class: "charts"});
     this.element = make("div", {}, this.toolbar(), this.box);
     this.reload = later(() => this.fetch().catch(() => {}), 250);
-    this.drawTimer = this.paintFrame = 0;
+    this.drawTimer = this.settleTimer = this.paintFrame = this.slideFrame = 0;
     this.unpainted = new Set();
+    this.unslid = new Set();
     this.endTheme = onTheme(() => this.draw());
   }
 
@@ -58,13 +59,13 @@ export class ChartGroup {
         this.fetch().catch(() => {});
       }}), "Superseded attempts") : null;
     this.followBox = followBox;
-    const marks = [["checkpoint", "checkpoint"], ["restart", "restart"], ["fault", "fault"], ["phase", "phase"]].map(([kind, text]) =>
-      [make("span", {class: `mark ${kind}`, "aria-hidden": "true"}), ` ${text} `]);
+    const marks = this.runs.length > 1 ? [] : ["checkpoint", "restart", "fault", "phase"].map((kind) =>
+      make("span", {class: "mark-name"}, make("span", {class: `mark ${kind}`, "aria-hidden": "true"}), kind));
     const select = make("select", {onchange: (event) => this.setX(event.target.value)},
       choices.map((name) => make("option", {value: name, selected: name === this.x}, X_NAMES[name])));
     return make("div", {class: "toolbar"}, make("label", {class: "inline"}, "x axis", select),
       make("label", {class: "inline"}, "Smoothing", slider), make("label", {class: "inline"}, followBox, "Follow"), oldBox, this.resetButton,
-      make("span", {class: "grow"}), make("span", {class: "quiet small"}, this.runs.length > 1 ? "" : marks, "· drag to zoom, shift-drag to pan"));
+      make("span", {class: "grow"}), make("span", {class: "quiet small marks"}, marks, make("span", {}, "drag to zoom, shift-drag to pan")));
   }
 
   /* What turns a run's steps into x and back. */
@@ -214,14 +215,26 @@ export class ChartGroup {
     this.reload();
   }
 
-  /* The user dragged the range of one chart: the others go along. */
-  moved([low, high]) {
+  /* The user drags the range of one chart: the others follow, one a frame, and values come anew when it is over. */
+  moved(chart, [low, high]) {
     if (this.window && this.window[0] === low && this.window[1] === high) return;
     this.window = [low, high];
     this.follow = high >= this.newest();
     this.showFollow();
-    this.drawSoon();
-    this.reload();
+    for (const other of this.charts.values()) if (other !== chart && other.visible) this.unslid.add(other);
+    if (!this.slideFrame) this.slideFrame = requestAnimationFrame(() => this.slideNext());
+    clearTimeout(this.settleTimer);
+    this.settleTimer = setTimeout(() => {
+      this.draw();
+      this.reload();
+    }, SETTLE_MS);
+  }
+
+  slideNext() {
+    const [chart] = this.unslid;
+    this.slideFrame = chart ? requestAnimationFrame(() => this.slideNext()) : 0;
+    this.unslid.delete(chart);
+    chart?.slideTo(this.window);
   }
 
   scale(chart, factor) {
@@ -244,7 +257,9 @@ export class ChartGroup {
 
   close() {
     clearTimeout(this.drawTimer);
+    clearTimeout(this.settleTimer);
     cancelAnimationFrame(this.paintFrame);
+    cancelAnimationFrame(this.slideFrame);
     this.reload.cancel();
     this.endTheme();
     for (const chart of this.charts.values()) chart.close();

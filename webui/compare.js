@@ -1,7 +1,7 @@
 /* Several runs over each other: first in what they differ, then their curves on one axis. */
 import {get, query} from "./api.js";
 import {ChartGroup} from "./chart_group.js";
-import {swatch} from "./colours.js";
+import {dashOf, lineSample} from "./colours.js";
 import {button, empty, later, make, simpleTable} from "./dom.js";
 import {number, plain} from "./format.js";
 import {inOrder, titleOf} from "./metrics.js";
@@ -27,8 +27,8 @@ export async function comparePage({address, fail}) {
   const select = make("select", {"aria-label": "Add a run", onchange: (event) => go({runs: [...ids, event.target.value].join(",")})},
     make("option", {value: ""}, "Add a run …"), candidates.items.filter((run) => !ids.includes(run.id)).map((run) =>
       make("option", {value: run.id}, `${run.name} (${run.id}, ${run.state})`)));
-  const chips = make("div", {class: "row"});
-  const showChips = () => chips.replaceChildren(...runs.map((run) => make("span", {class: "picked"}, swatch(run.id),
+  const chips = make("div", {class: "row"}), sample = (run) => lineSample(run.id, dashOf(runs.indexOf(run)));
+  const showChips = () => chips.replaceChildren(...runs.map((run) => make("span", {class: "picked"}, sample(run),
     make("a", {href: `#/${run.id}`}, run.name), chip(run.state), button("×", () => go({runs: ids.filter((id) => id !== run.id).join(",")}), "icon",
       {"aria-label": `remove ${run.name}`}))), ids.length < MOST ? select : "");
   showChips();
@@ -62,7 +62,7 @@ export async function comparePage({address, fail}) {
   const showTable = (all) => table.replaceChildren(differences(runs, resolved, all));
   const allBox = make("label", {class: "check"}, make("input", {type: "checkbox", onchange: (event) => showTable(event.target.checked)}), "also what is equal");
   const figures = simpleTable(["Run", ["Step", "number"], ["Loss", "number"], ["k-NN", "number"], ["RankMe", "number"], ["Images/s", "number"]],
-    runs.map((run) => [make("span", {}, swatch(run.id), run.name), String(run.step), number(run.last?.["train/loss"], 4), number(run.last?.["ssl/probe/knn_top1"]),
+    runs.map((run) => [make("a", {class: "run-name row-name", href: `#/${run.id}`}, sample(run), run.name), String(run.step), number(run.last?.["train/loss"], 4), number(run.last?.["ssl/probe/knn_top1"]),
       number(run.last?.["ssl/rankme"], 4), number(run.images_per_s)]), "Newest figures");
   showTable(false);
   group.setKeys(shown);

@@ -26,7 +26,7 @@ function facts(run) {
     ["Left", run.state === "running" ? duration(run.eta_s) : "–"], ["Since start", duration(spent)], ["Loss", number(run.last?.["train/loss"], 4)],
     ["k-NN top-1", number(run.last?.["ssl/probe/knn_top1"])], ["Attempts", run.failures ? `${run.attempts} (${run.failures} failed)` : String(run.attempts)],
     ["Phase", ended(run.state) ? "–" : run.phase || "–"], ["Device", run.gpus?.length ? run.gpus.join(", ") : run.device || run.backend || "–"],
-    ["Priority", String(run.priority)], ["Dataset", run.dataset || "–"]];
+    ["Priority", String(run.priority)], ["Dataset", run.dataset || "–"]].filter(([, value]) => value !== "–" || !ended(run.state));
   return make("dl", {class: "facts"}, list.map(([name, value]) => make("div", {}, make("dt", {}, name), make("dd", {}, value))));
 }
 

@@ -3,7 +3,7 @@ import {get, send} from "./api.js";
 import {announce, button, empty, later, make, toast} from "./dom.js";
 import {number} from "./format.js";
 import {findVisuals, loadGrids} from "./visuals_data.js";
-import {canvas, paintColours, paintCosines, paintError, paintImage, paintMasks, paintRow} from "./visuals_paint.js";
+import {canvas, paintColours, paintCosines, paintDecoded, paintError, paintImage, paintMasks, paintRow} from "./visuals_paint.js";
 
 const MADE_AT_ONCE = 20, ALIKE = 191;
 const COLUMNS = [["image", "Image"], ["masks", "Masks", "What the encoder sees; blocks to predict are tinted, the rest is dark"],
@@ -36,7 +36,7 @@ class ImageRow {
     paintColours(cells.target, grids, i, grids.target);
     paintColours(cells.context, grids, i, grids.context);
     if (grids.error) paintError(cells.error, grids, i);
-    if (grids.decoded) paintImage(cells.decoded, grids, i, grids.decoded);
+    if (grids.decoded) paintDecoded(cells.decoded, grids, i);
     this.name.textContent = grids.about.images[i].name;
     this.choose(this.patch, false);
   }

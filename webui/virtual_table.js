@@ -16,7 +16,10 @@ export class VirtualTable {
     this.heads = columns.map((column) => make("th", {scope: "col", class: `col-${column.name}${column.wide ? " wide" : ""}`},
       column.sort ? make("button", {type: "button", class: "sort", onclick: () => this.onSort(this.nextSort(column))}, column.title)
         : column.title || make("span", {class: "visually-hidden"}, "select")));
-    this.body = make("tbody", {});
+    this.above = this.spacer();
+    this.below = this.spacer();
+    this.shown = new Map();
+    this.body = make("tbody", {}, this.above, this.below);
     this.table = make("table", {class: "virtual"}, make("caption", {class: "visually-hidden"}, label), make("thead", {}, make("tr", {}, this.heads)), this.body);
     this.element = make("div", {class: "virtual-box", tabindex: "0", role: "region", "aria-label": label, onscroll: () => this.soon()}, this.table);
     this.sizes = new ResizeObserver(() => this.soon());
@@ -42,7 +45,7 @@ export class VirtualTable {
   }
 
   soon() {
-    if (!this.frame) this.frame = requestAnimationFrame(() => this.refresh());
+    if (!this.frame) this.frame = requestAnimationFrame(() => this.place());
   }
 
   current() {
@@ -58,24 +61,50 @@ export class VirtualTable {
     this.body.querySelector("tr[aria-current] a")?.focus({preventScroll: true});
   }
 
+  /* Every row in sight anew, as their values may have changed. */
   refresh() {
+    const focused = this.body.contains(document.activeElement) ? document.activeElement : null;
+    const place = focused && {id: focused.closest("tr").dataset.id, tag: focused.tagName};
+    for (const row of this.shown.values()) row.remove();
+    this.shown.clear();
+    this.place();
+    if (place) this.body.querySelector(`tr[data-id="${place.id}"] ${place.tag}`)?.focus({preventScroll: true});
+  }
+
+  /* Makes what has come into sight and drops what has left it: a scrolled row costs nothing. */
+  place() {
     cancelAnimationFrame(this.frame);
     this.frame = 0;
     const box = this.element, from = Math.max(0, Math.floor(box.scrollTop / ROW) - EXTRA);
     const to = Math.min(this.rows.length, Math.ceil((box.scrollTop + (box.clientHeight || 600)) / ROW) + EXTRA);
-    const focused = this.body.contains(document.activeElement) ? document.activeElement : null;
-    const place = focused && {id: focused.closest("tr").dataset.id, tag: focused.tagName};
-    this.body.replaceChildren(this.spacer(from), ...this.rows.slice(from, to).map((row, i) => this.row(row, from + i)),
-      this.spacer(this.rows.length - to));
-    if (place) this.body.querySelector(`tr[data-id="${place.id}"] ${place.tag}`)?.focus({preventScroll: true});
-    this.onShown(this.rows.slice(from, to));
+    const kept = new Set(this.rows.slice(from, to));
+    for (const [row, element] of this.shown) {
+      if (kept.has(row)) continue;
+      element.remove();
+      this.shown.delete(row);
+    }
+    let next = this.below;
+    for (let i = to - 1; i >= from; i--) {
+      const known = this.shown.get(this.rows[i]), element = known || this.row(this.rows[i], i);
+      if (!known) {
+        this.shown.set(this.rows[i], element);
+        this.body.insertBefore(element, next);
+      }
+      next = element;
+    }
+    this.room(this.above, from);
+    this.room(this.below, this.rows.length - to);
+    this.onShown([...kept]);
     if (to > this.rows.length - 20) this.onEnd();
   }
 
-  spacer(rows) {
-    const cell = make("td", {});
-    cell.style.height = `${rows * ROW}px`;
-    return make("tr", {class: "spacer", "aria-hidden": "true", hidden: rows === 0}, cell);
+  spacer() {
+    return make("tr", {class: "spacer", "aria-hidden": "true", hidden: true}, make("td", {}));
+  }
+
+  room(spacer, rows) {
+    spacer.hidden = rows === 0;
+    spacer.firstChild.style.height = `${rows * ROW}px`;
   }
 
   row(row, i) {

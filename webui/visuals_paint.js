@@ -35,6 +35,16 @@ export const paintError = (place, grids, i) => paint(place, grids.grid, (k) => {
 
 export const paintCosines = (place, grids, i, patch) => paint(place, grids.grid, (k) => heat(grids.cosines[(i * grids.patches + patch) * grids.patches + k] / 255));
 
+/* What a decoder made of the predictions, within the image as it is; what neither side knew stays dark. */
+export function paintDecoded(place, grids, i) {
+  const side = grids.crop, per = side / grids.grid;
+  paint(place, side, (k) => {
+    const patch = Math.floor(Math.floor(k / side) / per) * grids.grid + Math.floor((k % side) / per), at = (i * side ** 2 + k) * 3;
+    const known = grids.contextMask[i * grids.patches + patch] || Array.from({length: grids.blocks}, (_, b) => grids.targetMasks[(i * grids.blocks + b) * grids.patches + patch]).some(Boolean);
+    return known ? triple(grids.decoded, at) : triple(grids.pixels, at).map((one) => Math.round(one * 0.18));
+  });
+}
+
 const COLOURS = [[43, 87, 217], [240, 140, 60], [20, 160, 120], [190, 60, 190], [220, 190, 40], [60, 170, 200]];
 
 /* What the context encoder sees in clear, the rest dark; each target block tinted. */
