@@ -1,6 +1,7 @@
 /* Several runs over each other: first in what they differ, then their curves on one axis. */
 import {get, query} from "./api.js";
 import {ChartGroup} from "./chart_group.js";
+import {Scatter} from "./compare_scatter.js";
 import {dashOf, lineSample} from "./colours.js";
 import {button, empty, later, make, simpleTable} from "./dom.js";
 import {number, plain} from "./format.js";
@@ -10,13 +11,14 @@ import {chip, patchRun} from "./states.js";
 
 const MOST = 16, CHOICES = 200, FIRST = ["train/loss", "ssl/probe/knn_top1", "ssl/rankme", "train/cosine", "train/lr", "train/images_per_s"];
 
+const differ = (configs, key) => new Set(configs.map((config) => JSON.stringify(config[key]))).size > 1;
+const keysOf = (configs) => [...new Set(configs.flatMap((config) => Object.keys(config)))];
+
 function differences(runs, configs, all) {
-  const keys = [...new Set(configs.flatMap((config) => Object.keys(config)))];
-  const differ = (key) => new Set(configs.map((config) => JSON.stringify(config[key]))).size > 1;
-  const shown = keys.filter((key) => all || differ(key));
+  const shown = keysOf(configs).filter((key) => all || differ(configs, key));
   if (!shown.length) return empty("The configurations are the same.");
   return simpleTable(["Parameter", ...runs.map((run) => run.name)], shown.map((key) => [key,
-    ...configs.map((config) => make("span", {class: differ(key) ? "given" : ""}, plain(config[key])))]), "Configuration");
+    ...configs.map((config) => make("span", {class: differ(configs, key) ? "given" : ""}, plain(config[key])))]), "Configuration");
 }
 
 export async function comparePage({address, fail}) {
@@ -64,6 +66,7 @@ export async function comparePage({address, fail}) {
   const figures = simpleTable(["Run", ["Step", "number"], ["Loss", "number"], ["k-NN", "number"], ["RankMe", "number"], ["Images/s", "number"]],
     runs.map((run) => [make("a", {class: "run-name row-name", href: `#/${run.id}`}, sample(run), run.name), String(run.step), number(run.last?.["train/loss"], 4), number(run.last?.["ssl/probe/knn_top1"]),
       number(run.last?.["ssl/rankme"], 4), number(run.images_per_s)]), "Newest figures");
+  const scatter = runs.length > 1 ? new Scatter(runs, resolved, keysOf(resolved).filter((key) => differ(resolved, key))) : null;
   showTable(false);
   group.setKeys(shown);
   await group.fetch();
@@ -71,7 +74,7 @@ export async function comparePage({address, fail}) {
   const chipsSoon = later(showChips, 200);
   return {title: "Compare", stay, element: make("div", {}, top, make("div", {class: "two"},
     make("section", {class: "card", "aria-label": "Differences"}, make("div", {class: "row"}, make("h2", {}, "Differences"), make("span", {class: "grow"}), allBox), table),
-    make("section", {class: "card", "aria-label": "Newest figures"}, make("h2", {}, "Newest figures"), figures)), group.element),
+    make("section", {class: "card", "aria-label": "Newest figures"}, make("h2", {}, "Newest figures"), figures), scatter?.element), group.element),
   onEvent(type, data) {
     const run = runs.find((one) => one.id === data.run);
     if (!run) return;

@@ -39,6 +39,6 @@ export function diskGauge(metrics) {
   const left = timeToFull(samples), watched = samples.length > 1 ? duration((samples[samples.length - 1][0] - samples[0][0]) / 1000) : "";
   const text = left === null ? "How fast it fills is known after five minutes." : left === Infinity ? `It has not filled within the last ${watched}.`
     : `Full in about ${duration(left)} at the rate of the last ${watched}.`;
-  return [all ? meter("Disk", 1 - free / all, `${bytes(free)} free of ${bytes(all)}`) : make("p", {}, `${bytes(free)} free`),
+  return [all ? meter("Disk used", 1 - free / all, `${bytes(free)} free of ${bytes(all)}`, {fills: true}) : make("p", {}, `${bytes(free)} free`),
     make("p", {class: left !== null && left < 86400 ? "note" : "quiet small"}, text)];
 }

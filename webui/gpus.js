@@ -28,13 +28,13 @@ function curve(name, values, range) {
   return drawCurve(svg, values, {...CURVE, ...range});
 }
 
-/* A share of something as a bar with its words, its last minutes below; nothing where it is not known. */
-export function meter(name, share, text, trend = null) {
+/* A share of something as a bar with its words, its last minutes below; nothing where it is not known. fills: much of it is bad. */
+export function meter(name, share, text, {trend = null, fills = false} = {}) {
   if (share === null || share === undefined || !isFinite(share)) return null;
   const filled = make("span", {class: "meter-filled"});
   filled.style.width = `${Math.max(0, Math.min(1, share)) * 100}%`;
   return make("div", {class: "meter"}, make("span", {class: "quiet small"}, name), make("span", {class: "small number"}, text),
-    make("span", {class: `meter-track${share > 0.92 ? " full" : ""}`, role: "meter", "aria-label": name, "aria-valuemin": 0, "aria-valuemax": 1,
+    make("span", {class: `meter-track${fills && share > 0.92 ? " full" : ""}`, role: "meter", "aria-label": name, "aria-valuemin": 0, "aria-valuemax": 1,
       "aria-valuenow": share.toFixed(3), "aria-valuetext": text}, filled), trend);
 }
 
@@ -42,9 +42,9 @@ export function meter(name, share, text, trend = null) {
 export function deviceMeters(device, trends = null) {
   const {memory_used_bytes: used, memory_bytes: all, power_w: power, power_limit_w: limit} = device;
   const trend = (name, key, high) => (trends ? curve(name, trends.of(device, key), {low: 0, high}) : null);
-  return [meter("Busy", device.utilization_ratio, percent(device.utilization_ratio), trend("Busy", "utilization_ratio", 1)),
-    used === null || used === undefined ? null : meter("Memory", used / all, `${bytes(used)} of ${bytes(all)}`, trend("Memory", "memory_used_bytes", all)),
-    power ? meter("Power", limit ? power / limit : NaN, `${number(power)} of ${number(limit)} W`, trend("Power", "power_w", limit || undefined)) : null];
+  return [meter("Busy", device.utilization_ratio, percent(device.utilization_ratio), {trend: trend("Busy", "utilization_ratio", 1)}),
+    used === null || used === undefined ? null : meter("Memory", used / all, `${bytes(used)} of ${bytes(all)}`, {trend: trend("Memory", "memory_used_bytes", all), fills: true}),
+    power ? meter("Power", limit ? power / limit : NaN, `${number(power)} of ${number(limit)} W`, {trend: trend("Power", "power_w", limit || undefined)}) : null];
 }
 
 function warnings(device) {
@@ -62,7 +62,7 @@ function processes(device) {
 
 function card(device, {names, who, onDone, trends}) {
   const facts = [["Temperature", device.temperature_c ? `${number(device.temperature_c)} °C` : null], ["Clock", device.clock_mhz ? `${number(device.clock_mhz)} MHz` : null],
-    ["Compute", device.compute], ["Memory errors", device.ecc_uncorrected === null || device.ecc_uncorrected === undefined ? null : String(device.ecc_uncorrected)],
+    ["Power", device.power_w && !device.power_limit_w ? `${number(device.power_w)} W` : null], ["Compute", device.compute], ["Memory errors", device.ecc_uncorrected === null || device.ecc_uncorrected === undefined ? null : String(device.ecc_uncorrected)],
     ["Memory", device.memory_used_bytes === null && device.memory_bytes ? bytes(device.memory_bytes) : null]].filter(([, value]) => value);
   const may = who.role === "operator" || who.role === "admin";
   return make("article", {class: "card tile", "data-device": device.id, "aria-label": deviceName(device)},

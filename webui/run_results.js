@@ -34,6 +34,12 @@ function parts(result) {
       : isObject(value) && Object.values(value).some((one) => typeof one === "number") ? "groups" : "rest";
     found[kind].push([key, value]);
   }
+  /* Groups that have a figure in common were measured alike; beside them, the others are settings. */
+  const alike = found.groups.filter(([name, group]) => found.groups.some(([other, beside]) => other !== name && Object.keys(group).some((key) => typeof group[key] === "number" && typeof beside[key] === "number")));
+  if (alike.length) {
+    found.rest.push(...found.groups.filter((group) => !alike.includes(group)));
+    found.groups = alike;
+  }
   return found;
 }
 
@@ -80,7 +86,7 @@ function resultCard(item) {
   const found = parts(item.result), classes = item.result.data?.classes;
   const lists = [...found.lists, ...found.groups.flatMap(([name, group]) => Object.entries(group).filter(([, value]) => isList(value)).map(([key, value]) => [`${name}: ${key}`, value]))];
   return make("section", {class: "card result", "aria-label": item.name}, make("div", {class: "row"}, make("h2", {}, headOf(item.name)), make("span", {class: "quiet small"}, `step ${item.step}`)),
-    figureTable(found), classTable(found.groups, classes), found.groups.map((group) => confusionTable(group, classes)), lists.map(([name, list]) => listTable(name, list)),
+    make("div", {class: "result-columns"}, make("div", {}, figureTable(found)), make("div", {}, classTable(found.groups, classes))), found.groups.map((group) => confusionTable(group, classes)), lists.map(([name, list]) => listTable(name, list)),
     found.rest.length ? make("details", {}, make("summary", {}, "What it was made from"), simpleTable(["Key", "Value"], found.rest.flatMap(([key, value]) => flat(value, key)).map(([key, value]) =>
       [key, make("span", {class: "wrap"}, text(value))]), "What it was made from")) : null);
 }

@@ -64,7 +64,7 @@ async function biggestCard() {
     rows.map(({run, here, size}) => [make("a", {href: `#/${run.id}/checkpoints`}, `${run.name} (${run.id})`), String(here.length), bytes(size)]), "Checkpoints by run") : empty("None."));
 }
 
-function backupCard() {
+async function backupCard() {
   const file = make("input", {id: "b-file", required: true, placeholder: "/path/on/the/server/state.db", spellcheck: "false", autocomplete: "off"});
   const error = make("p", {class: "error", role: "alert"});
   const form = make("form", {class: "row form-row"}, make("label", {for: "b-file", class: "grow"}, "A copy elsewhere: new file on the server", file), make("button", {type: "submit"}, "Copy the database"));
@@ -81,15 +81,14 @@ function backupCard() {
   const list = make("div", {});
   const load = async () => {
     const [{items}, {backups}] = await Promise.all([get("/v1/admin/backups"), get("/v1/status")]);
-    list.replaceChildren(make("div", {class: "row"}, make("p", {class: "grow"}, backups.running ? "A copy is being made." : backups.error ? make("span", {class: "bad"}, `The last copy failed: ${backups.error}`) : ""),
-      button("Copy now", () => send("POST", "/v1/admin/backup").then(() => setTimeout(() => load().catch(() => {}), 1500)).catch((failure) => { error.textContent = failure.message; }), "plain", {"data-verb": "backup"})),
-    items.length ? simpleTable(["Copy", "Of", "Made", ["Size", "number"]], items.slice(0, 8).map((item) => [make("code", {class: "wrap"}, item.name), item.database, time(item.made), bytes(item.size_bytes)]), "Backups")
+    list.replaceChildren(make("p", {class: "small"}, backups.running ? "A copy is being made." : backups.error ? make("span", {class: "bad"}, `The last copy failed: ${backups.error}`) : ""), items.length ? simpleTable(["Copy", "Of", "Made", ["Size", "number"]], items.slice(0, 8).map((item) => [make("code", {class: "wrap"}, item.name), item.database, time(item.made), bytes(item.size_bytes)]), "Backups")
       : empty("No copy yet."));
   };
-  load().catch((failure) => { error.textContent = failure.message; });
-  return make("section", {class: "card", "aria-label": "Backup"}, make("h2", {}, "Backup"), make("p", {class: "quiet"}, "Copies of the databases are made on schedule and checked. Checkpoints are files of their own."), list, form, error);
+  const copy = () => send("POST", "/v1/admin/backup").then(() => setTimeout(() => load().catch(() => {}), 1500)).catch((failure) => { error.textContent = failure.message; });
+  await load().catch((failure) => { error.textContent = failure.message; });
+  return make("section", {class: "card", "aria-label": "Backup"}, make("div", {class: "row"}, make("h2", {}, "Backup"), make("span", {class: "grow"}), button("Copy now", copy, "plain", {"data-verb": "backup"})), make("p", {class: "quiet"}, "Copies of the databases are made on schedule and checked. Checkpoints are files of their own."), list, form, error);
 }
 
 export async function storageSection({fail}) {
-  return make("div", {}, make("div", {class: "two"}, await usage(fail), backupCard()), make("div", {class: "two"}, cleanUpCard(), await biggestCard()));
+  return make("div", {class: "two"}, make("div", {}, await usage(fail), cleanUpCard()), make("div", {}, await backupCard(), await biggestCard()));
 }

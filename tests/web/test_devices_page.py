@@ -3,7 +3,10 @@ import http.server
 import shutil
 import threading
 
-from harness import wait_until
+import pytest
+
+from harness import BUILD, Daemon, wait_until
+from page import Page
 
 
 def test_a_device_is_cordoned_with_a_reason_and_used_again(page):
@@ -17,6 +20,30 @@ def test_a_device_is_cordoned_with_a_reason_and_used_again(page):
     assert page.daemon.api("GET", "/v1/gpus").json()["items"][0]["cordon"]["reason"] == "<b>fan</b> noise"
     page.click("[data-device=host-0] [data-verb=uncordon]")
     wait_until("it is free", lambda: page.text("[data-device=host-0] .chip") == "free")
+
+
+def test_a_gpu_shows_what_it_does_and_did(chrome, tmp_path, monkeypatch):
+    """Told by a stand-in for the driver's library: gauges now, curves of the last minutes, a foreign process."""
+    library, script = BUILD / "tests" / "fake" / "nvml_fake.so", tmp_path / "gpus.txt"
+    if not library.exists():
+        pytest.skip("the stand-in for NVIDIA's library is not built: make test builds it")
+    script.write_text(f"gpu GPU-aaaa {80 << 30} Big\nutil 0 91 50\nused 0 {60 << 30}\ntemperature 0 71\npower 0 300000\n")
+    monkeypatch.setenv("IJEPAD_NVML", str(library))
+    monkeypatch.setenv("IJEPAD_FAKE_NVML", str(script))
+    daemon = Daemon(tmp_path, slots=1).start()
+    wait_until("some samples", lambda: [table["rows"] > 2 for table in daemon.api("GET", "/v1/gpus/GPU-aaaa/samples").json()["tables"]] == [True])
+    page = Page(chrome, daemon)
+    page.sign_in()
+    page.go("#/gpus")
+    page.wait_text("[data-device=GPU-aaaa]", "71 °C")
+    meters = page.js("return [...document.querySelectorAll('[data-device=GPU-aaaa] [role=meter]')].map((m) => [m.getAttribute('aria-label'), m.getAttribute('aria-valuetext')])")
+    assert meters == [["Busy", "91 %"], ["Memory", "60 GiB of 80 GiB"]]
+    assert page.count("[data-device=GPU-aaaa] .spark polyline") == 2
+    page.go("#/")
+    page.wait_text("[data-device=GPU-aaaa]", "60 GiB of 80 GiB")
+    assert page.complaints() == []
+    page.leave()
+    daemon.stop()
 
 
 def test_the_overview_has_a_tile_for_each_device_and_tells_what_needs_a_look(page, scenes, tmp_path):
