@@ -9,6 +9,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <signal.h>
+#include <malloc.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/file.h>
@@ -299,6 +300,15 @@ static enum ij_status run_daemon(struct program *program, struct ij_err *reterr_
     return status;
 }
 
+/* A daemon that runs for months gives back what a burst took: few arenas, large blocks on their
+ * own, and no threshold that grows with what was freed. */
+static void keep_memory_flat(void)
+{
+    (void)mallopt(M_ARENA_MAX, 2);
+    (void)mallopt(M_MMAP_THRESHOLD, 256 * 1024);
+    (void)mallopt(M_TRIM_THRESHOLD, 512 * 1024);
+}
+
 static enum ij_status run_program(const struct arguments *arguments, struct program *program,
                                   struct ij_err *reterr_err)
 {
@@ -326,6 +336,7 @@ static enum ij_status run_program(const struct arguments *arguments, struct prog
                                         .expires_s = arguments->expires_s};
         return admin_command_run(&command, arguments->places, arguments->place_count, reterr_err);
     }
+    keep_memory_flat();
     return run_daemon(program, reterr_err);
 }
 

@@ -10,6 +10,7 @@
 #include "base/text.h"
 
 #define BUSY_TIMEOUT_MS      5000
+#define HEAP_SOFT_BYTES      (8 * 1024 * 1024)
 #define PROGRESS_STEPS       2000 /* virtual machine steps between looks at the clock */
 #define WALL_FACTOR          4    /* a busy machine must not fail reads that cost little */
 #define WAL_CHECKPOINT_PAGES (4 * 1024 * 1024 / DB_PAGE_BYTES)
@@ -101,7 +102,8 @@ static int on_wal(void *user, sqlite3 *handle, const char *schema, int pages)
 }
 
 /* Small caches: the kernel keeps the files' pages, and what is cached twice only adds to the
- * daemon's memory, which shall stay flat.
+ * daemon's memory, which shall stay flat: all connections of a process together take new pages up
+ * to HEAP_SOFT_BYTES, and use their old ones again beyond it.
  * trusted_schema stays on: SQLite before 3.41 counts the JSON functions of our own CHECK
  * constraints as unsafe, and this program registers no function that a foreign schema could
  * abuse. */
@@ -110,6 +112,7 @@ static enum ij_status configure(struct db *db, struct ij_err *reterr_err)
     static const char settings[] =
         "PRAGMA foreign_keys=ON; PRAGMA temp_store=MEMORY; PRAGMA cache_size=-2048;"
         "PRAGMA cell_size_check=ON; PRAGMA mmap_size=0;";
+    (void)sqlite3_soft_heap_limit64(HEAP_SOFT_BYTES);
     sqlite3_extended_result_codes(db->handle, 1);
     sqlite3_busy_timeout(db->handle, BUSY_TIMEOUT_MS);
     sqlite3_db_config(db->handle, SQLITE_DBCONFIG_DEFENSIVE, 1, NULL);

@@ -26,6 +26,7 @@ from harness import ENDED, Daemon, wait_until  # noqa: E402
 from soak_clients import Clients, Counts, Worker  # noqa: E402
 
 SAMPLE_S = 2
+KEPT_FDS = 48  # eight handles for reading, each with two databases and their logs, are kept once they were needed
 GROWTH_MAX_KIB = 1024  # in the last quarter of a run of ten minutes
 NEVER_SUCCEED = ("crash", "hang", "garbage", "bug")
 
@@ -40,24 +41,24 @@ class Soak:
                              pause_grace_s=1, retry_base_ms=20, retry_cap_ms=100, disk_floor_bytes=0, log_bytes_max=100000,
                              streams_max=64, streams_per_token_max=64).start()
         self.daemon.images = str(images)
-        self.counts, self.samples, self.times, self.failures = Counts(), [], [], []
+        self.counts, self.samples, self.idle, self.times, self.failures = Counts(), [], [], [], []
 
     # ---- The daemon's figures -------------------------------------------------------------------
 
     def sample(self):
         root = pathlib.Path(f"/proc/{self.daemon.process.pid}")
         fields = dict(line.split(":", 1) for line in (root / "status").read_text().splitlines())
-        self.samples.append({"s": round(self.seconds - (self.end - time.monotonic()), 1),
-                             "rss_kib": int(fields["VmRSS"].split()[0]), "threads": int(fields["Threads"]),
-                             "fds": len(list((root / "fd").iterdir())), "requests": self.counts.requests.value,
-                             "runs": self.counts.runs.value})
+        return {"s": round(self.seconds - (self.end - time.monotonic()), 1), "rss_kib": int(fields["VmRSS"].split()[0]),
+                "anon_kib": int(fields["RssAnon"].split()[0]), "threads": int(fields["Threads"]),
+                "fds": len(list((root / "fd").iterdir())), "requests": self.counts.requests.value, "runs": self.counts.runs.value}
 
     def run(self):
         self.end = time.monotonic() + self.seconds
+        self.idle = [self.sample()]
         clients = Clients(self.daemon, self.counts, self.end, random.Random(self.seed))
         clients.start()
         while time.monotonic() < self.end and self.daemon.process.poll() is None:
-            self.sample()
+            self.samples.append(self.sample())
             time.sleep(SAMPLE_S)
         self.times, self.failures = clients.finish()
 
@@ -74,7 +75,8 @@ class Soak:
         wait_until("every run has ended", empty, 120, 0.3)
         wait_until("no worker is left", lambda: not self.daemon.worker_pids(), 30, 0.2)
         wait_until("no connection is left", lambda: len(list(pathlib.Path(f"/proc/{self.daemon.process.pid}/fd").iterdir()))
-                   <= self.samples[0]["fds"] + 12, 30, 0.2)
+                   <= self.idle[0]["fds"] + KEPT_FDS, 30, 0.2)
+        self.idle.append(self.sample())
 
     def states(self):
         """Every run that is left has ended in a state that fits what its worker does."""
@@ -114,11 +116,11 @@ def judge(soak, counts, wrong, strict):
               "worst_ms": round(max(soak.times) * 1e3, 1), "rss_kib": [soak.samples[0]["rss_kib"], first["rss_kib"], last["rss_kib"]],
               "rss_most_kib": max(s["rss_kib"] for s in soak.samples), "rss_last_quarter_growth_kib": round(growth_kib),
               "rss_slope_kib_per_h": round(slope(soak.samples, "rss_kib")), "fds": [soak.samples[0]["fds"], last["fds"]],
-              "fds_slope_per_h": round(slope(soak.samples, "fds"), 1), "threads": [soak.samples[0]["threads"], last["threads"]],
+              "fds_idle": [s["fds"] for s in soak.idle], "threads": [s["threads"] for s in soak.idle],
               "load": round(os.getloadavg()[0], 1), "commit": commit(), "machine": machine()}
     bad = list(dict.fromkeys(soak.failures)) + [f"wrong state: {w}" for w in wrong[:5]]
-    if last["threads"] > first["threads"]:
-        bad.append("there are more threads than half way")
+    if soak.idle[1]["threads"] != soak.idle[0]["threads"]:
+        bad.append("there are more threads than before")
     if strict and growth_kib > GROWTH_MAX_KIB:
         bad.append("memory grew by more than 1 MiB in the last quarter")
     if strict and (runs < 2000 or requests < 200000):

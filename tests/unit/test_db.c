@@ -137,6 +137,26 @@ Test(db, a_statement_is_prepared_once_and_free_again_after_its_scope)
 }
 
 /* A failed statement is reset too: nothing keeps a lock. */
+/* More connections than the daemon ever has, each reading a file that is larger than all caches. */
+Test(db, all_page_caches_together_are_bounded)
+{
+    struct db readers[24];
+    fixture_sql("large.db", "PRAGMA journal_mode=WAL; CREATE TABLE t(a INTEGER PRIMARY KEY, b BLOB);"
+                            "WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i+1 FROM n WHERE"
+                            " i<6000) INSERT INTO t SELECT i, randomblob(3000) FROM n");
+    for (size_t i = 0; i < COUNT_OF(readers); i++) {
+        bool row;
+        OK(db_open(&readers[i], fixture_path("large.db"), DB_READER, &err));
+        db_auto struct db_query q = DB_QUERY_INIT;
+        OK(db_start(&readers[i], "SELECT sum(length(b)) FROM t", &q, &err));
+        OK(db_next(&q, &row, &err));
+        cr_assert_eq(db_int(&q), 18000000);
+    }
+    cr_expect_lt(sqlite3_memory_used(), 10 * 1024 * 1024, "%lld", sqlite3_memory_used());
+    for (size_t i = 0; i < COUNT_OF(readers); i++)
+        db_close(&readers[i]);
+}
+
 Test(db, a_failed_statement_leaves_no_lock)
 {
     OK(insert(1, "b"));
