@@ -141,9 +141,10 @@ Test(db, a_statement_is_prepared_once_and_free_again_after_its_scope)
 Test(db, all_page_caches_together_are_bounded)
 {
     struct db readers[24];
-    fixture_sql("large.db", "PRAGMA journal_mode=WAL; CREATE TABLE t(a INTEGER PRIMARY KEY, b BLOB);"
-                            "WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i+1 FROM n WHERE"
-                            " i<6000) INSERT INTO t SELECT i, randomblob(3000) FROM n");
+    fixture_sql("large.db",
+                "PRAGMA journal_mode=WAL; CREATE TABLE t(a INTEGER PRIMARY KEY, b BLOB);"
+                "WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i+1 FROM n WHERE i<6000)"
+                "INSERT INTO t SELECT i, randomblob(3000) FROM n");
     for (size_t i = 0; i < COUNT_OF(readers); i++) {
         bool row;
         OK(db_open(&readers[i], fixture_path("large.db"), DB_READER, &err));
