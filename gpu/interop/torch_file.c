@@ -34,10 +34,13 @@ static const struct {
 
 /* ---- Tensors --------------------------------------------------------------------------------- */
 
-static const struct zip_stored_entry *find_entry(const struct torch_file *f, const char *name)
+/* <root>/<folder><name>; NULL: the archive has no such entry. */
+static const struct zip_stored_entry *find_entry(const struct torch_file *f, const char *folder,
+                                                 const char *name)
 {
-    mem_auto char *full = mem_printf("%.*s/%s", (int)f->root_size, f->root, name);
-    return full ? zip_stored_find(f->zip, full, strlen(full)) : NULL;
+    char full[1024];
+    int n = snprintf(full, sizeof full, "%.*s/%s%s", (int)f->root_size, f->root, folder, name);
+    return n > 0 && (size_t)n < sizeof full ? zip_stored_find(f->zip, full, (size_t)n) : NULL;
 }
 
 /* Whether the strides are those of a row-major tensor; those of dimensions of size 1 do not matter.
@@ -71,8 +74,7 @@ static const char *resolve(const struct torch_file *f, const struct pickle_tenso
         return "it is not row-major";
     if (__builtin_add_overflow(t->offset, count, &end) || end > t->storage->count)
         return "it reaches beyond its storage";
-    mem_auto char *name = mem_printf("data/%s", t->storage->key);
-    const struct zip_stored_entry *entry = name ? find_entry(f, name) : NULL;
+    const struct zip_stored_entry *entry = find_entry(f, "data/", t->storage->key);
     size_t size = safetensors_type_size(storages[type].type);
     if (!entry)
         return "its storage is not in the archive";
@@ -176,7 +178,7 @@ static enum ij_status refuse_old(const char *path, struct ij_err *reterr_err)
 
 static enum ij_status check_byte_order(const struct torch_file *f, struct ij_err *reterr_err)
 {
-    const struct zip_stored_entry *entry = find_entry(f, "byteorder");
+    const struct zip_stored_entry *entry = find_entry(f, "", "byteorder");
     if (!entry || (entry->size == 6 && memcmp(entry->data, "little", 6) == 0))
         return IJ_OK;
     return IJ_ERR_FIELD(reterr_err, IJ_UNSUPPORTED, f->path,
