@@ -24,7 +24,7 @@
 #define IMAGE_SCANS_MAX         100
 #define IMAGE_DECODER_BYTES_MAX (256u << 20)
 #define IMAGE_STRIP_ROWS        16u
-#define IMAGE_SLACK_BYTES       8u /* readable past the last pixel of a strip */
+#define IMAGE_SLACK_BYTES       16u /* readable past the last pixel of a strip */
 
 enum image_format { IMAGE_JPEG, IMAGE_PNG };
 

@@ -1,31 +1,16 @@
-/*
- * See resize.h. Integer arithmetic throughout, so the AVX2 and the portable passes agree to the
- * bit. The horizontal pass handles two taps of four channels per step: rows are RGBX for that
- * reason.
- */
+/* See resize.h: weights, and the rows that are kept between the passes (resize_pass.h). */
 #include "gpu/data/resize.h"
 
 #include <math.h>
 #include <string.h>
 
-#if defined(__x86_64__)
-#include <immintrin.h>
-#endif
-
 #include "base/mem.h"
 
-#define WEIGHT_BITS 22
-#define ROUND_HALF  (1 << (WEIGHT_BITS - 1))
-#define ROW_SLACK   64u /* bytes that vector code may touch past a kept row */
-
-/* The weights of one axis: output i reads `count[i]` inputs from `first[i]` on, relative to the
- * window. `taps` is the row length of `weights`, even, zero beyond the count. */
+/* Weights and their memory. `first` is relative to the window. */
 struct axis_weights {
-    uint32_t outputs, taps;
-    uint32_t *first, *count;
-    int32_t *weights;
+    struct resize_weights of;
     double *exact; /* scratch: one output's weights before rounding */
-    size_t output_capacity, weight_capacity, exact_capacity;
+    size_t output_capacity, weight_capacity, split_capacity, exact_capacity;
 };
 
 struct resizer {
@@ -35,7 +20,8 @@ struct resizer {
     uint32_t ring_rows, fed, written;
     const uint8_t **inputs; /* scratch: the rows of one output row */
     size_t input_capacity;
-    bool avx2;
+    const struct resize_pass *pass;
+    bool splits; /* the pass takes weights that are split */
     uint8_t *pixels;
 };
 
@@ -44,15 +30,18 @@ enum ij_status resize_new(struct resizer **ret_resizer, struct ij_err *reterr_er
     *ret_resizer = mem_new(struct resizer);
     if (!*ret_resizer)
         return IJ_ERR(reterr_err, IJ_NO_MEMORY, "no memory for a resizer");
-    resize_allow_avx2(*ret_resizer, true);
+    for (int level = RESIZE_LEVELS - 1; !(*ret_resizer)->pass; level--)
+        (void)resize_use(*ret_resizer, (enum resize_level)level);
     return IJ_OK;
 }
 
 static void free_weights(struct axis_weights *axis)
 {
-    mem_free(axis->first);
-    mem_free(axis->count);
-    mem_free(axis->weights);
+    mem_free(axis->of.first);
+    mem_free(axis->of.count);
+    mem_free(axis->of.place);
+    mem_free(axis->of.weights);
+    mem_free(axis->of.split);
     mem_free(axis->exact);
 }
 
@@ -67,14 +56,14 @@ void resize_free(struct resizer *resizer)
     mem_free(resizer);
 }
 
-void resize_allow_avx2(struct resizer *resizer, bool allow)
+bool resize_use(struct resizer *resizer, enum resize_level level)
 {
-#if defined(__x86_64__)
-    resizer->avx2 = allow && __builtin_cpu_supports("avx2");
-#else
-    resizer->avx2 = false;
-    (void)allow;
-#endif
+    const struct resize_pass *pass = resize_pass_get(level);
+    if (!pass)
+        return false;
+    resizer->pass = pass;
+    resizer->splits = level != RESIZE_PORTABLE;
+    return true;
 }
 
 /* ---- Weights --------------------------------------------------------------------------------- */
@@ -128,162 +117,108 @@ static bool grow(void **memory, size_t *capacity, size_t count, size_t size)
     return *memory != NULL;
 }
 
-static bool make_room(struct axis_weights *weights)
+/* Room for `outputs` outputs of `taps` taps. */
+static bool make_room(struct axis_weights *axis, size_t outputs, size_t taps)
 {
-    size_t outputs = weights->outputs, capacity = weights->output_capacity;
-    if (outputs > capacity) {
-        size_t other = capacity;
-        if (!grow((void **)&weights->first, &other, outputs, sizeof(uint32_t)) ||
-            !grow((void **)&weights->count, &capacity, outputs, sizeof(uint32_t))) {
-            weights->output_capacity = 0;
+    struct resize_weights *of = &axis->of;
+    uint32_t **lists[] = {&of->first, &of->count, &of->place};
+    size_t capacity = axis->output_capacity;
+    for (size_t i = 0; i < COUNT_OF(lists); i++) {
+        capacity = axis->output_capacity;
+        if (!grow((void **)lists[i], &capacity, outputs, sizeof(uint32_t))) {
+            axis->output_capacity = 0;
             return false;
         }
-        weights->output_capacity = capacity;
     }
-    return grow((void **)&weights->weights, &weights->weight_capacity, outputs * weights->taps,
-                sizeof(int32_t)) &&
-           grow((void **)&weights->exact, &weights->exact_capacity, weights->taps, sizeof(double));
+    axis->output_capacity = capacity;
+    return grow((void **)&of->weights, &axis->weight_capacity, outputs * taps, sizeof(int32_t)) &&
+           grow((void **)&axis->exact, &axis->exact_capacity, taps, sizeof(double));
 }
 
-static void weigh(struct axis_weights *weights, const struct span *span, enum resize_filter filter,
+static void weigh(struct axis_weights *axis, const struct span *span, enum resize_filter filter,
                   int32_t *ret_weights)
 {
     double sum = 0;
     uint32_t count = span->end - span->first;
     for (uint32_t j = 0; j < count; j++) {
         double distance = (span->first + j) - span->center + 0.5;
-        weights->exact[j] = filter_value(filter, distance * (1.0 / span->stretch));
-        sum += weights->exact[j];
+        axis->exact[j] = filter_value(filter, distance * (1.0 / span->stretch));
+        sum += axis->exact[j];
     }
     for (uint32_t j = 0; j < count; j++) {
-        double share = sum != 0.0 ? weights->exact[j] / sum : weights->exact[j];
-        double fixed = share * (1 << WEIGHT_BITS);
+        double share = sum != 0.0 ? axis->exact[j] / sum : axis->exact[j];
+        double fixed = share * (1 << RESIZE_WEIGHT_BITS);
         ret_weights[j] = (int32_t)(fixed < 0 ? fixed - 0.5 : fixed + 0.5);
     }
-    memset(ret_weights + count, 0, (weights->taps - count) * sizeof(int32_t));
 }
 
 /* Fills the weights for the wanted outputs, last to first with `reverse`. */
-static bool plan_axis(struct axis_weights *weights, const struct resize_axis *axis,
+static bool plan_axis(struct axis_weights *axis, const struct resize_axis *want,
                       enum resize_filter filter, bool reverse)
 {
-    double stretch = fmax((double)axis->in / axis->out, 1.0);
+    struct resize_weights *of = &axis->of;
+    double stretch = fmax((double)want->in / want->out, 1.0);
     double support = (filter == RESIZE_BICUBIC ? 2.0 : 1.0) * stretch;
-    uint32_t window, size;
-    weights->outputs = axis->count;
-    weights->taps = ((uint32_t)ceil(support) * 2 + 2) & ~1u;
-    if (!make_room(weights))
+    uint32_t window, size, taps = (uint32_t)ceil(support) * 2 + 2;
+    if (!make_room(axis, want->count + RESIZE_BLOCK, taps))
         return false;
-    resize_window(axis, filter, &window, &size);
-    for (uint32_t i = 0; i < axis->count; i++) {
-        uint32_t out = axis->first + (reverse ? axis->count - 1 - i : i);
-        struct span span = span_of(axis, filter, out);
-        weights->first[i] = span.first - window;
-        weights->count[i] = span.end - span.first;
-        weigh(weights, &span, filter, weights->weights + (size_t)i * weights->taps);
+    of->outputs = want->count;
+    of->taps = taps;
+    resize_window(want, filter, &window, &size);
+    for (uint32_t i = 0; i < want->count; i++) {
+        uint32_t out = want->first + (reverse ? want->count - 1 - i : i);
+        struct span span = span_of(want, filter, out);
+        of->first[i] = span.first - window;
+        of->count[i] = span.end - span.first;
+        weigh(axis, &span, filter, of->weights + (size_t)i * taps);
     }
     return true;
 }
 
-/* ---- Passes ---------------------------------------------------------------------------------- */
-
-static uint8_t to_pixel(int32_t sum)
+/* One output's weights in the form that the vector passes take. Its taps may begin earlier, with
+ * zeros, so that no group reaches beyond the window by more than it must. */
+static void split_output(struct resize_weights *of, uint32_t i, uint32_t window)
 {
-    int32_t value = sum >> WEIGHT_BITS;
-    return (uint8_t)(value < 0 ? 0 : value > 255 ? 255 : value);
-}
-
-/* One row: RGBX in, RGB out. */
-static void horizontal(const struct axis_weights *axis, const uint8_t *row, uint8_t *out)
-{
-    for (uint32_t i = 0; i < axis->outputs; i++, out += 3) {
-        const uint8_t *in = row + (size_t)axis->first[i] * 4;
-        const int32_t *weights = axis->weights + (size_t)i * axis->taps;
-        int32_t sum[3] = {ROUND_HALF, ROUND_HALF, ROUND_HALF};
-        for (uint32_t j = 0; j < axis->count[i]; j++, in += 4)
-            for (int c = 0; c < 3; c++)
-                sum[c] += weights[j] * in[c];
-        for (int c = 0; c < 3; c++)
-            out[c] = to_pixel(sum[c]);
+    uint32_t taps = of->groups * RESIZE_GROUP, most = window > taps ? window - taps : 0;
+    uint32_t place = of->first[i] < most ? of->first[i] : most, skip = of->first[i] - place;
+    const int32_t *weights = of->weights + (size_t)i * of->taps;
+    of->place[i] = place;
+    for (uint32_t t = 0; t < of->count[i]; t++) {
+        uint32_t group = (t + skip) / RESIZE_GROUP, lane = (t + skip) % RESIZE_GROUP;
+        int16_t *split = of->split + ((size_t)group * of->padded + i) * 2 * RESIZE_GROUP;
+        split[lane] = (int16_t)(weights[t] >> RESIZE_LOW_BITS);
+        split[lane + RESIZE_GROUP] = (int16_t)(weights[t] & RESIZE_LOW_MASK);
     }
 }
 
-/* One output row from `count` rows of `size` bytes. */
-static void vertical(const uint8_t *const *rows, const int32_t *weights, uint32_t count,
-                     size_t size, uint8_t *out)
+static bool split_axis(struct axis_weights *axis, const struct resize_axis *want,
+                       enum resize_filter filter)
 {
-    for (size_t x = 0; x < size; x++) {
-        int32_t sum = ROUND_HALF;
-        for (uint32_t j = 0; j < count; j++)
-            sum += weights[j] * rows[j][x];
-        out[x] = to_pixel(sum);
-    }
+    struct resize_weights *of = &axis->of;
+    uint32_t first, window, most = 1;
+    resize_window(want, filter, &first, &window);
+    for (uint32_t i = 0; i < of->outputs; i++)
+        most = of->count[i] > most ? of->count[i] : most;
+    of->groups = (most + RESIZE_GROUP - 1) / RESIZE_GROUP;
+    of->padded = (of->outputs + RESIZE_BLOCK - 1) / RESIZE_BLOCK * RESIZE_BLOCK;
+    size_t count = (size_t)of->groups * of->padded * 2 * RESIZE_GROUP;
+    if (!grow((void **)&of->split, &axis->split_capacity, count, sizeof(int16_t)))
+        return false;
+    memset(of->split, 0, count * sizeof(int16_t));
+    for (uint32_t i = 0; i < of->outputs; i++)
+        split_output(of, i, window);
+    for (uint32_t i = of->outputs; i < of->padded; i++)
+        of->place[i] = 0;
+    return true;
 }
-
-#if defined(__x86_64__)
-/* Reads up to 4 bytes past the last input pixel and writes 1 past the last output pixel. */
-__attribute__((target("avx2"))) static void horizontal_avx2(const struct axis_weights *axis,
-                                                            const uint8_t *row, uint8_t *out)
-{
-    for (uint32_t i = 0; i < axis->outputs; i++, out += 3) {
-        const uint8_t *in = row + (size_t)axis->first[i] * 4;
-        const int32_t *weights = axis->weights + (size_t)i * axis->taps;
-        __m256i sum = _mm256_setzero_si256();
-        for (uint32_t j = 0; j < axis->count[i]; j += 2, in += 8) {
-            __m256i pixels = _mm256_cvtepu8_epi32(_mm_loadl_epi64((const __m128i *)in));
-            __m128i pair = _mm_loadl_epi64((const __m128i *)(weights + j));
-            __m256i both = _mm256_permutevar8x32_epi32(_mm256_castsi128_si256(pair),
-                                                       _mm256_setr_epi32(0, 0, 0, 0, 1, 1, 1, 1));
-            sum = _mm256_add_epi32(sum, _mm256_mullo_epi32(pixels, both));
-        }
-        __m128i total =
-            _mm_add_epi32(_mm256_castsi256_si128(sum), _mm256_extracti128_si256(sum, 1));
-        total = _mm_srai_epi32(_mm_add_epi32(total, _mm_set1_epi32(ROUND_HALF)), WEIGHT_BITS);
-        total = _mm_packus_epi16(_mm_packs_epi32(total, total), total);
-        int32_t pixel = _mm_cvtsi128_si32(total);
-        memcpy(out, &pixel, 4);
-    }
-}
-
-__attribute__((target("avx2"))) static __m128i
-column_sums_avx2(const uint8_t *const *rows, const int32_t *weights, uint32_t count, size_t x)
-{
-    __m256i low = _mm256_set1_epi32(ROUND_HALF), high = low;
-    for (uint32_t j = 0; j < count; j++) {
-        __m128i bytes = _mm_loadu_si128((const __m128i *)(rows[j] + x));
-        __m256i weight = _mm256_set1_epi32(weights[j]);
-        low = _mm256_add_epi32(low, _mm256_mullo_epi32(_mm256_cvtepu8_epi32(bytes), weight));
-        bytes = _mm_unpackhi_epi64(bytes, bytes);
-        high = _mm256_add_epi32(high, _mm256_mullo_epi32(_mm256_cvtepu8_epi32(bytes), weight));
-    }
-    low = _mm256_srai_epi32(low, WEIGHT_BITS);
-    high = _mm256_srai_epi32(high, WEIGHT_BITS);
-    __m256i words = _mm256_permute4x64_epi64(_mm256_packs_epi32(low, high), 0xd8);
-    return _mm_packus_epi16(_mm256_castsi256_si128(words), _mm256_extracti128_si256(words, 1));
-}
-
-__attribute__((target("avx2"))) static void vertical_avx2(const uint8_t *const *rows,
-                                                          const int32_t *weights, uint32_t count,
-                                                          size_t size, uint8_t *out)
-{
-    size_t x = 0;
-    for (; x + 16 <= size; x += 16)
-        _mm_storeu_si128((__m128i *)(out + x), column_sums_avx2(rows, weights, count, x));
-    if (x < size) {
-        uint8_t rest[16];
-        _mm_storeu_si128((__m128i *)rest, column_sums_avx2(rows, weights, count, x));
-        memcpy(out + x, rest, size - x);
-    }
-}
-#endif
 
 /* ---- Feeding --------------------------------------------------------------------------------- */
 
 static bool make_buffers(struct resizer *resizer)
 {
-    resizer->row_bytes = (size_t)resizer->x.outputs * 3;
-    resizer->row_stride = (resizer->row_bytes + ROW_SLACK + 63) / 64 * 64;
-    resizer->ring_rows = resizer->y.taps;
+    resizer->row_bytes = (size_t)resizer->x.of.outputs * 3;
+    resizer->row_stride = (resizer->row_bytes + RESIZE_OUT_SLACK + 63) / 64 * 64;
+    resizer->ring_rows = resizer->y.of.taps;
     return grow((void **)&resizer->ring, &resizer->ring_capacity,
                 resizer->row_stride * resizer->ring_rows, 1) &&
            grow((void **)&resizer->inputs, &resizer->input_capacity, resizer->ring_rows,
@@ -299,7 +234,7 @@ enum ij_status resize_start(struct resizer *resizer, const struct resize_axis *x
     resizer->fed = resizer->written = 0;
     resizer->pixels = pixels;
     if (!plan_axis(&resizer->x, x, filter, flip) || !plan_axis(&resizer->y, y, filter, false) ||
-        !make_buffers(resizer))
+        (resizer->splits && !split_axis(&resizer->x, x, filter)) || !make_buffers(resizer))
         return IJ_ERR(reterr_err, IJ_NO_MEMORY, "no memory to resize %u x %u pixels to %u x %u",
                       x->in, y->in, x->out, y->out);
     return IJ_OK;
@@ -313,32 +248,19 @@ static uint8_t *ring_row(struct resizer *resizer, uint32_t row)
 /* Makes the next output row of the kept rows. */
 static void write_row(struct resizer *resizer)
 {
-    const struct axis_weights *axis = &resizer->y;
+    const struct resize_weights *axis = &resizer->y.of;
     uint32_t i = resizer->written++, count = axis->count[i];
-    const int32_t *weights = axis->weights + (size_t)i * axis->taps;
-    uint8_t *out = resizer->pixels + i * resizer->row_bytes;
     for (uint32_t j = 0; j < count; j++)
         resizer->inputs[j] = ring_row(resizer, axis->first[i] + j);
-#if defined(__x86_64__)
-    if (resizer->avx2) {
-        vertical_avx2(resizer->inputs, weights, count, resizer->row_bytes, out);
-        return;
-    }
-#endif
-    vertical(resizer->inputs, weights, count, resizer->row_bytes, out);
+    resizer->pass->vertical(resizer->inputs, axis->weights + (size_t)i * axis->taps, count,
+                            resizer->row_bytes, resizer->pixels + i * resizer->row_bytes);
 }
 
 void resize_feed(struct resizer *resizer, const uint8_t *rows, size_t stride, uint32_t count)
 {
-    const struct axis_weights *y = &resizer->y;
+    const struct resize_weights *y = &resizer->y.of;
     for (uint32_t i = 0; i < count; i++, rows += stride) {
-        uint8_t *kept = ring_row(resizer, resizer->fed++);
-#if defined(__x86_64__)
-        if (resizer->avx2)
-            horizontal_avx2(&resizer->x, rows, kept);
-        else
-#endif
-            horizontal(&resizer->x, rows, kept);
+        resizer->pass->horizontal(&resizer->x.of, rows, ring_row(resizer, resizer->fed++));
         while (resizer->written < y->outputs &&
                y->first[resizer->written] + y->count[resizer->written] <= resizer->fed)
             write_row(resizer);

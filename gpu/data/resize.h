@@ -21,6 +21,7 @@
 #include <stdint.h>
 
 #include "base/status.h"
+#include "gpu/data/resize_pass.h"
 
 enum resize_filter { RESIZE_BILINEAR, RESIZE_BICUBIC };
 
@@ -44,11 +45,12 @@ void resize_window(const struct resize_axis *axis, enum resize_filter filter, ui
 IJ_MUST_USE enum ij_status resize_start(struct resizer *resizer, const struct resize_axis *x,
                                         const struct resize_axis *y, enum resize_filter filter,
                                         bool flip, uint8_t *pixels, struct ij_err *reterr_err);
-/* Feeds the next `count` rows, `stride` bytes apart. Eight bytes past the last pixel of each are
- * read as well (and do not matter). */
+/* Feeds the next `count` rows, `stride` bytes apart. RESIZE_IN_SLACK bytes past the last pixel of
+ * each may be read as well (and do not matter). */
 void resize_feed(struct resizer *resizer, const uint8_t *rows, size_t stride, uint32_t count);
 
-/* For tests: with false, the portable code runs even where AVX2 is there. */
-void resize_allow_avx2(struct resizer *resizer, bool allow);
+/* For tests: this code from the next image on, instead of the fastest. False: not on this
+ * machine. */
+bool resize_use(struct resizer *resizer, enum resize_level level);
 
 #endif

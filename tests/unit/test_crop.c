@@ -54,8 +54,8 @@ static struct crop_plan plan_of(const json_t *crop, const struct image_info *inf
 }
 
 /* Makes the case's pixels; the caller frees. */
-static uint8_t *make_pixels(const char *file, size_t size, const json_t *crop, bool avx2,
-                            size_t *ret_bytes)
+static uint8_t *make_pixels(const char *file, size_t size, const json_t *crop,
+                            enum resize_level level, size_t *ret_bytes)
 {
     struct image_reader *reader;
     struct resizer *resizer;
@@ -63,7 +63,7 @@ static uint8_t *make_pixels(const char *file, size_t size, const json_t *crop, b
     struct image_strip strip;
     cr_assert_eq(image_reader_new(&reader, NULL), IJ_OK);
     cr_assert_eq(resize_new(&resizer, NULL), IJ_OK);
-    resize_allow_avx2(resizer, avx2);
+    cr_assert(resize_use(resizer, level));
     cr_assert_eq(image_reader_open(reader, (const uint8_t *)file, size, &info, NULL), IJ_OK);
     struct crop_plan plan = plan_of(crop, &info);
     *ret_bytes = (size_t)plan.x.count * plan.y.count * 3;
@@ -80,7 +80,7 @@ static uint8_t *make_pixels(const char *file, size_t size, const json_t *crop, b
     return out;
 }
 
-/* The largest difference to Pillow; the vector code must equal the portable code. */
+/* The largest difference to Pillow; all code that this machine can run must give the same. */
 static int case_difference(const struct golden *golden, const char *root, const char *name,
                            const json_t *crop)
 {
@@ -91,10 +91,14 @@ static int case_difference(const struct golden *golden, const char *root, const 
     cr_assert_eq(file_read(path, 64u << 20, &file, &size, NULL), IJ_OK, "%s", path);
     const json_t *tensor = json_object_get(golden->header, name);
     const json_t *offset = json_array_get(json_object_get(tensor, "data_offsets"), 0);
-    mem_auto uint8_t *portable = make_pixels(file, size, crop, false, &bytes);
-    mem_auto uint8_t *vector = make_pixels(file, size, crop, true, &bytes);
-    cr_expect_arr_eq(portable, vector, bytes, "%s: AVX2 and portable code differ", path);
-    return image_largest_difference(vector, golden->blobs + json_integer_value(offset), bytes);
+    mem_auto uint8_t *portable = make_pixels(file, size, crop, RESIZE_PORTABLE, &bytes);
+    for (int level = RESIZE_PORTABLE + 1; level < RESIZE_LEVELS; level++) {
+        if (!resize_pass_get((enum resize_level)level))
+            continue;
+        mem_auto uint8_t *vector = make_pixels(file, size, crop, (enum resize_level)level, &bytes);
+        cr_expect_arr_eq(portable, vector, bytes, "%s: code of level %d differs", path, level);
+    }
+    return image_largest_difference(portable, golden->blobs + json_integer_value(offset), bytes);
 }
 
 static void check_golden(const char *file, const char *root, size_t least)
