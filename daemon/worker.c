@@ -29,6 +29,7 @@ static const struct {
     {"bench", worker_tools_bench, "step|ops|loader: images/s and more as JSON"},
     {"plan", worker_tools_plan, "--spec FILE: memory, work and steps as JSON"},
     {"scenes", worker_tools_scenes, "DIR --count N: render the built-in dataset"},
+    {"pack", worker_tools_pack, "DATASET DIR: millions of files as an index and shards"},
     {"export", worker_interop_export, "a checkpoint for transformers, timm or the official code"},
     {"import", worker_interop_import, "FILE --out DIR: official .pth.tar or a transformers folder"},
     {"gpus", worker_gpus, "[--watch]: the GPUs of this machine as JSON"},

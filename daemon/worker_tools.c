@@ -15,6 +15,7 @@
 #define FILES_MAX      64
 #define BENCH_LOADER_S 10   /* where --seconds does not say */
 #define BENCH_OP_S     0.05 /* per operation */
+#define SHARD_MIB_MAX  (1u << 20)
 
 static void print_help(const char *usage, const struct options_row *rows, size_t count)
 {
@@ -255,7 +256,7 @@ enum ij_status worker_tools_plan(int argc, char **argv, struct ij_err *reterr_er
     return IJ_OK;
 }
 
-/* ---- scenes, parameters ---------------------------------------------------------------------- */
+/* ---- scenes ---------------------------------------------------------------------------------- */
 
 enum ij_status worker_tools_scenes(int argc, char **argv, struct ij_err *reterr_err)
 {
@@ -278,6 +279,43 @@ enum ij_status worker_tools_scenes(int argc, char **argv, struct ij_err *reterr_
         return IJ_ERR(reterr_err, IJ_INVALID, "scenes needs a DIR and --count N (1 or more)");
     return engine_scenes(places[0], (uint32_t)images, (uint32_t)size, seed, reterr_err);
 }
+
+/* ---- pack ------------------------------------------------------------------------------------ */
+
+/* Whoever waits for a shard sees its line when it is there, through a pipe too. */
+static void print_line_now(void *user, const char *line)
+{
+    print_line(user, line);
+    fflush(stdout);
+}
+
+enum ij_status worker_tools_pack(int argc, char **argv, struct ij_err *reterr_err)
+{
+    uint64_t shard_mib = 0;
+    const char *places[2];
+    bool check = false, help = false;
+    size_t count;
+    const struct options_row rows[] = {
+        {"shard-mib", OPTIONS_UINT, &shard_mib, "N", "images of a shard at most; default 4096"},
+        {"check", OPTIONS_FLAG, &check, NULL, "read the pack DIR and compare its hashes"},
+        {"help", OPTIONS_FLAG, &help, NULL, "print this"},
+    };
+    IJ_TRY(options_parse(argc, argv, rows, COUNT_OF(rows), places, 2, &count, reterr_err));
+    if (help) {
+        print_help("pack DATASET DIR [--shard-mib 4096] | pack --check DIR", rows, COUNT_OF(rows));
+        return IJ_OK;
+    }
+    if (count != (check ? 1 : 2) || (check && shard_mib))
+        return IJ_ERR(reterr_err, IJ_INVALID, "pack needs DATASET and DIR, or --check and DIR");
+    if (shard_mib > SHARD_MIB_MAX)
+        return IJ_ERR_FIELD(reterr_err, IJ_INVALID, "shard-mib", "must be 1 to %u", SHARD_MIB_MAX);
+    if (check)
+        return engine_check_pack(places[0], print_line_now, NULL, reterr_err);
+    const struct engine_pack options = {places[0], places[1], shard_mib << 20};
+    return engine_pack(&options, print_line_now, NULL, reterr_err);
+}
+
+/* ---- parameters ------------------------------------------------------------------------------ */
 
 enum ij_status worker_tools_parameters(int argc, char **argv, struct ij_err *reterr_err)
 {

@@ -16,6 +16,8 @@ IJ_MUST_USE enum ij_status worker_tools_bench(int argc, char **argv, struct ij_e
 IJ_MUST_USE enum ij_status worker_tools_plan(int argc, char **argv, struct ij_err *reterr_err);
 /* DIR --count N: renders the built-in dataset. */
 IJ_MUST_USE enum ij_status worker_tools_scenes(int argc, char **argv, struct ij_err *reterr_err);
+/* DATASET DIR, or --check DIR: packs a dataset into shards, one line for each. */
+IJ_MUST_USE enum ij_status worker_tools_pack(int argc, char **argv, struct ij_err *reterr_err);
 /* The reference page of run parameters, docs/parameters.md. */
 IJ_MUST_USE enum ij_status worker_tools_parameters(int argc, char **argv,
                                                    struct ij_err *reterr_err);

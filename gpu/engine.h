@@ -80,7 +80,8 @@ struct engine_list {
     double values[ENGINE_LIST_MAX];
 };
 
-/* Where images come from: a folder tree, a .tar, a folder of .tar shards, or a .txt list. */
+/* Where images come from: a folder tree, a .tar, a folder of .tar shards, a packed folder, or a .txt
+ * list. */
 struct engine_data {
     char path[ENGINE_PATH_MAX];      /* training images */
     char eval_path[ENGINE_PATH_MAX]; /* held-out images; "" = a split of `path` */
@@ -363,6 +364,22 @@ struct engine_import {
 /* IJ_MALFORMED, IJ_UNSUPPORTED or IJ_DATA name what was found; *ret_json as above. */
 IJ_MUST_USE enum ij_status engine_import(const struct engine_import *options, char **ret_json,
                                          struct ij_err *reterr_err);
+
+/* Packs a dataset (folder tree, .tar shards, list) into an index and shards, which are a dataset of
+ * the same images in the same order under the same names and labels: docs/formats.md. Goes on where
+ * a run of it was killed; overwrites nothing of others. `report` receives one line per shard.
+ * IJ_CONFLICT: the directory holds something else; IJ_DATA: an image changed meanwhile. */
+struct engine_pack {
+    const char *dataset, *directory;
+    uint64_t shard_bytes; /* a shard's images are at most that, or one image; 0: 4 GiB */
+};
+IJ_MUST_USE enum ij_status engine_pack(const struct engine_pack *options,
+                                       void (*report)(void *user, const char *line), void *user,
+                                       struct ij_err *reterr_err);
+/* Reads a pack to the end and compares every hash; IJ_CORRUPT names the file. */
+IJ_MUST_USE enum ij_status engine_check_pack(const char *directory,
+                                             void (*report)(void *user, const char *line),
+                                             void *user, struct ij_err *reterr_err);
 
 /* Renders `count` scenes with a CLEVR-format scenes.json into `directory` (train/ and val/). */
 IJ_MUST_USE enum ij_status engine_scenes(const char *directory, uint32_t count, uint32_t size,

@@ -46,7 +46,7 @@ static enum ij_status check_tree(const char *path, const char *field, enum engin
     return IJ_OK;
 }
 
-/* Shards and lists are only opened: the worker reads them. */
+/* Shards, packs and lists are only opened: the worker reads them. */
 static enum ij_status check_place(const char *path, const char *field, enum engine_labels labels,
                                   struct ij_err *reterr_err)
 {
@@ -55,7 +55,7 @@ static enum ij_status check_place(const char *path, const char *field, enum engi
     IJ_TRY(source_classify(path, field, &kind, reterr_err));
     if (access(path, R_OK) < 0)
         return IJ_ERR_SYS(reterr_err, errno, field, "cannot read the dataset %s", path);
-    if (scenes && kind != SOURCE_FOLDER)
+    if (scenes && kind != SOURCE_FOLDER && kind != SOURCE_PACK)
         return IJ_ERR_FIELD(reterr_err, IJ_UNSUPPORTED, "data.labels",
                             "labels from scenes need a folder of images, and %s is none", path);
     if (kind == SOURCE_FOLDER)

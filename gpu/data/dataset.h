@@ -2,14 +2,18 @@
  * A dataset: the sorted list of the images of one split, with labels, and the bytes of each.
  *
  * Sources, told apart by `engine_data.path`:
- *   folder tree   .jpg .jpeg .png in any letter case, any depth. With ENGINE_LABELS_FOLDER the
- * label is the first-level sub-folder. split folder  a folder with train/ and one of val/, test/,
- * validation/: TRAIN is train/, EVAL the other one. A CLEVR root (images/ beside scenes/) is
- * entered by itself. tar shards    one .tar, or a folder of them. The label is the folder that
- * holds the member, or the shard's name for a member without a folder. Compressed archives are
- * refused. file list     a .txt file: one path per line (relative to the list's folder), then
- * optionally a tab and a label. Lines without a label take the name of the image's folder. CLEVR
- * with the other labels a scenes file is read: scenes/[CLEVR_]<split>_scenes.json beside the
+ *
+ * - A folder tree: .jpg .jpeg .png in any letter case, any depth. With ENGINE_LABELS_FOLDER the
+ *   label is the first-level sub-folder.
+ * - A folder with train/ and one of val/, test/, validation/: TRAIN is train/, EVAL the other one.
+ *   A CLEVR root (images/ beside scenes/) is entered by itself.
+ * - Tar shards: one .tar, or a folder of them. The label is the folder that holds the member, or
+ *   the shard's name for a member without a folder. Compressed archives are refused.
+ * - A packed folder (pack_format.h): order, names, classes and sizes of what was packed.
+ * - A list, a .txt file: one path per line (relative to the list's folder), then optionally a tab
+ *   and a label. Lines without a label take the name of the image's folder.
+ *
+ * With the other labels a scenes file is read: scenes/[CLEVR_]<split>_scenes.json beside the
  * split's folder or beside its parent, or scenes.json inside it.
  *
  * `eval_path`, where set, is a source of its own and all of it is EVAL. Where neither that nor a
@@ -53,7 +57,8 @@ void dataset_free(struct dataset *dataset);
 IJ_MUST_USE enum ij_status dataset_keep(struct dataset *dataset, const uint32_t *rows, size_t count,
                                         struct ij_err *reterr_err);
 
-size_t dataset_count(const struct dataset *dataset); /* >= 1 */
+uint64_t dataset_bytes(const struct dataset *dataset); /* of all its files, as listed */
+size_t dataset_count(const struct dataset *dataset);   /* >= 1 */
 /* Path of image i below the dataset's root, for messages; "shard.tar:member" in a shard. */
 const char *dataset_name(const struct dataset *dataset, size_t i);
 int32_t dataset_label(const struct dataset *dataset, size_t i); /* -1: none */

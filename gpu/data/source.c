@@ -8,8 +8,10 @@
 #include <string.h>
 #include <strings.h>
 #include <sys/stat.h>
+#include <unistd.h>
 
 #include "base/mem.h"
+#include "gpu/data/pack_format.h"
 
 static bool has_suffix(const char *text, const char *suffix)
 {
@@ -125,6 +127,13 @@ static int compare_items(const void *a, const void *b, void *user)
     return order ? order : (x->offset > y->offset) - (x->offset < y->offset);
 }
 
+static bool has_file(const char *path, const char *name)
+{
+    char joined[2 * ENGINE_PATH_MAX];
+    snprintf(joined, sizeof joined, "%s/%s", path, name);
+    return access(joined, F_OK) == 0;
+}
+
 static bool folder_has_shards(const char *path)
 {
     DIR *directory = opendir(path);
@@ -137,6 +146,22 @@ static bool folder_has_shards(const char *path)
     return found;
 }
 
+static enum ij_status classify_folder(const char *path, const char *field,
+                                      enum source_kind *ret_kind, struct ij_err *reterr_err)
+{
+    char shard[PACK_NAME_SIZE];
+    pack_shard_name(0, shard);
+    if (has_file(path, PACK_INDEX_NAME))
+        *ret_kind = SOURCE_PACK;
+    else if (has_file(path, shard))
+        return IJ_ERR_FIELD(reterr_err, IJ_DATA, field,
+                            "%s is a pack that was not finished: run ijepad-worker pack again",
+                            path);
+    else
+        *ret_kind = folder_has_shards(path) ? SOURCE_TAR_FOLDER : SOURCE_FOLDER;
+    return IJ_OK;
+}
+
 enum ij_status source_classify(const char *path, const char *field, enum source_kind *ret_kind,
                                struct ij_err *reterr_err)
 {
@@ -144,10 +169,8 @@ enum ij_status source_classify(const char *path, const char *field, enum source_
     struct stat st;
     if (stat(path, &st) < 0)
         return IJ_ERR_SYS(reterr_err, errno, field, "cannot open the dataset %s", path);
-    if (S_ISDIR(st.st_mode)) {
-        *ret_kind = folder_has_shards(path) ? SOURCE_TAR_FOLDER : SOURCE_FOLDER;
-        return IJ_OK;
-    }
+    if (S_ISDIR(st.st_mode))
+        return classify_folder(path, field, ret_kind, reterr_err);
     for (size_t i = 0; i < COUNT_OF(packed); i++)
         if (has_suffix(path, packed[i]))
             return IJ_ERR_FIELD(reterr_err, IJ_UNSUPPORTED, field,
@@ -193,11 +216,14 @@ enum ij_status source_load(struct source *source, const char *path, const char *
         IJ_TRY(source_tar_load(source, file, reterr_err));
     else if (kind == SOURCE_TAR_FOLDER)
         IJ_TRY(source_tar_load_folder(source, reterr_err));
+    else if (kind == SOURCE_PACK)
+        IJ_TRY(source_pack_load(source, reterr_err));
     else
         IJ_TRY(source_list_load(source, file, reterr_err));
     if (source->count == 0)
         return IJ_ERR_FIELD(reterr_err, IJ_DATA, field,
                             "%s holds no images (.jpg, .jpeg or .png, any letter case)", path);
-    qsort_r(source->items, source->count, sizeof(source->items[0]), compare_items, source);
+    if (kind != SOURCE_PACK) /* its order was checked */
+        qsort_r(source->items, source->count, sizeof(source->items[0]), compare_items, source);
     return IJ_OK;
 }

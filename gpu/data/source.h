@@ -1,7 +1,8 @@
 /*
- * A source: the images of one folder tree, shard collection or file list, before labels and limits.
+ * A source: the images of one folder tree, shard collection, pack or file list, before labels and
+ * limits.
  *
- * Private to dataset.c, data_check.c and the source_*.c files. Texts live in one growing block and
+ * Private to this folder. Texts live in one growing block and
  * are referred to by offset, so that millions of names cost little more than their letters. Not
  * thread-safe while it is filled, immutable afterwards.
  */
@@ -13,6 +14,7 @@
 #include <stdint.h>
 
 #include "base/status.h"
+#include "gpu/data/dataset.h"
 #include "gpu/engine.h"
 
 #define SOURCE_NO_CLASS  UINT64_MAX
@@ -51,6 +53,10 @@ IJ_MUST_USE enum ij_status source_load(struct source *source, const char *path, 
                                        struct ij_err *reterr_err);
 void source_done(struct source *source);
 
+/* dataset_read, of item i. */
+IJ_MUST_USE enum ij_status source_read(const struct source *source, size_t i,
+                                       struct dataset_buffer *buffer, struct ij_err *reterr_err);
+
 /* Appends an image; `class_name` (of `class_length` bytes) may be NULL. */
 IJ_MUST_USE enum ij_status source_add(struct source *source, const char *name,
                                       const char *class_name, size_t class_length,
@@ -59,8 +65,8 @@ IJ_MUST_USE enum ij_status source_add_shard(struct source *source, const char *n
                                             struct ij_err *reterr_err);
 bool source_is_image_name(const char *name); /* by its extension */
 
-enum source_kind { SOURCE_FOLDER, SOURCE_TAR, SOURCE_TAR_FOLDER, SOURCE_LIST };
-/* What `path` is, by its type, extension and, for a folder, the shards directly in it. */
+enum source_kind { SOURCE_FOLDER, SOURCE_TAR, SOURCE_TAR_FOLDER, SOURCE_LIST, SOURCE_PACK };
+/* What `path` is, by its type, extension and, for a folder, the index or shards directly in it. */
 IJ_MUST_USE enum ij_status source_classify(const char *path, const char *field,
                                            enum source_kind *ret_kind, struct ij_err *reterr_err);
 
@@ -82,6 +88,13 @@ IJ_MUST_USE enum ij_status source_tar_load_folder(struct source *source, struct 
 
 IJ_MUST_USE enum ij_status source_list_load(struct source *source, const char *file,
                                             struct ij_err *reterr_err);
+
+/* Takes the images from the root's index (pack_format.h) and looks at every shard's head.
+ * IJ_CORRUPT names what does not fit; nothing of the index is believed before its hash was. */
+IJ_MUST_USE enum ij_status source_pack_load(struct source *source, struct ij_err *reterr_err);
+/* The part of it that looks at no other file: an index in memory. */
+IJ_MUST_USE enum ij_status source_pack_parse(struct source *source, const uint8_t *data,
+                                             size_t size, struct ij_err *reterr_err);
 
 /* Where a split lies. */
 struct source_place {
