@@ -23,6 +23,7 @@ static const char *const kind_names[ENGINE_KIND_COUNT] = {
     [ENGINE_CLEVR] = "clevr",
     [ENGINE_LOW_SHOT] = "low_shot",
     [ENGINE_FINETUNE] = "finetune",
+    [ENGINE_SCAN] = "scan",
 };
 
 static const char *const model_names[] = {"vit_tiny",  "vit_small", "vit_base",

@@ -15,11 +15,13 @@
 #define CLE  PARAM_KIND(ENGINE_CLEVR)
 #define LOW  PARAM_KIND(ENGINE_LOW_SHOT)
 #define FIN  PARAM_KIND(ENGINE_FINETUNE)
+#define SCA  PARAM_KIND(ENGINE_SCAN)
 #define HEAD (LIN | CLE)              /* linear heads */
 #define EVAL (HEAD | KNN | LOW)       /* frozen features, judged */
 #define TUNE (FIN | LOW)              /* the whole encoder, trained with labels */
 #define USE  (EVAL | FEA | VIS | FIN) /* of a checkpoint */
 #define ALL  (PRE | USE)
+#define ANY  (ALL | SCA)
 
 #define ROW(key, group_, type_, member_, kinds_, min_, max_, unit_, default_, help_)               \
     {                                                                                              \
@@ -45,17 +47,17 @@
 
 const struct param_row params_rows[] = {
     /* ---- Data ---- */
-    TEXT("dataset", "Data", data.path, ALL, "\"\"",
-         "Training images: a folder tree, a .tar or a folder of .tar shards, or a .txt list of "
-         "files. Required."),
-    TEXT("eval_dataset", "Data", data.eval_path, ALL, "\"\"",
+    TEXT("dataset", "Data", data.path, ANY, "\"\"",
+         "Training images: a folder tree, a .tar or a folder of .tar shards, a folder that "
+         "ijepad-worker pack made, or a .txt list of files. Required."),
+    TEXT("eval_dataset", "Data", data.eval_path, ANY, "\"\"",
          "Held-out images; empty: the dataset's own test or val folder, else every tenth image."),
-    ENUM("labels", "Data", data.labels, ALL & ~CLE, "\"folder\"",
+    ENUM("labels", "Data", data.labels, ANY & ~CLE, "\"folder\"",
          "Where labels come from: the first folder level, or a CLEVR-format scenes file.", "none",
          "folder", "count", "distance", "shape", "color"),
-    ROW("limit", "Data", UINT32, data.limit, ALL, 0, 4e9, "images", "0",
+    ROW("limit", "Data", UINT32, data.limit, ANY, 0, 4e9, "images", "0",
         "Use at most this many training images, evenly chosen; 0: all."),
-    ROW("eval_limit", "Data", UINT32, data.eval_limit, ALL, 0, 4e9, "images", "0",
+    ROW("eval_limit", "Data", UINT32, data.eval_limit, ANY, 0, 4e9, "images", "0",
         "Use at most this many held-out images; 0: all."),
     ROW("crop", "Data", UINT32, data.crop, ALL, 8, 1024, "pixels", "224",
         "Side of the square image that the encoder sees."),
@@ -69,11 +71,15 @@ const struct param_row params_rows[] = {
         "Channel means subtracted after scaling to 0..1."),
     ROW("std", "Data", TRIPLE, data.std, ALL, 0.001, 10, "of full scale", "[0.229, 0.224, 0.225]",
         "Channel deviations divided by."),
-    ROW("loader_threads", "Data", UINT32, data.loader_threads, ALL, 0, 256, "threads", "0",
+    ROW("loader_threads", "Data", UINT32, data.loader_threads, ANY, 0, 256, "threads", "0",
         "Threads that read and decode; 0: chosen from the core count. Results do not depend on "
         "it."),
     ROW("bad_image_limit", "Data", DOUBLE, data.bad_image_limit, ALL, 0, 1, "share", "0.001",
         "A bad image is named and replaced; above this share of the dataset the run stops."),
+    ENUM("check", "Data", scan.check, SCA, "\"pixels\"",
+         "pixels: decode every image to its last row. headers: read their sizes only, which finds "
+         "files that are no images but not damaged ones.",
+         "pixels", "headers"),
     /* ---- Model ---- */
     {.name = "model",
      .group = "Model",

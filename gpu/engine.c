@@ -7,6 +7,7 @@
 #include "gpu/eval/extract.h"
 #include "gpu/eval/finetune.h"
 #include "gpu/eval/low_shot.h"
+#include "gpu/eval/scan.h"
 #include "gpu/eval/visualize.h"
 #include "gpu/train/train.h"
 
@@ -41,6 +42,8 @@ enum ij_status engine_run(const struct engine_spec *spec, const struct engine_si
     if (spec->directory[0] == '\0')
         return IJ_ERR_FIELD(reterr_err, IJ_INVALID, "directory", "a run needs a directory");
     IJ_TRY(file_make_dirs(spec->directory, DIRECTORY_MODE, reterr_err));
+    if (spec->kind == ENGINE_SCAN) /* nothing to compute */
+        return scan_run(spec, sink, reterr_err);
     IJ_TRY(engine_device_open(spec, &backend, reterr_err));
     enum ij_status status = run_kind(backend, spec, sink, reterr_err);
     backend->ops->free(backend);

@@ -31,6 +31,7 @@ enum engine_kind {
     ENGINE_CLEVR,
     ENGINE_LOW_SHOT,
     ENGINE_FINETUNE,
+    ENGINE_SCAN,
     ENGINE_KIND_COUNT
 };
 enum engine_device { ENGINE_DEVICE_AUTO, ENGINE_DEVICE_HOST, ENGINE_DEVICE_CUDA };
@@ -66,6 +67,8 @@ enum engine_probe_optimizer { ENGINE_PROBE_SGD, ENGINE_PROBE_LARS };
 enum engine_probe_schedule { ENGINE_PROBE_COSINE, ENGINE_PROBE_STEP };
 enum engine_probe_selection { ENGINE_SELECT_SET_ASIDE, ENGINE_SELECT_EVAL };
 enum engine_clevr_tasks { ENGINE_CLEVR_BOTH, ENGINE_CLEVR_COUNT, ENGINE_CLEVR_DISTANCE };
+/* What kind scan looks at: every pixel, or what the headers say. */
+enum engine_scan_check { ENGINE_SCAN_PIXELS, ENGINE_SCAN_HEADERS };
 enum engine_low_shot_method { ENGINE_LOW_SHOT_LOGISTIC, ENGINE_LOW_SHOT_FINETUNE };
 enum engine_scaling {
     ENGINE_SCALE_EACH,      /* every dimension to mean 0, deviation 1; each split by its own */
@@ -80,8 +83,8 @@ struct engine_list {
     double values[ENGINE_LIST_MAX];
 };
 
-/* Where images come from: a folder tree, a .tar, a folder of .tar shards, a packed folder, or a .txt
- * list. */
+/* Where images come from: a folder tree, a .tar, a folder of .tar shards, a packed folder, or a
+ * .txt list. */
 struct engine_data {
     char path[ENGINE_PATH_MAX];      /* training images */
     char eval_path[ENGINE_PATH_MAX]; /* held-out images; "" = a split of `path` */
@@ -197,6 +200,11 @@ struct engine_finetune {
     double eval_every_epochs;              /* 0 = at the end only */
 };
 
+/* Kind scan. */
+struct engine_scan {
+    enum engine_scan_check check;
+};
+
 /* The processes of one run, one per device. Filled by who starts them, not by parameters. */
 struct engine_ranks {
     uint32_t rank, count; /* count 0: as 1 */
@@ -221,6 +229,7 @@ struct engine_spec {
     struct engine_probe probe;
     struct engine_low_shot low_shot;
     struct engine_finetune finetune;
+    struct engine_scan scan;
     struct engine_ranks ranks;
     char directory[ENGINE_PATH_MAX]; /* run directory: checkpoints/ and results go below it */
     char resume[ENGINE_PATH_MAX];    /* checkpoint directory to continue from; "" = the newest

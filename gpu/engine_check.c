@@ -253,6 +253,8 @@ enum ij_status engine_check(const struct engine_spec *spec, struct ij_err *reter
                             (int)spec->kind);
     IJ_TRY(range(spec->threads, 0, 1024, "threads", reterr_err));
     IJ_TRY(check_data(spec, reterr_err));
+    if (spec->kind == ENGINE_SCAN)
+        return IJ_OK;
     IJ_TRY(check_model(spec, reterr_err));
     return spec->kind == ENGINE_PRETRAIN ? check_pretrain(spec, reterr_err)
                                          : check_eval(spec, reterr_err);

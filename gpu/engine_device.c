@@ -28,7 +28,7 @@ static bool wants_cuda(const struct engine_spec *spec)
 
 bool engine_runs_on_host(const struct engine_spec *spec)
 {
-    return !wants_cuda(spec);
+    return spec->kind == ENGINE_SCAN || !wants_cuda(spec);
 }
 
 enum ij_status engine_device_open(const struct engine_spec *spec, struct backend **ret_backend,

@@ -90,6 +90,10 @@ enum ij_status engine_plan(const struct engine_spec *spec, uint64_t images,
     struct engine_plan plan;
     struct layout layout;
     memset(&plan, 0, sizeof plan);
+    if (spec->kind == ENGINE_SCAN) { /* no model, no device */
+        *ret_plan = plan;
+        return IJ_OK;
+    }
     IJ_TRY(layout_init(&layout, &config, reterr_err));
     plan_arenas(&layout, config.type == TENSOR_BF16, &plan);
     layout_done(&layout);

@@ -2,7 +2,7 @@
 import {get} from "./api.js";
 
 const NAMES = {pretrain: "Pretraining", linear_probe: "Linear probe", knn: "k-NN", low_shot: "Low-shot", finetune: "Fine-tuning", clevr: "Clevr",
-  features: "Features", visualize: "Pictures"};
+  features: "Features", visualize: "Pictures", scan: "Dataset check"};
 let known = null;
 
 export const kindName = (kind) => NAMES[kind] || kind;

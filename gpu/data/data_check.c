@@ -70,7 +70,8 @@ enum ij_status engine_check_data(const struct engine_spec *spec, struct ij_err *
     const struct engine_data *data = &spec->data;
     enum engine_labels labels = data->labels;
     /* These kinds take labels from folders where there are some, and need none. */
-    if ((spec->kind == ENGINE_FEATURES || spec->kind == ENGINE_VISUALIZE) &&
+    if ((spec->kind == ENGINE_FEATURES || spec->kind == ENGINE_VISUALIZE ||
+         spec->kind == ENGINE_SCAN) &&
         labels == ENGINE_LABELS_FOLDER)
         labels = ENGINE_LABELS_NONE;
     IJ_TRY(source_place_find(data, false, &place, reterr_err));
