@@ -54,7 +54,7 @@ UNIT_TESTS := $(patsubst %.c,$(BUILD)/%,$(call sources,tests/unit tests/ops)) $(
 BENCHES    := $(patsubst %.c,$(BUILD)/%,$(call sources,tests/bench))
 
 .DEFAULT_GOAL := all
-.PHONY: deb deb-test web-test all help demo test unit-programs bench bench_api bench_slots asan fault soak fuzz fuzz-programs format clean install
+.PHONY: deb deb-test web-test all help demo test unit-programs bench bench_api bench_loader bench_slots asan fault soak fuzz fuzz-programs format clean install
 .SECONDARY:
 
 ## all: build ijepad, ijepad-worker and ijepad-webhook into build/
@@ -217,9 +217,16 @@ demo:
 ## bench: engine, loader, store and API against their peers, as JSON lines in build/bench/
 bench: all $(BENCHES)
 	@mkdir -p $(BUILD)/bench
-	@for b in $(BENCHES); do echo "  BENCH $$b"; $$b | tee $(BUILD)/bench/$$(basename $$b).jsonl; done
-	@$(MAKE) --no-print-directory bench_api bench_slots
+	@for b in $(filter-out %/loader_epochs,$(BENCHES)); do echo "  BENCH $$b"; $$b | tee $(BUILD)/bench/$$(basename $$b).jsonl; done
+	@$(MAKE) --no-print-directory bench_loader bench_api bench_slots
 	@IJEPAD_BUILD=$(abspath $(BUILD)) /usr/bin/python3 tests/bench/dashboard.py | tee $(BUILD)/bench/dashboard.jsonl
+
+## bench_loader: the loader against Pillow and torchvision on the same files and crops; PYTHONS='a b' names several
+bench_loader: all $(BUILD)/tests/bench/loader_epochs
+	@mkdir -p $(BUILD)/bench
+	@IJEPAD_BUILD=$(abspath $(BUILD)) BENCH_FLAGS='$(FLAGS_$(FLAVOUR))' /usr/bin/python3 tests/bench/loader_peer.py \
+	  $(addprefix --python ,$(PYTHONS)) | tee $(BUILD)/bench/loader.jsonl
+	@IJEPAD_BUILD=$(abspath $(BUILD)) /usr/bin/python3 tests/bench/scan_rate.py | tee $(BUILD)/bench/scan.jsonl
 
 ## bench_api: the whole service over its sockets: lists, metrics, streams, starts, bad workers
 bench_api: all
