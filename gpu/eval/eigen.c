@@ -6,6 +6,7 @@
 #include <stdlib.h>
 
 #include "base/mem.h"
+#include "gpu/eval/vector.h"
 
 #define ROUNDS_MAX 60 /* QL needs two or three per eigenvalue */
 
@@ -28,17 +29,12 @@ static double reflect(double *a, int64_t n, int64_t k, double *v, double *w)
     double beta = -copysign(sqrt(square), v[0]), tau = 1 / (square - v[0] * beta), dot = 0;
     v[0] -= beta;
     for (int64_t i = 0; i < m; i++) {
-        double sum = 0;
-        for (int64_t j = 0; j < m; j++)
-            sum += block[i * n + j] * v[j];
-        w[i] = tau * sum;
+        w[i] = tau * vector_dot(block + i * n, v, (size_t)m);
         dot += w[i] * v[i];
     }
+    vector_add(w, -0.5 * tau * dot, v, (size_t)m);
     for (int64_t i = 0; i < m; i++)
-        w[i] -= 0.5 * tau * dot * v[i];
-    for (int64_t i = 0; i < m; i++)
-        for (int64_t j = 0; j < m; j++)
-            block[i * n + j] -= v[i] * w[j] + w[i] * v[j];
+        vector_subtract_two(block + i * n, v[i], w, w[i], v, (size_t)m);
     return beta * scale;
 }
 

@@ -11,9 +11,11 @@
 #include <string.h>
 
 #include "base/mem.h"
+#include "gpu/ops/host/host_simd.h"
 
 #define BANK_BLOCK  4096
 #define QUERY_BLOCK 256
+#define GLANCE      64 /* cosines that are compared with the worst neighbour at once */
 
 struct neighbor {
     float cosine;
@@ -120,13 +122,29 @@ static enum ij_status multiply(struct knn_work *work, size_t queries, size_t ban
     return backend->ops->synchronize(backend, reterr_err);
 }
 
-/* Offers `banks` rows of the bank, beginning with `first`, to one query. */
+HOST_CLONES static bool any_above(const float *cosines, size_t count, float bound)
+{
+    int found = 0;
+#pragma omp simd reduction(| : found)
+    for (size_t i = 0; i < count; i++)
+        found |= cosines[i] > bound;
+    return found;
+}
+
+/* Offers `banks` rows of the bank, beginning with `first`, to one query. The bank goes by in order,
+ * so in a full heap only a larger cosine than the worst can take a place. */
 static void offer_row(struct knn_work *work, const struct knn_options *options,
                       const struct knn_set *bank, size_t first, size_t banks, const float *cosines,
                       size_t query)
 {
     struct neighbor *heap = work->best + query * work->k;
     for (size_t i = 0; i < banks; i++) {
+        size_t glance = banks - i < GLANCE ? banks - i : GLANCE;
+        if (i % GLANCE == 0 && work->held[query] == work->k &&
+            !any_above(cosines + i, glance, heap[0].cosine)) {
+            i += glance - 1;
+            continue;
+        }
         int32_t label = bank->labels[first + i];
         if (label >= 0 && (size_t)label < options->classes)
             offer(heap, &work->held[query], work->k,

@@ -10,6 +10,7 @@
 #include "base/mem.h"
 #include "gpu/eval/cholesky.h"
 #include "gpu/eval/eigen.h"
+#include "gpu/eval/vector.h"
 
 /* Rows of `means` (images, width): each image's mean less the mean of all. */
 static void class_means(const float *z, size_t images, size_t draws, size_t width, double *means,
@@ -34,11 +35,8 @@ static void within(const float *z, size_t images, size_t draws, size_t width, co
     for (size_t r = 0; r < images * draws; r++) {
         for (size_t d = 0; d < width; d++)
             row[d] = (double)z[r * width + d] - all[d] - means[r / draws * width + d];
-        for (size_t i = 0; i < width; i++) {
-            double value = row[i] * share;
-            for (size_t j = 0; j <= i; j++)
-                covariance[i * width + j] += value * row[j];
-        }
+        for (size_t i = 0; i < width; i++)
+            vector_add(covariance + i * width, row[i] * share, row, i + 1);
     }
     for (size_t i = 0; i < width; i++)
         covariance[i * width + i] += LIDAR_DELTA;
@@ -48,15 +46,17 @@ static void within(const float *z, size_t images, size_t draws, size_t width, co
 static size_t gram_of(const double *rows, size_t count, size_t width, double *gram)
 {
     bool wide = count < width;
-    size_t n = wide ? count : width, inner = wide ? width : count;
+    size_t n = wide ? count : width;
+    double share = 1 / (double)count;
+    for (size_t i = 0; wide && i < n; i++)
+        for (size_t j = 0; j <= i; j++)
+            gram[i * n + j] = share * vector_dot(rows + i * width, rows + j * width, width);
+    for (size_t k = 0; !wide && k < count; k++)
+        for (size_t i = 0; i < n; i++)
+            vector_add(gram + i * n, share * rows[k * width + i], rows + k * width, i + 1);
     for (size_t i = 0; i < n; i++)
-        for (size_t j = 0; j <= i; j++) {
-            double sum = 0;
-            for (size_t k = 0; k < inner; k++)
-                sum += wide ? rows[i * width + k] * rows[j * width + k]
-                            : rows[k * width + i] * rows[k * width + j];
-            gram[i * n + j] = gram[j * n + i] = sum / (double)count;
-        }
+        for (size_t j = 0; j < i; j++)
+            gram[j * n + i] = gram[i * n + j];
     return n;
 }
 

@@ -10,6 +10,7 @@
 #include <string.h>
 
 #include "base/mem.h"
+#include "gpu/eval/vector.h"
 
 #define HISTORY    10
 #define BLOCK_ROWS 1024
@@ -27,6 +28,7 @@ struct problem {
     size_t count, parameters; /* images; of W and b */
     float *weight, *block;    /* host: W as float32; logits, then their gradient */
     float *partial;           /* host: (classes, width) of one block */
+    double *powers;           /* host: (classes) of one row: exp of the logits */
     float *device_x, *device_w, *device_logits, *device_gradient;
 };
 
@@ -46,7 +48,8 @@ static enum ij_status problem_init(struct problem *p, struct ij_err *reterr_err)
     p->weight = mem_array(float, classes *width);
     p->partial = mem_array(float, classes *width);
     p->block = mem_array(float, BLOCK_ROWS *classes);
-    if (!p->weight || !p->partial || !p->block)
+    p->powers = mem_array(double, classes);
+    if (!p->weight || !p->partial || !p->block || !p->powers)
         return IJ_ERR(reterr_err, IJ_NO_MEMORY, "no memory for a logistic regression");
     IJ_TRY(ops->allocate(p->backend, BLOCK_ROWS * width * sizeof(float), (void **)&p->device_x,
                          reterr_err));
@@ -64,6 +67,7 @@ static void problem_done(struct problem *p)
     mem_free(p->weight);
     mem_free(p->partial);
     mem_free(p->block);
+    mem_free(p->powers);
     ops->release(p->backend, p->device_x);
     ops->release(p->backend, p->device_w);
     ops->release(p->backend, p->device_logits);
@@ -102,12 +106,10 @@ static double row_loss(const struct problem *p, const double *bias, float *logit
     for (size_t c = 0; c < classes; c++)
         most = fmax(most, (double)logits[c] + bias[c]);
     for (size_t c = 0; c < classes; c++)
-        sum += exp((double)logits[c] + bias[c] - most);
+        sum += p->powers[c] = exp((double)logits[c] + bias[c] - most);
     double loss = log(sum) + most - ((double)logits[label] + bias[label]);
-    for (size_t c = 0; c < classes; c++) {
-        double share = exp((double)logits[c] + bias[c] - most) / sum;
-        logits[c] = (float)((share - ((int32_t)c == label)) / (double)p->count);
-    }
+    for (size_t c = 0; c < classes; c++)
+        logits[c] = (float)((p->powers[c] / sum - ((int32_t)c == label)) / (double)p->count);
     return loss;
 }
 
@@ -166,20 +168,6 @@ static enum ij_status evaluate(struct problem *p, const double *at, double *ret_
 
 /* ---- L-BFGS ---------------------------------------------------------------------------------- */
 
-static double dot(const double *a, const double *b, size_t count)
-{
-    double sum = 0;
-    for (size_t i = 0; i < count; i++)
-        sum += a[i] * b[i];
-    return sum;
-}
-
-static void add(double *to, double factor, const double *from, size_t count)
-{
-    for (size_t i = 0; i < count; i++)
-        to[i] += factor * from[i];
-}
-
 static double largest(const double *values, size_t count)
 {
     double most = 0;
@@ -197,19 +185,19 @@ static void find_direction(const struct history *h, const double *gradient, doub
         direction[i] = -gradient[i];
     for (size_t k = 0; k < h->count; k++) {
         size_t i = (h->next + HISTORY - 1 - k) % HISTORY;
-        alpha[i] = h->rho[i] * dot(h->s[i], direction, count);
-        add(direction, -alpha[i], h->y[i], count);
+        alpha[i] = h->rho[i] * vector_dot(h->s[i], direction, count);
+        vector_add(direction, -alpha[i], h->y[i], count);
     }
     if (h->count > 0) {
         size_t newest = (h->next + HISTORY - 1) % HISTORY;
-        double scale = 1 / (h->rho[newest] * dot(h->y[newest], h->y[newest], count));
+        double scale = 1 / (h->rho[newest] * vector_dot(h->y[newest], h->y[newest], count));
         for (size_t i = 0; i < count; i++)
             direction[i] *= scale;
     }
     for (size_t k = h->count; k-- > 0;) {
         size_t i = (h->next + HISTORY - 1 - k) % HISTORY;
-        double beta = h->rho[i] * dot(h->y[i], direction, count);
-        add(direction, alpha[i] - beta, h->s[i], count);
+        double beta = h->rho[i] * vector_dot(h->y[i], direction, count);
+        vector_add(direction, alpha[i] - beta, h->s[i], count);
     }
 }
 
@@ -222,7 +210,7 @@ static void remember(struct history *h, const double *step, const double *old_gr
         s[i] = step[i];
         y[i] = new_gradient[i] - old_gradient[i];
     }
-    double curvature = dot(s, y, count);
+    double curvature = vector_dot(s, y, count);
     if (!(curvature > 1e-300))
         return;
     h->rho[h->next] = 1 / curvature;
@@ -263,16 +251,17 @@ static enum ij_status backtrack(struct problem *p, struct search *s, double *ret
                                 bool *ret_fell, struct ij_err *reterr_err)
 {
     size_t count = p->parameters;
-    double slope = dot(s->gradient, s->direction, count), step = 1;
+    double slope = vector_dot(s->gradient, s->direction, count), step = 1;
     if (s->history.count == 0)
-        step = fmin(1, 1 / sqrt(dot(s->gradient, s->gradient, count)));
+        step = fmin(1, 1 / sqrt(vector_dot(s->gradient, s->gradient, count)));
     *ret_fell = false;
     for (int i = 0; i < BACKTRACKS && slope < 0; i++, step /= 2) {
         for (size_t j = 0; j < count; j++)
             s->trial[j] = s->at[j] + step * s->direction[j];
         IJ_TRY(evaluate(p, s->trial, ret_value, s->trial_gradient, reterr_err));
-        bool flat = fabs(dot(s->trial_gradient, s->direction, count)) <= -CURVATURE * slope &&
-                    *ret_value <= s->value + NOISE * fabs(s->value);
+        bool flat =
+            fabs(vector_dot(s->trial_gradient, s->direction, count)) <= -CURVATURE * slope &&
+            *ret_value <= s->value + NOISE * fabs(s->value);
         if (flat || *ret_value <= s->value + ARMIJO * step * slope) {
             *ret_fell = true;
             for (size_t j = 0; j < count; j++)

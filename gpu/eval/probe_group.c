@@ -16,6 +16,7 @@
 
 #include "base/mem.h"
 #include "base/rng.h"
+#include "gpu/ops/host/host_simd.h"
 
 /* A parameter, its momentum and its gradient. */
 struct parameter {
@@ -166,7 +167,7 @@ struct probe_group_view probe_group_get(struct probe_group *g)
 
 /* shift and scale from this batch; the running statistics follow (variance with divisor rows -
  * 1). */
-static void batch_statistics(struct probe_group *g, const float *x, int64_t rows)
+HOST_CLONES static void batch_statistics(struct probe_group *g, const float *x, int64_t rows)
 {
     int64_t width = g->options.width;
     double *mean = g->shift, *square = g->scale;
@@ -196,7 +197,7 @@ static void running_statistics(struct probe_group *g)
     }
 }
 
-static void normalise(struct probe_group *g, const float *x, int64_t rows)
+HOST_CLONES static void normalise(struct probe_group *g, const float *x, int64_t rows)
 {
     int64_t width = g->options.width;
     if (!g->options.batch_norm) {
@@ -209,7 +210,7 @@ static void normalise(struct probe_group *g, const float *x, int64_t rows)
 }
 
 /* V and c of every head. */
-static void fold(struct probe_group *g)
+HOST_CLONES static void fold(struct probe_group *g)
 {
     const struct probe_group_options *o = &g->options;
     if (!o->batch_norm) {
@@ -257,20 +258,28 @@ static enum ij_status forward(struct probe_group *g, int64_t rows, struct ij_err
 /* ---- Backward -------------------------------------------------------------------------------- */
 
 /* Turns one head's logits of one row into E; returns the row's loss. */
-static double cross_entropy(float *logits, const float *offset, int64_t classes, int32_t label,
-                            double rows)
+HOST_CLONES static double cross_entropy(float *logits, const float *offset, int64_t classes,
+                                        int32_t label, double rows)
 {
-    double most = -(double)INFINITY, sum = 0;
+    float most = -INFINITY;
+    double sum = 0;
+#pragma omp simd reduction(max : most)
     for (int64_t c = 0; c < classes; c++) {
         logits[c] += offset[c];
-        most = fmax(most, logits[c]);
+        most = logits[c] > most ? logits[c] : most;
     }
+    double own = logits[label];
+#pragma omp simd reduction(+ : sum)
+    for (int64_t c = 0; c < classes; c++) {
+        logits[c] = host_simd_exp(logits[c] - most);
+        sum += (double)logits[c];
+    }
+    float share = (float)(1 / (sum * rows));
+#pragma omp simd
     for (int64_t c = 0; c < classes; c++)
-        sum += exp(logits[c] - most);
-    double loss = log(sum) + most - logits[label];
-    for (int64_t c = 0; c < classes; c++)
-        logits[c] = (float)((exp(logits[c] - most) / sum - (c == label)) / rows);
-    return loss;
+        logits[c] *= share;
+    logits[label] -= (float)(1 / rows);
+    return log(sum) + (double)most - own;
 }
 
 /* Turns the logits into E, and fills e (`sums`) and the losses. */
@@ -316,7 +325,7 @@ static enum ij_status backward(struct probe_group *g, int64_t rows, struct ij_er
 
 /* Gradients of one head's row `row` (one class) from G and e; those of gamma and beta
  * accumulate. */
-static void row_gradient(struct probe_group *g, int64_t row)
+HOST_CLONES static void row_gradient(struct probe_group *g, int64_t row)
 {
     const struct probe_group_options *o = &g->options;
     const float *big_g = g->folded + row * o->width, *w = g->weight.value + row * o->width;
@@ -337,7 +346,8 @@ static void row_gradient(struct probe_group *g, int64_t row)
 }
 
 /* torch.optim.SGD with nesterov: m = 0.9 m + g; p -= rate (g + 0.9 m), g including the decay. */
-static void update_sgd(struct parameter *p, size_t first, size_t count, float rate, float decay)
+HOST_CLONES static void update_sgd(struct parameter *p, size_t first, size_t count, float rate,
+                                   float decay)
 {
     for (size_t i = first; i < first + count; i++) {
         float gradient = p->gradient[i] + decay * p->value[i];
@@ -347,7 +357,8 @@ static void update_sgd(struct parameter *p, size_t first, size_t count, float ra
 }
 
 /* LARS's factor for one weight matrix. */
-static double trust_ratio(const struct parameter *p, size_t first, size_t count, float decay)
+HOST_CLONES static double trust_ratio(const struct parameter *p, size_t first, size_t count,
+                                      float decay)
 {
     double weight = 0, gradient = 0;
     for (size_t i = first; i < first + count; i++) {
@@ -358,8 +369,8 @@ static double trust_ratio(const struct parameter *p, size_t first, size_t count,
     return weight > 0 && gradient > 0 ? PROBE_GROUP_TRUST * sqrt(weight / gradient) : 1;
 }
 
-static void update_lars(struct parameter *p, size_t first, size_t count, float rate, float decay,
-                        bool matrix)
+HOST_CLONES static void update_lars(struct parameter *p, size_t first, size_t count, float rate,
+                                    float decay, bool matrix)
 {
     float ratio = matrix ? (float)trust_ratio(p, first, count, decay) : 1;
     for (size_t i = first; i < first + count; i++) {

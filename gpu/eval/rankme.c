@@ -8,27 +8,22 @@
 
 #include "base/mem.h"
 #include "gpu/eval/eigen.h"
+#include "gpu/eval/vector.h"
 
 /* gram (n, n) = z z' for few rows, z' z for few columns. */
 static void gram_of_rows(const float *z, size_t rows, size_t width, double *gram)
 {
     for (size_t i = 0; i < rows; i++)
-        for (size_t j = 0; j <= i; j++) {
-            double sum = 0;
-            for (size_t d = 0; d < width; d++)
-                sum += (double)z[i * width + d] * z[j * width + d];
-            gram[i * rows + j] = gram[j * rows + i] = sum;
-        }
+        for (size_t j = 0; j <= i; j++)
+            gram[i * rows + j] = gram[j * rows + i] =
+                vector_dot_float(z + i * width, z + j * width, width);
 }
 
 static void gram_of_columns(const float *z, size_t rows, size_t width, double *gram)
 {
     for (size_t r = 0; r < rows; r++)
-        for (size_t i = 0; i < width; i++) {
-            double value = z[r * width + i];
-            for (size_t j = 0; j <= i; j++)
-                gram[i * width + j] += value * z[r * width + j];
-        }
+        for (size_t i = 0; i < width; i++)
+            vector_add_float(gram + i * width, z[r * width + i], z + r * width, i + 1);
     for (size_t i = 0; i < width; i++)
         for (size_t j = 0; j < i; j++)
             gram[j * width + i] = gram[i * width + j];
