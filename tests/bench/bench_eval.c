@@ -1,9 +1,10 @@
 /*
- * Rates of evaluation as JSON lines: `bench_eval [threads]`, by the wall clock, best of some rounds.
+ * Rates of evaluation as JSON lines: `bench_eval [threads]`, by the wall clock, best of some
+ * rounds.
  *
- * Products (k-NN, heads, regression) are given with their GFLOP/s and its share of the machine's
- * peak: what is missing is what is no product. "features" is a dataset of JPEGs through the loader
- * and a ViT-S/16, as a share of the rate at which the same encoder takes pixels that are there.
+ * Products are given with their GFLOP/s and its share of the machine's peak: what is missing is
+ * what is no product. "features" is a dataset of JPEGs through the loader and a ViT-S/16, as a
+ * share of the rate at which the same encoder takes pixels that are there.
  */
 #include <fcntl.h>
 #include <stdio.h>
