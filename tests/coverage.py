@@ -23,8 +23,7 @@ ALONE = ("test_checkpoint", "test_checkpoint_faults", "test_checkpoint_writer", 
 # They compute for minutes without optimisation, and are about other files.
 SLOW = ("test_engine_golden", "test_evaluate", "test_finetune", "test_frozen", "test_logistic", "test_low_shot", "test_monitor", "test_probe",
         "test_probe_group", "test_probe_heads", "test_rand_augment", "test_scene", "test_tuner", "test_loader", "test_crop")
-FAULT = ["tests/fault/test_allocations.py::test_the_daemon", "tests/fault/test_daemon_calls.py", "tests/fault/test_retention_cycles.py",
-         "tests/fault/test_leftovers.py"]
+FAULT = ["tests/fault/test_allocations.py::test_the_daemon", "tests/fault/test_daemon_calls.py", "tests/fault/test_retention_cycles.py", "tests/fault/test_leftovers.py"]
 
 
 # ---- Running -----------------------------------------------------------------------------------------
@@ -68,7 +67,7 @@ def run(build):
             count(build, program.name, [program, "--jobs", "2", "--timeout", "300"])
     pytest = ["/usr/bin/python3", "-m", "pytest", "-q", "-p", "no:cacheprovider"]
     for name, tests in {"e2e": ["tests/e2e"], "fault": FAULT}.items():
-        count(build, name, [*pytest, *tests], IJEPAD_BUILD=str(build), PYTHONPATH="tests/e2e")
+        count(build, name, [*pytest, *tests], IJEPAD_BUILD=str(build), PYTHONPATH="tests/e2e", IJEPAD_ALLOCATIONS="120")
 
 
 # ---- Reading -----------------------------------------------------------------------------------------

@@ -6,6 +6,7 @@ import json
 import os
 import pathlib
 import random
+import shutil
 import signal
 import sqlite3
 import subprocess
@@ -50,7 +51,7 @@ def under(shim, choice=None, count_file=None):
 def choices(count, thorough):
     """Which allocations fail: each (or 400) when thorough, else a sample; half of them for good."""
     rng = random.Random(seed() if thorough or os.environ.get("IJEPAD_SEED") else SEED)
-    wanted = 400 if thorough else SAMPLE
+    wanted = int(os.environ.get("IJEPAD_ALLOCATIONS", 400 if thorough else SAMPLE))
     numbers = range(1, count + 1)
     picked = list(numbers) if count <= wanted else sorted(rng.sample(numbers, wanted))
     return [f"{n}{'+' if i % 2 else ''}" for i, n in enumerate(picked)]
@@ -89,6 +90,36 @@ def test_a_program_of_the_worker(name, shim, scenes, tmp_path, thorough):
             assert got.stdout == whole.stdout, f"{story}: another answer"
 
 
+@pytest.fixture(scope="module")
+def template(scenes, tmp_path_factory):
+    """The state of a daemon that has trained one run, to be copied to the place that its paths name."""
+    folder = tmp_path_factory.mktemp("trained")
+    daemon = Daemon(folder).start()
+    run = daemon.submit("pretrain", dataset=str(scenes), **{**SHORT_RUN, "keep_checkpoints": 3})
+    daemon.wait_for_state(run, "succeeded")
+    daemon.stop()
+    shutil.copytree(daemon.state, folder / "copy")
+    return folder, folder / "copy"
+
+
+def let_go(daemon):
+    """Tokens made and revoked, checkpoints pinned, deleted and swept, the run deleted: any answer will do."""
+    made = daemon.api("POST", "/v1/tokens", json={"user": "eve", "role": "viewer"})
+    daemon.api("GET", "/v1/tokens")
+    if made.status_code == 201:
+        daemon.api("DELETE", f"/v1/tokens/{made.json()['id']}")
+    listed = daemon.api("GET", "/v1/runs/r1/checkpoints")
+    items = listed.json()["items"] if listed.status_code == 200 else []
+    for item in items[1:]:
+        for pinned in (True, False):
+            daemon.api("PATCH", f"/v1/checkpoints/{item['id']}", json={"pinned": pinned})
+    if items:
+        daemon.api("DELETE", f"/v1/checkpoints/{items[-1]['id']}")
+    daemon.api("PATCH", "/v1/runs/r1", json={"retention": {"latest": 1}})
+    daemon.api("POST", "/v1/admin/gc", json={"keep": 1})
+    daemon.api("DELETE", "/v1/runs/r1")
+
+
 def session(daemon, dataset):
     """Some of everything; returns the ids of the runs that were acknowledged."""
     acknowledged = []
@@ -102,25 +133,29 @@ def session(daemon, dataset):
     if acknowledged:
         daemon.api("PATCH", f"/v1/runs/{acknowledged[0]}", json={"priority": 5})
         daemon.api("POST", f"/v1/runs/{acknowledged[-1]}/cancel")
+    let_go(daemon)
     return acknowledged
 
 
-def new_daemon(folder):
-    folder.mkdir()
+def new_daemon(template):
+    folder, copy = template
+    shutil.rmtree(folder / "state")
+    (folder / "daemon.log").unlink()
+    shutil.copytree(copy, folder / "state")
     return Daemon(folder)
 
 
-def test_the_daemon(shim, scenes, tmp_path, thorough):
+def test_the_daemon(shim, scenes, template, tmp_path, thorough):
     """Every request is answered or refused, the daemon ends with a code, and whatever it acknowledged is there."""
     import requests
-    counted = new_daemon(tmp_path / "counted")
+    counted = new_daemon(template)
     counted.start(under(shim, None, tmp_path / "count"))
     assert len(session(counted, scenes)) == 3
     counted.stop()
     mute = 0
     for n, choice in enumerate(choices(int((tmp_path / "count").read_text()), thorough)):
         print(f"IJEPAD_FAIL_ALLOC={choice}", flush=True)
-        daemon = new_daemon(tmp_path / f"d{n}")
+        daemon = new_daemon(template)
         acknowledged = []
         try:
             daemon.start(under(shim, choice), READY_S)
