@@ -1,7 +1,8 @@
 #!/usr/bin/python3
 """Branch coverage of the files in coverage_files.txt: coverage.py run|show|missing BUILD [FILE...]
 
-    run      the unit tests, the fuzz targets' corpora, the end-to-end tests and some of tests/fault, counted by gcov
+    run      the unit tests, the fuzz targets' corpora, the end-to-end tests and some of tests/fault, counted by gcov; not those
+             that compute for long and are about other files
     show     a table; 1 if less than 90 % of all branches were taken
     missing  what was never taken, line by line, of these files or all
 
@@ -20,9 +21,9 @@ LEAST = 0.9
 LEFT_OUT = re.compile(r"\bIJ_ASSERT\(|SEED_BUG\(")
 # Their tests make writing fail, also that of the counts: each runs alone, so that it spoils no other's.
 ALONE = ("test_checkpoint", "test_checkpoint_faults", "test_checkpoint_writer", "test_store_fault", "test_store_kill", "test_file")
-# They compute for minutes without optimisation, and are about other files.
 SLOW = ("test_engine_golden", "test_evaluate", "test_finetune", "test_frozen", "test_logistic", "test_low_shot", "test_monitor", "test_probe",
         "test_probe_group", "test_probe_heads", "test_rand_augment", "test_scene", "test_tuner", "test_loader", "test_crop")
+E2E = ["tests/e2e", *(f"--ignore=tests/e2e/test_{name}.py" for name in ("evaluations", "story", "ranks", "interop", "health", "gpu_bundle"))]
 FAULT = ["tests/fault/test_allocations.py::test_the_daemon", "tests/fault/test_daemon_calls.py", "tests/fault/test_retention_cycles.py", "tests/fault/test_leftovers.py"]
 
 
@@ -66,7 +67,7 @@ def run(build):
         else:
             count(build, program.name, [program, "--jobs", "2", "--timeout", "300"])
     pytest = ["/usr/bin/python3", "-m", "pytest", "-q", "-p", "no:cacheprovider"]
-    for name, tests in {"e2e": ["tests/e2e"], "fault": FAULT}.items():
+    for name, tests in {"fault": FAULT, "e2e": E2E}.items():
         count(build, name, [*pytest, *tests], IJEPAD_BUILD=str(build), PYTHONPATH="tests/e2e", IJEPAD_ALLOCATIONS="120")
 
 
