@@ -189,7 +189,9 @@ def payloads(stage):
     return [secret, up + secret, "/../.." + secret, "....//....//" + secret[1:], "..\\..\\" + secret, "file://" + secret, f"{secret}\u0000.json",
             "%2e%2e%2f" * 8 + secret[1:], "..%2f..%2f" + secret, "..%252f" * 6 + secret, "..;/..;" + secret, ".", "..", "~root/.ssh/id_rsa",
             "/proc/self/environ", "/dev/zero", "/dev/fd/3", f"|cat {secret}", f"$(cat {secret})", f"`cat {secret}`\n", "C:\\secret", ".hidden", "-rf /",
-            "a" * 5000, "\u202e" + secret, "\r\nSet-Cookie: a=b", "{{7*7}}", "%s%n%x", "' OR 1=1 --", "<script>alert(1)</script>"]
+            "a" * 5000, "\u202e" + secret, "\r\nSet-Cookie: a=b", "{{7*7}}", "%s%n%x", "' OR 1=1 --", "<script>alert(1)</script>",
+            "/etc/passwd", "..%c0%af" * 8 + secret[1:], "..\u2215" * 8 + secret[1:], "%2e%2e/" * 8 + secret[1:], "//" + secret, "./" * 20 + secret,
+            f"/proc/1/root{secret}", f"/proc/self/cwd/{up}{secret}", f"{secret}%00.safetensors", "..%5c..%5c" + secret]
 
 
 def check_answer(status, head, answer, what):
