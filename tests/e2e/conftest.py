@@ -6,7 +6,7 @@ import sys
 import pytest
 from PIL import Image
 
-sys.path.append(str(pathlib.Path(__file__).resolve().parent.parent / "fault"))
+sys.path += [str(pathlib.Path(__file__).resolve().parent.parent / folder) for folder in ("fault", "bench")]
 
 from harness import BUILD, Daemon  # noqa: E402
 

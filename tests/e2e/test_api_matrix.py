@@ -5,6 +5,8 @@ Nothing may change, nothing of a file outside may be told, and the server goes o
 import json
 import os
 import re
+import select
+import socket
 import sqlite3
 import threading
 import time
@@ -13,6 +15,7 @@ import urllib.parse
 import pytest
 import requests
 
+from bench_client import memory_mib
 from fake_worker import write_checkpoint
 from harness import Daemon, wait_until
 from test_api_hostile import raw
@@ -377,7 +380,6 @@ def test_a_deletion_follows_no_link(with_files):
 # ---- Clients that take their time -----------------------------------------------------------------
 
 def test_half_open_connections_do_not_keep_others_out(stage):
-    import socket
     slow = []
     for i in range(200):
         slow.append(socket.create_connection(("127.0.0.1", stage.daemon.port)))
@@ -394,3 +396,27 @@ def test_half_open_connections_do_not_keep_others_out(stage):
     print(f"with 200 half-open connections: median of two requests {sorted(times)[25] * 1e3:.1f} ms")
     for s in slow:
         s.close()
+
+
+def test_streams_starve_nobody(tmp_path, images):
+    """32 event streams that read, 8 that do not, events all the time: every request is answered, and memory stays where it was."""
+    daemon = Daemon(tmp_path, streams_max=64, streams_per_token_max=64).start()
+    streams = []
+    try:
+        for i in range(40):
+            streams.append(socket.create_connection(("127.0.0.1", daemon.port)))
+            streams[-1].sendall(f"GET /v1/events HTTP/1.1\r\nHost: 127.0.0.1:{daemon.port}\r\nAuthorization: Bearer {daemon.token}\r\n\r\n".encode())
+            assert streams[-1].recv(12) == b"HTTP/1.1 200"
+        before, heard = memory_mib(daemon.process.pid)[0], 0
+        run = daemon.api("POST", "/v1/runs", json={"kind": "pretrain", "hold": True, "params": {"dataset": str(images)}}).json()["id"]
+        for i in range(5000 if os.environ.get("IJEPAD_FAULT") == "all" else 400):
+            assert daemon.api("PATCH", f"/v1/runs/{run}", json={"notes": "x" * 3000 + str(i)}).status_code == 200
+            assert daemon.api("GET", "/v1/runs").status_code == 200
+            heard += sum(len(s.recv(1 << 20)) for s in select.select(streams[:32], [], [], 0)[0])
+        more = memory_mib(daemon.process.pid)[1] - before
+        print(f"{2 * (i + 1)} requests beside 40 streams, {heard} bytes of events read, {more:.1f} MiB more at most")
+        assert heard > 32 * 100 and more < 16
+    finally:
+        for s in streams:
+            s.close()
+        daemon.stop()
