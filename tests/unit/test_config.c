@@ -1,7 +1,9 @@
 /* The configuration: defaults, every key read back, and errors that name the line and the key. */
 #include <criterion/criterion.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "daemon/config.h"
 
@@ -127,4 +129,62 @@ Test(config, reload_takes_only_reloadable_keys)
     config_reload(&config, &fresh, &left);
     cr_assert_eq(left.size, 0, "%s", left.data);
     buf_done(&left);
+}
+
+Test(config, what_else_is_refused)
+{
+    char text[4096], name[100], file[] = "/tmp/ijepad-config-XXXXXX";
+    struct config config;
+    struct ij_err err = IJ_ERR_INIT;
+    expect_refusal("state_dir =\n", "state_dir", "must not be empty");
+    expect_refusal("socket = off\nlisten = off\nno_such_key_at_all = 1\n", "no_such_key_at_all",
+                   "unknown key");
+    expect_refusal("slotz = 2\n", "slotz", "did you mean \"slots\"");
+    expect_refusal("slots = 2\nslots = 2\n", "slots", "given twice");
+    expect_refusal("[part]\nslots = 2\n", "part", "no sections");
+    expect_refusal("log_level = loud\n", "log_level", "not \"loud\"");
+    expect_refusal("worker = relative/path\n", "worker", "absolute path");
+    expect_refusal("slots = 1\nno equals sign\n", "", "expected \"key = value\"");
+    memset(name, 'h', sizeof name - 1);
+    name[sizeof name - 1] = '\0';
+    size_t used = (size_t)snprintf(text, sizeof text, "hosts = ");
+    for (int i = 0; i <= CONFIG_HOSTS_MAX; i++)
+        used += (size_t)snprintf(text + used, sizeof text - used, "h%d,", i);
+    expect_refusal(text, "hosts", "at most");
+    snprintf(text, sizeof text, "log_level = %s\n", name);
+    expect_refusal(text, "log_level", "longer than");
+    int fd = mkstemp(file);
+    cr_assert(fd >= 0 && write(fd, "slots = 1\0\n", 11) == 11);
+    close(fd);
+    cr_expect_eq(config_load(file, true, &config, &err), IJ_INVALID);
+    cr_expect_not_null(strstr(err.text, "NUL"), "%s", err.text);
+    unlink(file);
+    cr_expect_eq(config_load("/proc/self", true, &config, &err) == IJ_OK, false, "a folder");
+    cr_expect_eq(config_load("/nonexistent/ijepad.conf", false, &config, &err), IJ_OK);
+}
+
+Test(config, a_reload_tells_hosts_apart)
+{
+    struct config config, fresh;
+    struct buf left;
+    cr_assert_eq(config_parse("hosts = a, b\n", "x", &config, NULL), IJ_OK);
+    static const char *const others[] = {"hosts = a, b\n", "hosts = a\n", "hosts = a, c\n"};
+    for (size_t i = 0; i < sizeof others / sizeof *others; i++) {
+        buf_init(&left, 4096);
+        cr_assert_eq(config_parse(others[i], "x", &fresh, NULL), IJ_OK);
+        config_reload(&config, &fresh, &left);
+        cr_expect_eq(buf_status(&left), IJ_OK);
+        buf_done(&left);
+    }
+}
+
+Test(config, every_key_is_on_the_page)
+{
+    struct buf page;
+    buf_init(&page, 1 << 20);
+    config_page(&page);
+    cr_assert_eq(buf_status(&page), IJ_OK);
+    cr_expect(strstr(page.data, "state_dir") && strstr(page.data, "log_level"));
+    cr_expect_null(strstr(page.data, "(null)"));
+    buf_done(&page);
 }

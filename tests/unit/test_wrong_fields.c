@@ -1,9 +1,12 @@
 /* Documents of which one member is missing or of another kind: state.json of a checkpoint (with a
- * seal that fits), the report of the GPUs, and the parameters of every kind of run. */
+ * seal that fits), the header of a tensor file, the report of the GPUs, and the parameters of every
+ * kind of run. */
 #include "tests/unit/json_mutate.h"
 
 #include <stdio.h>
 #include <string.h>
+#include <sys/mman.h>
+#include <unistd.h>
 
 #include "base/hash.h"
 #include "base/mem.h"
@@ -134,6 +137,45 @@ Test(wrong_fields, report_of_the_gpus)
               tally.refused);
     json_decref(document);
     buf_done(&buf);
+}
+
+/* ---- The header of a tensor file ------------------------------------------------------------- */
+
+static void open_tensors(void *user, const json_t *document)
+{
+    struct tally *tally = user;
+    char path[64], *header = json_dumps(document, JSON_COMPACT);
+    uint64_t size = strlen(header);
+    static const uint8_t data[64];
+    struct safetensors *file = NULL;
+    struct ij_err err = IJ_ERR_INIT;
+    fd_auto int fd = memfd_create("tensors", MFD_CLOEXEC);
+    cr_assert(fd >= 0 && write(fd, &size, 8) == 8 && write(fd, header, size) == (ssize_t)size);
+    cr_assert_eq(write(fd, data, 28), 28);
+    snprintf(path, sizeof path, "/proc/self/fd/%d", fd);
+    enum ij_status status = safetensors_open(path, &file, &err);
+    cr_assert(status == IJ_OK || err.text[0], "%s", header);
+    tally->taken += status == IJ_OK;
+    tally->refused += status != IJ_OK;
+    safetensors_free(file);
+    free(header);
+}
+
+Test(wrong_fields, header_of_tensors)
+{
+    static const char text[] =
+        "{\"__metadata__\": {\"format\": \"pt\"},"
+        "\"a\": {\"dtype\": \"F32\", \"shape\": [2, 3], \"data_offsets\": [0, 24]},"
+        "\"b\": {\"dtype\": \"I32\", \"shape\": [1], \"data_offsets\": [24, 28]},"
+        "\"empty\": {\"dtype\": \"F32\", \"shape\": [0], \"data_offsets\": [24, 24]}}";
+    struct tally tally = {.taken = 0};
+    json_t *document = json_loads(text, 0, NULL);
+    open_tensors(&tally, document);
+    cr_assert_eq(tally.taken, 1, "the whole one is taken");
+    json_mutate(document, open_tensors, &tally);
+    cr_expect(tally.refused > 200 && tally.taken < 60, "%u taken, %u refused", tally.taken,
+              tally.refused);
+    json_decref(document);
 }
 
 /* ---- Parameters ------------------------------------------------------------------------------ */
