@@ -12,8 +12,8 @@ import time
 import fake_worker
 from bench_client import Client
 
-PIPELINE, READS_PER_S, READERS = 16, 200, 2
-QUEUE_MAX = 20
+PIPELINE, READS_PER_S, READERS = 16, 220, 2
+RUNS_PER_S, QUEUE_MAX = 6, 20
 FORK = multiprocessing.get_context("fork")
 # Behaviour, weight. What hangs or will not stop costs seconds of a slot, so it is rare.
 BEHAVIOURS = [("good", 60), ("saves_and_measures", 12), ("crash", 4), ("lies_about_success", 3), ("refuses", 5), ("garbage", 3),
@@ -74,9 +74,16 @@ class Worker:
         return status, answer
 
 
+def pace(due, every_s):
+    """Sleeps until the next time that is due, which it returns; what was missed is made up for, but not for ever."""
+    due = max(due + every_s, time.monotonic() - 5)
+    time.sleep(max(0, due - time.monotonic()))
+    return due
+
+
 def submitter(self):
-    """Keeps a short queue full; what is submitted is drawn."""
-    client = self.client()
+    """So many a second while the queue is short; what is submitted is drawn."""
+    client, due = self.client(), time.monotonic()
     names, weights = zip(*BEHAVIOURS)
     while self.goes_on():
         behaviour = self.rng.choices(names, weights)[0]
@@ -91,6 +98,7 @@ def submitter(self):
         self.counts.newest.value = int(json.loads(answer)["id"][1:])
         while self.goes_on() and waiting(self, client) > QUEUE_MAX:
             time.sleep(0.1)
+        due = pace(due, 1 / RUNS_PER_S)
 
 
 def waiting(self, client):
@@ -112,8 +120,7 @@ def reader(self):
         for status in statuses:
             self.judge(status)
         self.counts.add(PIPELINE, sum(status >= 400 for status in statuses))
-        due = max(due + PIPELINE / READS_PER_S, time.monotonic() - 5)  # what was missed is made up for, but not for ever
-        time.sleep(max(0, due - time.monotonic()))
+        due = pace(due, PIPELINE / READS_PER_S)
 
 
 def meddler(self):
