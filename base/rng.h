@@ -25,6 +25,7 @@ enum rng_purpose {
     RNG_SWEEP = 11,      /* values of a random sweep */
     RNG_MIX = 20,        /* mixup and cutmix of one batch */
     RNG_DROP_PATH = 21,  /* branches dropped in one batch */
+    RNG_ERASE = 22,      /* box erased from one image */
     RNG_TEST = 100,
 };
 

@@ -316,6 +316,8 @@ const struct param_row params_rows[] = {
         "0.1", "Share of the target that is spread over all classes."),
     ROW("rand_augment", "Fine-tuning", DOUBLE, finetune.rand_augment, TUNE, 0, 10, "magnitude", "9",
         "RandAugment: two of fifteen operations, each with probability 1/2; 0: off."),
+    ROW("random_erase", "Fine-tuning", DOUBLE, finetune.random_erase, TUNE, 0, 1, "probability",
+        "0", "Random erasing: a box of 2 % to a third of the image becomes noise; 0: off."),
     ROW("clip_grad", "Fine-tuning", DOUBLE, finetune.clip_grad, TUNE, 0, 1e6, "", "0",
         "Clip the global gradient norm to this; 0: off."),
     ROW("eval_every_epochs", "Fine-tuning", DOUBLE, finetune.eval_every_epochs, TUNE, 0, 1e6,

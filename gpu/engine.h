@@ -196,6 +196,7 @@ struct engine_finetune {
     double weight_decay, layer_decay, drop_path;
     double mixup, cutmix, label_smoothing; /* mixup, cutmix: alpha; 0 = off */
     double rand_augment;                   /* magnitude; 0 = off */
+    double random_erase;                   /* probability of an image; 0 = off */
     double clip_grad;                      /* global norm; 0 = off */
     double eval_every_epochs;              /* 0 = at the end only */
 };

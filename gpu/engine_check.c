@@ -200,6 +200,7 @@ static enum ij_status check_finetune(const struct engine_spec *spec, struct ij_e
     IJ_TRY(range(f->cutmix, 0, 100, "finetune.cutmix", reterr_err));
     IJ_TRY(range(f->label_smoothing, 0, 0.99, "finetune.label_smoothing", reterr_err));
     IJ_TRY(range(f->rand_augment, 0, 10, "finetune.rand_augment", reterr_err));
+    IJ_TRY(range(f->random_erase, 0, 1, "finetune.random_erase", reterr_err));
     IJ_TRY(range(f->clip_grad, 0, 1e6, "finetune.clip_grad", reterr_err));
     IJ_TRY(range(f->eval_every_epochs, 0, 1e6, "finetune.eval_every_epochs", reterr_err));
     IJ_TRY(range(m->checkpoint_every_s, 0, 1e9, "monitor.checkpoint_every_s", reterr_err));

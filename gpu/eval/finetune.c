@@ -13,6 +13,7 @@
 #include "gpu/eval/finetune_report.h"
 #include "gpu/eval/low_shot_select.h"
 #include "gpu/model/spec_json.h"
+#include "gpu/train/erase.h"
 #include "gpu/train/mix.h"
 #include "gpu/train/train_resume.h"
 #include "gpu/train/train_sink.h"
@@ -335,24 +336,38 @@ struct step_metrics {
     double loss, lr, norm, seconds, wait_s;
 };
 
+/* The loader's images, erased and mixed, with their targets and the branches that are dropped. */
+static int64_t fill_batch(struct run *r, const struct loader_batch *images)
+{
+    const struct engine_finetune *o = r->options;
+    const struct engine_data *data = &r->spec->data;
+    uint32_t crop = data->crop;
+    uint64_t epoch = images->epoch, place = images->batch;
+    struct mix mix = mix_draw(o->mixup, o->cutmix, crop, r->spec->seed, epoch, place);
+    struct erase erase = {
+        .probability = o->random_erase, .size = crop, .seed = r->spec->seed, .epoch = epoch};
+    memcpy(erase.mean, data->mean, sizeof erase.mean);
+    memcpy(erase.std, data->std, sizeof erase.std);
+    memcpy(r->pixels, images->pixels, (size_t)images->count * crop * crop * 3);
+    erase_pixels(&erase, r->pixels, images->count, place * o->batch);
+    mix_pixels(&mix, r->pixels, images->count, crop);
+    mix_targets(&mix, images->labels, images->count, (size_t)r->tuner->layout.classes,
+                o->label_smoothing, r->targets);
+    draw_drops(r, epoch, place, images->count);
+    return images->count;
+}
+
 static enum ij_status micro_batch(struct run *r, uint32_t index, struct step_metrics *m,
                                   struct ij_err *reterr_err)
 {
     const struct loader_batch *images;
     const struct engine_finetune *o = r->options;
-    uint32_t crop = r->spec->data.crop;
     double loss;
     int64_t begin_ns = clock_monotonic_ns();
     IJ_TRY(loader_next(r->loader, &images, reterr_err));
     m->wait_s += (double)(clock_monotonic_ns() - begin_ns) / 1e9;
-    uint64_t epoch = images->epoch, place = images->batch;
-    struct mix mix = mix_draw(o->mixup, o->cutmix, crop, r->spec->seed, epoch, place);
-    memcpy(r->pixels, images->pixels, (size_t)images->count * crop * crop * 3);
-    mix_pixels(&mix, r->pixels, images->count, crop);
-    mix_targets(&mix, images->labels, images->count, (size_t)r->tuner->layout.classes,
-                o->label_smoothing, r->targets);
-    draw_drops(r, epoch, place, images->count);
-    const struct tuner_batch batch = {r->pixels, images->count, r->targets,
+    int64_t count = fill_batch(r, images);
+    const struct tuner_batch batch = {r->pixels, count, r->targets,
                                       o->drop_path > 0 ? r->drop : NULL};
     loader_release(r->loader);
     IJ_TRY(tuner_micro_batch(r->tuner, &batch, index, o->accumulate, &loss, reterr_err));

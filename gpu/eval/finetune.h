@@ -3,11 +3,11 @@
  * trained on labelled images, by the recipe of masked autoencoders (He et al., CVPR 2022), which
  * the I-JEPA paper uses for its tables 2 and 15.
  *
- * Random crop (bicubic) and mirror, RandAugment, mixup or CutMix of each micro-batch, label
- * smoothing, stochastic depth rising linearly from 0 to `drop_path`, AdamW with layer-wise rates, a
- * linear warm-up from 0 and half a cosine down to `final_lr`. Scenes, whose labels speak of the
- * whole image, are stretched instead of cropped. Low-shot fine-tuning trains on the images that
- * gpu/eval/low_shot_select.h chooses.
+ * Random crop (bicubic) and mirror, RandAugment, random erasing, mixup or CutMix of each
+ * micro-batch, label smoothing, stochastic depth rising linearly from 0 to `drop_path`, AdamW with
+ * layer-wise rates, a linear warm-up from 0 and half a cosine down to `final_lr`. Scenes, whose
+ * labels speak of the whole image, are stretched instead of cropped. Low-shot fine-tuning trains on
+ * the images that gpu/eval/low_shot_select.h chooses.
  *
  * Checkpoints, resume and the host's commands are those of pretraining: a stopped run goes on from
  * its newest checkpoint, bit for bit. The evaluation split is scored before the first step, every

@@ -10,14 +10,14 @@ static json_t *recipe_object(const struct finetune_report *report)
     const struct engine_spec *spec = &report->model->spec;
     const struct engine_finetune *f = &spec->finetune;
     return json_pack(
-        "{s:s, s:I, s:I, s:f, s:f, s:f, s:f, s:f, s:f, s:f, s:f, s:f, s:f, s:f, s:f, s:o, s:I, "
-        "s:I}",
+        "{s:s, s:I, s:I, s:f, s:f, s:f, s:f, s:f, s:f, s:f, s:f, s:f, s:f, s:f, s:f, s:f, s:o, "
+        "s:I, s:I}",
         "optimizer", "adamw, betas 0.9 and 0.999", "batch", (json_int_t)f->batch, "accumulate",
         (json_int_t)f->accumulate, "epochs", f->epochs, "warmup_epochs", f->warmup_epochs,
         "lr_per_256", f->lr, "final_lr", f->final_lr, "weight_decay", f->weight_decay,
         "layer_decay", f->layer_decay, "drop_path", f->drop_path, "mixup", f->mixup, "cutmix",
         f->cutmix, "label_smoothing", f->label_smoothing, "rand_augment", f->rand_augment,
-        "clip_grad", f->clip_grad, "augment_scale",
+        "random_erase", f->random_erase, "clip_grad", f->clip_grad, "augment_scale",
         json_pack("[f, f]", spec->eval.augment_scale[0], spec->eval.augment_scale[1]), "steps",
         (json_int_t)report->steps, "steps_per_epoch", (json_int_t)report->steps_per_epoch);
 }

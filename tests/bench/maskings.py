@@ -3,7 +3,7 @@
 
     tests/bench/maskings.py DATASET OUT.json [--preset small_32] [--images 15000] [--test 5000]
         [--epochs 16] [--seeds 0 1 2] [--labels folder] [--arms multi_block rasterized ...]
-        [--set key=value ...]
+        [--set key=value ...] [--probe key=value ...]
 
 An arm is a masking, or a masking with "+input": targets then come from the target encoder's input.
 Each arm and seed is one pretraining run of the preset, with everything but the masking equal, and one
@@ -38,10 +38,11 @@ def one(args, arm, seed, folder):
            "ssl": curve(lines, "ssl", SSL, 40)}
     for label in args.labels:
         probe = {"kind": "linear_probe", "params": {**data, "crop": args.crop, "labels": label,
-                                                    "checkpoint": str(last)}}
+                                                    "checkpoint": str(last), **args.probe}}
         probe_lines, _ = run(probe, folder / f"probe_{label}")
         result = next(line["result"] for line in probe_lines if line.get("event") == "result")
-        row["probe"][label] = {"trained": result["trained"]["top1"], "random": result["random"]["top1"],
+        random = (result["random"] or {}).get("top1")
+        row["probe"][label] = {"trained": result["trained"]["top1"], "random": random,
                                "best_head": result["trained"]["best_head"],
                                "standard_error": result["trained"]["top1_error"],
                                "build": result["checkpoint"]["build"]}
@@ -54,11 +55,12 @@ def summarize(rows):
     for label in rows[0]["probe"]:
         for arm in dict.fromkeys(r["arm"] for r in rows):
             top1 = [100 * r["probe"][label]["trained"] for r in rows if r["arm"] == arm]
-            random = [100 * r["probe"][label]["random"] for r in rows if r["arm"] == arm]
+            random = [100 * r["probe"][label]["random"] for r in rows
+                      if r["arm"] == arm and r["probe"][label]["random"] is not None]
             table.setdefault(label, {})[arm] = {
                 "top1_mean": statistics.mean(top1), "top1": top1,
                 "top1_deviation": statistics.stdev(top1) if len(top1) > 1 else None,
-                "random_mean": statistics.mean(random)}
+                "random_mean": statistics.mean(random) if random else None}
     return table
 
 
@@ -75,9 +77,11 @@ def main():
     p.add_argument("--labels", nargs="+", default=["folder"])
     p.add_argument("--arms", nargs="+", default=ARMS)
     p.add_argument("--set", nargs="*", default=[], metavar="KEY=JSON")
+    p.add_argument("--probe", nargs="*", default=[], metavar="KEY=JSON")
     args = p.parse_args()
     args.dataset = args.dataset.resolve()
-    args.overrides = {k: json.loads(v) for k, v in (s.split("=", 1) for s in args.set)}
+    args.overrides, args.probe = ({k: json.loads(v) for k, v in (s.split("=", 1) for s in pairs)}
+                                  for pairs in (args.set, args.probe))
     rows = json.loads(args.out.read_text())["rows"] if args.out.exists() else []
     done = {(r["arm"], r["seed"]) for r in rows}
     for seed in args.seeds:

@@ -122,6 +122,7 @@ def test_low_shot_by_finetuning(daemon, scenes):
     ("finetune", {"drop_path": 1}, "drop_path"),
     ("finetune", {"batch": 1}, "batch"),
     ("finetune", {"rand_augment": 10.1}, "rand_augment"),
+    ("finetune", {"random_erase": 1.1}, "random_erase"),
     ("finetune", {"epochs": 3, "warmup_epochs": 4}, "warmup_epochs"),
     ("finetune", {"probe_lr": 0.1}, "probe_lr")])
 def test_refused_before_it_starts(daemon, scenes, kind, params, pointer):

@@ -61,6 +61,7 @@ static struct engine_spec tune_spec(const char *name)
                                              .cutmix = 1,
                                              .label_smoothing = 0.1,
                                              .rand_augment = 3,
+                                             .random_erase = 0.25,
                                              .eval_every_epochs = 4};
     spec.monitor.keep_checkpoints = 100;
     return spec;
