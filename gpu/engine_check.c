@@ -61,7 +61,18 @@ static enum ij_status check_model(const struct engine_spec *spec, struct ij_err 
                        "model.pred_depth", "model.pred_heads", reterr_err));
     IJ_TRY(range(m->mlp_ratio, 0.25, 16, "model.mlp_ratio", reterr_err));
     IJ_TRY(range(m->init_std, 1e-6, 1, "model.init_std", reterr_err));
-    IJ_TRY(range(m->patch_init_std, 0, 1, "model.patch_init_std", reterr_err));
+    return range(m->patch_init_std, 0, 1, "model.patch_init_std", reterr_err);
+}
+
+/* Evaluations take shape and crop from their checkpoint, if they have one. */
+static bool shape_is_named(const struct engine_spec *spec)
+{
+    return spec->kind == ENGINE_PRETRAIN || spec->eval.checkpoint[0] == '\0';
+}
+
+static enum ij_status check_grid(const struct engine_spec *spec, struct ij_err *reterr_err)
+{
+    const struct engine_model *m = &spec->model;
     uint32_t grid = spec->data.crop / m->patch;
     if (grid < 2)
         return IJ_ERR_FIELD(reterr_err, IJ_INVALID, "model.patch",
@@ -257,6 +268,8 @@ enum ij_status engine_check(const struct engine_spec *spec, struct ij_err *reter
     if (spec->kind == ENGINE_SCAN)
         return IJ_OK;
     IJ_TRY(check_model(spec, reterr_err));
+    if (shape_is_named(spec))
+        IJ_TRY(check_grid(spec, reterr_err));
     return spec->kind == ENGINE_PRETRAIN ? check_pretrain(spec, reterr_err)
                                          : check_eval(spec, reterr_err);
 }

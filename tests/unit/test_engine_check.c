@@ -86,6 +86,19 @@ Test(engine_check, the_grid_has_two_to_sixty_four_patches_a_side)
     expect_refused(&spec, "model.patch"); /* 1 */
 }
 
+/* An evaluation need not repeat the shape of what it evaluates. */
+Test(engine_check, a_checkpoint_brings_its_own_grid)
+{
+    struct engine_spec spec = spec_fixture("vit_tiny", 24, 16);
+    spec.kind = ENGINE_FEATURES;
+    spec.eval.batch = 1;
+    expect_refused(&spec, "model.patch");
+    strcpy(spec.eval.checkpoint, "/runs/1");
+    expect_good(&spec);
+    spec.kind = ENGINE_PRETRAIN;
+    expect_refused(&spec, "model.patch");
+}
+
 /* The published recipe on 32-pixel images with 4-pixel patches: the sampler would never end. */
 Test(engine_check, a_sampler_that_never_ends_is_refused_with_a_remedy)
 {
