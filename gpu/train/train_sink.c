@@ -2,6 +2,7 @@
 #include "gpu/train/train_sink.h"
 
 #include <math.h>
+#include <stdio.h>
 #include <string.h>
 
 #include "base/clock.h"
@@ -16,8 +17,28 @@ static enum ij_status refused(enum ij_status status, const char *what, struct ij
     return IJ_ERR(reterr_err, status, "the host refused %s", what);
 }
 
-enum ij_status train_sink_step(struct train_sink *sink, const struct train_sink_step *s,
-                               struct ij_err *reterr_err)
+static enum ij_status watch_data(struct train_sink *sink, const struct train_sink_step *s,
+                                 struct ij_err *reterr_err)
+{
+    char text[192];
+    sink->watched_s += s->seconds;
+    sink->waited_s += s->data_wait_s;
+    if (sink->wait_told || sink->watched_s < TRAIN_SINK_WATCH_S)
+        return IJ_OK;
+    double share = sink->waited_s / sink->watched_s;
+    sink->watched_s = sink->waited_s = 0;
+    if (share <= TRAIN_SINK_WAIT_SHARE)
+        return IJ_OK;
+    sink->wait_told = true;
+    snprintf(text, sizeof text,
+             "%.0f %% of the time is spent waiting for images: raise loader_threads, or put the "
+             "data on a faster disk",
+             100 * share);
+    return train_sink_warning(sink, "data_wait", text, reterr_err);
+}
+
+static enum ij_status send_step(struct train_sink *sink, const struct train_sink_step *s,
+                                struct ij_err *reterr_err)
 {
     static const char *const keys[] = {"loss",           "lr",           "weight_decay",
                                        "ema_momentum",   "grad_norm",    "grad_norm_first",
@@ -35,6 +56,13 @@ enum ij_status train_sink_step(struct train_sink *sink, const struct train_sink_
     return refused(
         sink->sink->metrics(sink->sink->user, "train", s->step, keys, values, COUNT_OF(keys)),
         "metrics", reterr_err);
+}
+
+enum ij_status train_sink_step(struct train_sink *sink, const struct train_sink_step *step,
+                               struct ij_err *reterr_err)
+{
+    IJ_TRY(send_step(sink, step, reterr_err));
+    return watch_data(sink, step, reterr_err);
 }
 
 /* Steps per second over the ring; NaN before the second report. */

@@ -8,11 +8,16 @@
 
 #include "gpu/engine.h"
 
+#define TRAIN_SINK_WATCH_S    60.0
+#define TRAIN_SINK_WAIT_SHARE 0.1
+
 #define TRAIN_SINK_WINDOW 16 /* progress reports that the rate is measured over */
 
 struct train_sink {
     const struct engine_sink *sink; /* borrowed */
     uint64_t steps, steps_per_epoch, images_per_step;
+    double watched_s, waited_s; /* of steps, and of them for data, since data was last judged */
+    bool wait_told;
     int64_t reported_ns; /* last progress */
     size_t marks;        /* reports so far; the last ones lie in the ring */
     struct {
@@ -30,7 +35,8 @@ struct train_sink_step {
     double seconds, data_wait_s;
 };
 
-/* One frame on the stream "train". */
+/* One frame on the stream "train". Once per attempt it is followed by the warning "data_wait": where
+ * more than TRAIN_SINK_WAIT_SHARE of TRAIN_SINK_WATCH_S seconds of steps went by waiting for data. */
 IJ_MUST_USE enum ij_status train_sink_step(struct train_sink *sink,
                                            const struct train_sink_step *step,
                                            struct ij_err *reterr_err);

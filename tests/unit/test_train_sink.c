@@ -1,6 +1,7 @@
 /* What training tells its host about speed. */
 #include <criterion/criterion.h>
 #include <math.h>
+#include <string.h>
 #include <unistd.h>
 
 #include "base/clock.h"
@@ -46,4 +47,47 @@ Test(train_sink, a_resume_is_no_speed)
     cr_assert_gt(seen.images_per_s, 0);
     cr_assert_leq(seen.images_per_s, 64 / 0.002);
     cr_assert_eq(seen.reports, 3);
+}
+
+static int warnings;
+static enum ij_status warn(void *user, const char *code, const char *text)
+{
+    (void)user;
+    warnings++;
+    cr_assert_str_eq(code, "data_wait");
+    cr_assert_eq(strncmp(text, "11 % of the time", 16), 0, "%s", text);
+    return IJ_OK;
+}
+
+/* Minutes of 30 steps of 2 seconds. */
+static void minute(struct train_sink *sink, double waited_s)
+{
+    const struct train_sink_step step = {.step = 1, .seconds = 2, .data_wait_s = waited_s};
+    for (int i = 0; i < 30; i++)
+        cr_assert_eq(train_sink_step(sink, &step, NULL), IJ_OK);
+}
+
+Test(train_sink, waiting_for_data_is_told_once)
+{
+    struct engine_sink host = {.warning = warn};
+    struct train_sink sink = {.sink = &host, .images_per_step = 64};
+    warnings = 0;
+    minute(&sink, 0.19);
+    cr_assert_eq(warnings, 0);
+    minute(&sink, 0.22);
+    cr_assert_eq(warnings, 1);
+    minute(&sink, 0.22);
+    cr_assert_eq(warnings, 1);
+}
+
+Test(train_sink, a_few_slow_steps_are_no_reason_to_warn)
+{
+    struct engine_sink host = {.warning = warn};
+    struct train_sink sink = {.sink = &host, .images_per_step = 64};
+    const struct train_sink_step slow = {.step = 1, .seconds = 5, .data_wait_s = 5};
+    warnings = 0;
+    cr_assert_eq(train_sink_step(&sink, &slow, NULL), IJ_OK);
+    minute(&sink, 0);
+    minute(&sink, 0);
+    cr_assert_eq(warnings, 0);
 }
