@@ -4,7 +4,7 @@ import {make} from "./dom.js";
 const STOPS = [[13, 17, 60], [60, 40, 130], [160, 50, 120], [235, 110, 70], [250, 220, 90]], UNKNOWN = [128, 128, 128];
 
 /* 0 … 1 from dark blue over red to yellow: its lightness only grows, so that it also reads without colour. */
-function heat(share) {
+export function heat(share) {
   if (!isFinite(share)) return UNKNOWN;
   const at = Math.max(0, Math.min(1, share)) * (STOPS.length - 1), i = Math.min(Math.floor(at), STOPS.length - 2), part = at - i;
   return STOPS[i].map((from, k) => Math.round(from + (STOPS[i + 1][k] - from) * part));

@@ -16,6 +16,7 @@
 #define BATCH_IMAGES    32
 #define KNN_NEIGHBORS   20
 #define KNN_TEMPERATURE 0.07
+#define FRAME_MAX       32
 
 /* Decoded images of one half. */
 struct half {
@@ -203,45 +204,69 @@ static enum ij_status measure(struct monitor *monitor, struct monitor_result *re
                                       .images_eval = (uint32_t)monitor->eval.count};
     result->target = rankme_spread_summary(&monitor->spread);
     result->pair_cos = rankme_pair_cosine(monitor->features, all, width);
-    IJ_TRY(rankme_compute(monitor->features, all, width, &result->rankme, reterr_err));
+    IJ_TRY(rankme_compute(monitor->features, all, width, &result->rankme, &result->spectrum,
+                          reterr_err));
     IJ_TRY(masked_view_measure(monitor->view, &result->masked, reterr_err));
     IJ_TRY(trainer_ema_gap(monitor->trainer, &result->ema_gap, reterr_err));
     return monitor->classes ? vote(monitor, eval_features, &result->knn_top1, reterr_err) : IJ_OK;
 }
 
+/* A frame that is being put together. */
+struct frame {
+    const char *keys[FRAME_MAX];
+    float values[FRAME_MAX];
+    size_t count;
+};
+
+static void put(struct frame *frame, const char *key, double value)
+{
+    IJ_ASSERT(frame->count < FRAME_MAX);
+    frame->keys[frame->count] = key;
+    frame->values[frame->count++] = (float)value;
+}
+
+static void put_spectrum(struct frame *frame, const struct rankme_spectrum *spectrum)
+{
+    static const char *const keys[RANKME_PLACES_MAX] = {
+        "ssl/spectrum_1",    "ssl/spectrum_2",   "ssl/spectrum_4",    "ssl/spectrum_8",
+        "ssl/spectrum_16",   "ssl/spectrum_32",  "ssl/spectrum_64",   "ssl/spectrum_128",
+        "ssl/spectrum_256",  "ssl/spectrum_512", "ssl/spectrum_1024", "ssl/spectrum_2048",
+        "ssl/spectrum_4096", "ssl/spectrum_8192"};
+    for (size_t i = 0; i < spectrum->places; i++)
+        put(frame, keys[i], spectrum->level[i]);
+}
+
+static void put_masked(struct frame *frame, const struct masked_view_result *m)
+{
+    put(frame, "ssl/ctx_std", m->context.mean);
+    put(frame, "ssl/ctx_std_p5", m->context.p5);
+    put(frame, "ssl/ctx_std_min", m->context.least);
+    put(frame, "ssl/pred_std", m->prediction.mean);
+    put(frame, "ssl/pred_std_p5", m->prediction.p5);
+    put(frame, "ssl/pred_std_min", m->prediction.least);
+}
+
 static enum ij_status emit(const struct engine_sink *sink, uint64_t step,
                            const struct monitor_result *r, struct ij_err *reterr_err)
 {
-    const struct masked_view_result *m = &r->masked;
-    const struct {
-        const char *key;
-        double value;
-    } rows[] = {{"ssl/rankme", r->rankme},
-                {"ssl/lidar", m->lidar},
-                {"ssl/explained", m->explained},
-                {"ssl/target_std", r->target.mean},
-                {"ssl/target_std_p5", r->target.p5},
-                {"ssl/target_std_min", r->target.least},
-                {"ssl/dead_dims", r->target.dead},
-                {"ssl/ctx_std", m->context.mean},
-                {"ssl/ctx_std_p5", m->context.p5},
-                {"ssl/ctx_std_min", m->context.least},
-                {"ssl/pred_std", m->prediction.mean},
-                {"ssl/pred_std_p5", m->prediction.p5},
-                {"ssl/pred_std_min", m->prediction.least},
-                {"ssl/pair_cos", r->pair_cos},
-                {"ssl/ema_gap", r->ema_gap},
-                {"probe/knn_top1", r->knn_top1}}; /* last: left out where there are no labels */
-    const char *keys[COUNT_OF(rows)];
-    float values[COUNT_OF(rows)];
-    size_t count = isnan(r->knn_top1) ? COUNT_OF(rows) - 1 : COUNT_OF(rows);
-    for (size_t i = 0; i < COUNT_OF(rows); i++) {
-        keys[i] = rows[i].key;
-        values[i] = (float)rows[i].value;
-    }
+    struct frame frame = {.count = 0};
+    put(&frame, "ssl/rankme", r->rankme);
+    put(&frame, "ssl/lidar", r->masked.lidar);
+    put(&frame, "ssl/explained", r->masked.explained);
+    put(&frame, "ssl/target_std", r->target.mean);
+    put(&frame, "ssl/target_std_p5", r->target.p5);
+    put(&frame, "ssl/target_std_min", r->target.least);
+    put(&frame, "ssl/dead_dims", r->target.dead);
+    put_masked(&frame, &r->masked);
+    put(&frame, "ssl/pair_cos", r->pair_cos);
+    put(&frame, "ssl/ema_gap", r->ema_gap);
+    put_spectrum(&frame, &r->spectrum);
+    if (!isnan(r->knn_top1)) /* there are labels */
+        put(&frame, "probe/knn_top1", r->knn_top1);
     if (!sink || !sink->metrics)
         return IJ_OK;
-    enum ij_status status = sink->metrics(sink->user, "ssl", step, keys, values, count);
+    enum ij_status status =
+        sink->metrics(sink->user, "ssl", step, frame.keys, frame.values, frame.count);
     return status == IJ_OK ? IJ_OK : IJ_ERR(reterr_err, status, "the host refused a metrics frame");
 }
 

@@ -17,6 +17,8 @@
  *   ssl/ctx_std, _p5, _min, ssl/pred_std, _p5, _min   the same of context tokens and predictions
  *   ssl/pair_cos        mean cosine between the pooled features of two different images
  *   ssl/ema_gap         |encoder - target encoder| / |encoder|
+ *   ssl/spectrum_1, _2, _4, ...   log10 of the singular value at that place over the largest, of
+ *                       the features that RankMe is made of
  *   probe/knn_top1      share of held-out images whose label a cosine k-NN vote (k 20, T 0.07) over
  *                       the training half gives; only where the data has labels
  *
@@ -33,6 +35,7 @@ struct monitor;
 
 struct monitor_result {
     double rankme, pair_cos, ema_gap;
+    struct rankme_spectrum spectrum;
     struct rankme_spread_summary target;
     struct masked_view_result masked;
     double knn_top1; /* NaN without labels */

@@ -29,6 +29,7 @@ static void gram_of_columns(const float *z, size_t rows, size_t width, double *g
             gram[j * width + i] = gram[i * width + j];
 }
 
+/* Leaves the singular values, the roots, in place of their squares. */
 static double entropy_rank(double *squares, size_t n)
 {
     double sum = 0, entropy = 0;
@@ -45,8 +46,19 @@ static double entropy_rank(double *squares, size_t n)
     return exp(entropy);
 }
 
+/* values: n singular values, descending. */
+static struct rankme_spectrum spectrum_of(const double *values, size_t n)
+{
+    struct rankme_spectrum s = {0};
+    for (size_t place = 1; place <= n && s.places < RANKME_PLACES_MAX; place *= 2) {
+        double share = values[0] > 0 ? values[place - 1] / values[0] : 0;
+        s.level[s.places++] = share > 0 ? fmax(RANKME_LEVEL_MIN, log10(share)) : RANKME_LEVEL_MIN;
+    }
+    return s;
+}
+
 enum ij_status rankme_compute(const float *z, size_t rows, int64_t width, double *ret_rank,
-                              struct ij_err *reterr_err)
+                              struct rankme_spectrum *ret_spectrum, struct ij_err *reterr_err)
 {
     size_t columns = (size_t)width, n = rows < columns ? rows : columns;
     if (n == 0)
@@ -61,6 +73,8 @@ enum ij_status rankme_compute(const float *z, size_t rows, int64_t width, double
         gram_of_columns(z, rows, columns, gram);
     IJ_TRY(eigen_symmetric(gram, (int64_t)n, values, reterr_err));
     *ret_rank = entropy_rank(values, n);
+    if (ret_spectrum)
+        *ret_spectrum = spectrum_of(values, n); /* roots by now */
     return IJ_OK;
 }
 

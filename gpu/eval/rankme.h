@@ -9,11 +9,22 @@
 
 #include "base/status.h"
 
+#define RANKME_PLACES_MAX 14   /* 1, 2, 4, ... 8192 */
+#define RANKME_LEVEL_MIN  (-4) /* below it, rounding of the squares decides */
+
+/* The singular values at places 1, 2, 4, ... up to min(rows, width), the largest first: log10 of
+ * their share of the largest. RANKME_LEVEL_MIN: that, or less. */
+struct rankme_spectrum {
+    size_t places;
+    double level[RANKME_PLACES_MAX];
+};
+
 /* RankMe of z (rows, width): exp(-sum p log p), p = s / sum(s) + 1e-7 over the min(rows, width)
  * singular values s (Garrido et al., ICML 2023, eq. 1). 1: all rows on a line; min(rows, width):
- * all directions equally strong. 0 for a matrix of zeros. */
+ * all directions equally strong. 0 for a matrix of zeros. ret_spectrum may be NULL. */
 IJ_MUST_USE enum ij_status rankme_compute(const float *z, size_t rows, int64_t width,
-                                          double *ret_rank, struct ij_err *reterr_err);
+                                          double *ret_rank, struct rankme_spectrum *ret_spectrum,
+                                          struct ij_err *reterr_err);
 
 /* Mean cosine over all pairs of different rows; NaN for fewer than two rows. Zero rows count as
  * cosine 0. */

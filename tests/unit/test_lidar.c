@@ -66,7 +66,7 @@ static void check_case(const json_t *object, int at)
                        number(object, "decay"),          number(object, "between")};
     double rank = 0, lidar = 0;
     float *z = features(&r, r.seed);
-    cr_assert_eq(rankme_compute(z, r.images * r.draws, (int64_t)r.width, &rank, NULL), IJ_OK);
+    cr_assert_eq(rankme_compute(z, r.images * r.draws, (int64_t)r.width, &rank, NULL, NULL), IJ_OK);
     cr_assert_eq(lidar_compute(z, r.images, r.draws, (int64_t)r.width, &lidar, NULL), IJ_OK);
     cr_expect_float_eq(rank, number(object, "rankme"), 1e-6 * rank, "case %d: RankMe %.12g", at,
                        rank);

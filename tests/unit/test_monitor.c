@@ -51,7 +51,7 @@ static struct monitor_result check(struct monitor *monitor, const struct engine_
 }
 
 static char keys_seen[512];
-static float values_seen[16];
+static float values_seen[32];
 static enum ij_status on_metrics(void *user, const char *stream, uint64_t step,
                                  const char *const *keys, const float *values, size_t count)
 {
@@ -76,7 +76,8 @@ Test(monitor, figures_of_random_weights)
                      "ssl/rankme ssl/lidar ssl/explained ssl/target_std ssl/target_std_p5 "
                      "ssl/target_std_min ssl/dead_dims ssl/ctx_std ssl/ctx_std_p5 ssl/ctx_std_min "
                      "ssl/pred_std ssl/pred_std_p5 ssl/pred_std_min ssl/pair_cos ssl/ema_gap "
-                     "probe/knn_top1 ");
+                     "ssl/spectrum_1 ssl/spectrum_2 ssl/spectrum_4 ssl/spectrum_8 "
+                     "ssl/spectrum_16 probe/knn_top1 ");
     cr_assert(r.images_train == 20 && r.images_eval == 20);
     cr_assert(r.rankme > 1 && r.rankme <= 24);
     cr_assert(r.target.mean > 0 && r.target.mean < 1.01 && r.target.least <= r.target.p5 &&
@@ -88,7 +89,10 @@ Test(monitor, figures_of_random_weights)
     cr_assert(r.pair_cos > -0.1 && r.pair_cos <= 1);
     cr_assert_geq(r.knn_top1, 0.8, "hues are easy even for random weights");
     cr_assert_eq(values_seen[0], (float)r.rankme);
-    cr_assert_eq(values_seen[15], (float)r.knn_top1);
+    cr_assert_eq(values_seen[15], 0, "the largest singular value over itself");
+    for (int i = 16; i < 20; i++)
+        cr_assert(values_seen[i] <= values_seen[i - 1] && values_seen[i] >= RANKME_LEVEL_MIN);
+    cr_assert_eq(values_seen[20], (float)r.knn_top1);
     monitor_free(monitor);
 }
 
@@ -143,7 +147,9 @@ Test(monitor, without_labels_there_is_no_vote)
     cr_assert_str_eq(keys_seen,
                      "ssl/rankme ssl/lidar ssl/explained ssl/target_std ssl/target_std_p5 "
                      "ssl/target_std_min ssl/dead_dims ssl/ctx_std ssl/ctx_std_p5 ssl/ctx_std_min "
-                     "ssl/pred_std ssl/pred_std_p5 ssl/pred_std_min ssl/pair_cos ssl/ema_gap ");
+                     "ssl/pred_std ssl/pred_std_p5 ssl/pred_std_min ssl/pair_cos ssl/ema_gap "
+                     "ssl/spectrum_1 ssl/spectrum_2 ssl/spectrum_4 ssl/spectrum_8 "
+                     "ssl/spectrum_16 ");
     cr_assert(isnan(r.knn_top1));
     cr_assert(r.images_train == 60 && r.images_eval == 30, "all there are");
     monitor_free(monitor);

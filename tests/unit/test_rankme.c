@@ -131,7 +131,7 @@ static double rank_of(const float *z, size_t rows, int64_t width)
 {
     double rank = -1;
     struct ij_err err = IJ_ERR_INIT;
-    cr_assert_eq(rankme_compute(z, rows, width, &rank, &err), IJ_OK, "%s", err.text);
+    cr_assert_eq(rankme_compute(z, rows, width, &rank, NULL, &err), IJ_OK, "%s", err.text);
     return rank;
 }
 
@@ -145,6 +145,26 @@ Test(rankme, known_spectra)
     float uneven[] = {3, 0, 0, 1}, wide[] = {3, 0, 0, 0, 0, 1, 0, 0};
     cr_assert_float_eq(rank_of(uneven, 2, 2), exp(0.56233514461880829), 1e-6);
     cr_assert_float_eq(rank_of(wide, 2, 4), rank_of(uneven, 2, 2), 1e-12);
+}
+
+/* Singular values 100, 10, 10, 1 and 0, of which places 1, 2 and 4 are told. */
+Test(rankme, the_spectrum_by_doubling_places)
+{
+    float z[6 * 5] = {0}, zero[4] = {0};
+    static const float diagonal[] = {10, 100, 1, 0, 10};
+    struct rankme_spectrum s;
+    double rank;
+    for (int i = 0; i < 5; i++)
+        z[i * 5 + i] = diagonal[i];
+    cr_assert_eq(rankme_compute(z, 6, 5, &rank, &s, NULL), IJ_OK);
+    cr_assert_eq(s.places, 3);
+    cr_assert_float_eq(s.level[0], 0, 1e-12);
+    cr_assert_float_eq(s.level[1], -1, 1e-9);
+    cr_assert_float_eq(s.level[2], -2, 1e-9);
+    cr_assert_eq(rankme_compute(z, 6, 4, &rank, &s, NULL), IJ_OK);
+    cr_assert_eq(s.places, 3, "6 rows of 4 read from the same numbers");
+    cr_assert_eq(rankme_compute(zero, 2, 2, &rank, &s, NULL), IJ_OK);
+    cr_assert(s.places == 2 && s.level[0] == RANKME_LEVEL_MIN && s.level[1] == RANKME_LEVEL_MIN);
 }
 
 /* numpy: z = sin(0.7 i + 0.1 i^2) for i = 0..59, (12, 5) and (5, 12):

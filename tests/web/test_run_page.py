@@ -94,6 +94,7 @@ def test_health_says_which_rule_fired(page, scenes):
     page.go(f"#/{run}/health")
     page.wait_text(".verdict .chip", health["verdict"])
     page.wait_text(".verdict", health["rule"] if health["verdict"] != "healthy" else "different images stay apart")
+    page.wait_text("[aria-label=Spectrum]", "At the last check")
     wait_until("its charts", lambda: page.chart("ssl/rankme"))
 
 
