@@ -138,7 +138,8 @@ __attribute__((unused)) static void eval_checkpoint(const struct engine_spec *sp
     for (size_t i = 0; i < layout.count; i++) {
         const struct layout_tensor *t = &layout.tensors[i];
         struct safetensors_tensor tensor = {
-            .name = t->name, .type = SAFETENSORS_F32, .dims = 1, .shape = {(uint64_t)t->count}};
+            .name = t->name, .type = SAFETENSORS_F32, .dims = t->dims};
+        memcpy(tensor.shape, t->shape, (size_t)t->dims * sizeof *t->shape);
         tensor.data = context + t->offset;
         tensors[count++] = tensor;
         if (!t->encoder)
