@@ -35,8 +35,9 @@ struct train_sink_step {
     double seconds, data_wait_s;
 };
 
-/* One frame on the stream "train". Once per attempt it is followed by the warning "data_wait": where
- * more than TRAIN_SINK_WAIT_SHARE of TRAIN_SINK_WATCH_S seconds of steps went by waiting for data. */
+/* One frame on the stream "train". Once per attempt it is followed by the warning "data_wait",
+ * where more than TRAIN_SINK_WAIT_SHARE of TRAIN_SINK_WATCH_S seconds of steps went by waiting
+ * for data. */
 IJ_MUST_USE enum ij_status train_sink_step(struct train_sink *sink,
                                            const struct train_sink_step *step,
                                            struct ij_err *reterr_err);

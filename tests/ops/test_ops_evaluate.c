@@ -1,6 +1,6 @@
 /*
- * Every evaluation on the CUDA backend, on a GPU or compiled for the host, where device memory cannot
- * be touched by host code: each must come to the end, and to what the host backend finds.
+ * Every evaluation on the CUDA backend, on a GPU or compiled for the host, where device memory
+ * cannot be touched by host code: each must come to the end, and to what the host backend finds.
  */
 #include <jansson.h>
 
