@@ -104,6 +104,10 @@ static json_t *clone_body(const struct run_row *row, const json_t *edits)
                   "tags", tags, "notes", row->notes ? row->notes : "", "priority",
                   (int)row->priority, "gpus", (int)row->slots, "gpu_memory_bytes",
                   (json_int_t)row->gpu_memory_bytes, "preemptible", row->preemptible);
+    json_t *retention = row->retention ? json_loads(row->retention, 0, NULL) : NULL;
+    if (json_object_size(retention))
+        (void)json_object_set(body, "retention", retention);
+    json_decref(retention);
     const char *key;
     json_t *value;
     json_object_foreach((json_t *)edits, key, value)
@@ -119,8 +123,8 @@ static json_t *clone_body(const struct run_row *row, const json_t *edits)
 static enum ij_status check_edits(struct request *request, struct ij_err *reterr_err)
 {
     static const char *const keys[] = {
-        "name", "params", "priority",         "after",      "tags", "notes",
-        "hold", "gpus",   "gpu_memory_bytes", "preemptible"};
+        "name", "params", "priority",         "after",       "tags",     "notes",
+        "hold", "gpus",   "gpu_memory_bytes", "preemptible", "retention"};
     if (!request->json)
         return IJ_OK;
     IJ_TRY(json_in_known_keys(request->json, keys, COUNT_OF(keys), &request->problem, reterr_err));

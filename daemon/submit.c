@@ -12,6 +12,7 @@
 #include "daemon/device.h"
 #include "daemon/params.h"
 #include "daemon/params_table.h"
+#include "daemon/retention_policy.h"
 
 /* One problem after another goes here; the first is also the function's own error. */
 struct problems {
@@ -253,8 +254,8 @@ static void check_checkpoint(const struct submit_lookup *lookup, struct submit_r
 /* ---- The whole ------------------------------------------------------------------------------- */
 
 static const char *const known_keys[] = {
-    "kind",  "name", "params", "priority",         "after",      "tags",
-    "notes", "hold", "gpus",   "gpu_memory_bytes", "preemptible"};
+    "kind",  "name", "params", "priority",         "after",       "tags",
+    "notes", "hold", "gpus",   "gpu_memory_bytes", "preemptible", "retention"};
 
 static void check_keys(const json_t *body, struct problems *problems)
 {
@@ -330,6 +331,29 @@ static void check_params(const json_t *body, struct submit_result *result,
     json_decref(empty);
 }
 
+/* Completed by the defaults, so that what is stored does not change with them. */
+static void check_retention(const json_t *body, struct submit_result *result,
+                            struct problems *problems)
+{
+    const json_t *given = json_object_get(body, "retention");
+    struct retention_policy policy =
+        retention_policy_default(result->spec.monitor.keep_checkpoints);
+    struct ij_err err = IJ_ERR_INIT;
+    if (!given)
+        return;
+    if (retention_policy_parse(given, &policy, &err) != IJ_OK) {
+        problem(problems, err.field, "%s", err.text);
+        return;
+    }
+    json_t *whole = retention_policy_json(&policy);
+    char *text = whole ? json_dumps(whole, JSON_COMPACT) : NULL;
+    json_decref(whole);
+    result->retention = text ? mem_strdup(text) : NULL;
+    free(text);
+    if (!result->retention)
+        problem(problems, "/retention", "no memory for the policy");
+}
+
 static json_t *after_json(const struct submit_result *result)
 {
     json_t *list = json_array();
@@ -382,6 +406,8 @@ static enum ij_status resolve(const json_t *body, struct submit_result *result,
         notes ? json_string_value(notes) : "", "hold", result->hold, "gpus",
         (json_int_t)result->gpus, "gpu_memory_bytes", (json_int_t)result->gpu_memory_bytes,
         "preemptible", result->preemptible);
+    if (result->retention)
+        json_object_set_new(result->resolved, "retention", json_loads(result->retention, 0, NULL));
     make_plan(result);
     if (!result->resolved || !result->plan_json) {
         submit_result_done(result);
@@ -419,8 +445,11 @@ enum ij_status submit_check(const json_t *body, const struct submit_lookup *look
         check_placement(lookup, result, &problems);
     check_checkpoint(lookup, result, result->spec.eval.checkpoint, "/params/checkpoint", &problems);
     check_checkpoint(lookup, result, result->spec.init_from, "/params/init_from", &problems);
-    if (problems.status != IJ_OK)
+    check_retention(body, result, &problems);
+    if (problems.status != IJ_OK) {
+        submit_result_done(result);
         return problems.status;
+    }
     IJ_TRY(resolve(body, result, reterr_err));
     *ret_result = *result;
     return IJ_OK;
@@ -430,5 +459,7 @@ void submit_result_done(struct submit_result *result)
 {
     json_decref(result->resolved);
     json_decref(result->plan_json);
+    mem_free(result->retention);
     result->resolved = result->plan_json = NULL;
+    result->retention = NULL;
 }

@@ -14,6 +14,7 @@
  *   "gpus"     1..SUBMIT_GPUS_MAX devices of its own: GPUs with "device": "cuda", else host slots
  *   "gpu_memory_bytes"  least memory of each; default 0: any
  *   "preemptible"       true: may be paused for a run of higher priority; default false
+ *   "retention"         which checkpoints stay (daemon/retention_policy.h); default: its defaults
  *
  * A parameter "checkpoint" may be a directory, "c7" (checkpoint 7) or "r42": the newest valid
  * checkpoint that run 42 has when this run starts, which is not before run 42 has ended.
@@ -62,6 +63,7 @@ struct submit_result {
     int64_t gpus, gpu_memory_bytes;
     size_t after_count;
     struct submit_after after[SUBMIT_AFTER_MAX];
+    char *retention;   /* owned: the whole policy as JSON; NULL: none was given */
     json_t *resolved;  /* owned: the whole body with every default filled in */
     json_t *plan_json; /* owned: {"parameters_encoder", "bytes_total", "steps", ...} or JSON null */
 };

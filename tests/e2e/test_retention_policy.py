@@ -89,3 +89,31 @@ def test_a_wrong_policy_is_refused(daemon, images, retention, pointer):
     problem = patch(daemon, run, retention, 422)
     assert problem["errors"][0]["pointer"] == pointer and daemon.run(run)["retention"] == {}
     daemon.api("POST", f"/v1/runs/{run}/cancel")
+
+
+def test_a_policy_given_at_submission_holds_from_the_start_and_stays_with_clones(daemon, images):
+    wanted = {"latest": 1, "best": 2, "every_epochs": 4}
+    whole = {**wanted, "best_by": "knn"}
+    seed = fake_worker.BEHAVIOURS.index(fake_worker.saves_and_measures)
+    body = {"kind": "pretrain", "retention": wanted, "params": {
+        "dataset": str(images), "labels": "none", "batch": 4, "seed": seed, "keep_checkpoints": 2}}
+    assert daemon.api("POST", "/v1/runs?dry_run=1", json=body).json()["resolved"]["retention"] == whole
+    run = daemon.api("POST", "/v1/runs", json=body).json()
+    assert run["retention"] == whole
+    daemon.wait_for_state(run["id"], "succeeded")
+    expect_kept(daemon, run["id"], {8: ["latest", "epoch"], 5: ["best"], 4: ["epoch"], 3: ["best"]})
+    clone = daemon.api("POST", f"/v1/runs/{run['id']}/clone", json={"hold": True}).json()
+    assert clone["retention"] == whole
+    clone = daemon.api("POST", f"/v1/runs/{run['id']}/clone", json={"hold": True, "retention": {"best": 0}}).json()
+    assert clone["retention"] == {"latest": 2, "best": 0, "best_by": "knn", "every_epochs": 0}
+
+
+@pytest.mark.parametrize("retention,pointer", [
+    ({"latest": 0}, "/retention/latest"), ({"best_by": "loss"}, "/retention/best_by"), ({"latst": 3}, "/retention/latst"),
+    ([], "/retention"), (None, "/retention")])
+def test_a_wrong_policy_makes_no_run(daemon, images, retention, pointer):
+    body = {"kind": "pretrain", "hold": True, "retention": retention, "params": {"dataset": str(images)}}
+    answer = daemon.api("POST", "/v1/runs", json=body)
+    assert answer.status_code == 422 and answer.json()["errors"][0]["pointer"] == pointer
+    sweep = daemon.api("POST", "/v1/sweeps", json={**body, "grid": {"seed": [1, 2]}})
+    assert sweep.status_code == 422, sweep.text
