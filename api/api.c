@@ -55,6 +55,7 @@ static enum ij_status copy_options(struct api *api, const struct api_options *op
     api->control = options->control;
     api->events = options->events;
     api->condition = options->condition;
+    api->tally = options->tally;
     api->devices = options->devices;
     api->auth = (struct auth_policy){.admin_uid = geteuid(), .admin_group = api->admin_group};
     api->started_ms = clock_wall_ms();

@@ -22,6 +22,7 @@
 struct api;
 struct control;      /* daemon/control.h */
 struct condition;    /* daemon/condition.h */
+struct tally;        /* daemon/tally.h */
 struct event_bus;    /* daemon/event_bus.h */
 struct device_table; /* daemon/device.h */
 
@@ -39,6 +40,7 @@ struct api_options {
     struct control *control;          /* borrowed until api_free */
     struct event_bus *events;         /* borrowed until api_free */
     struct condition *condition;      /* borrowed until api_free */
+    struct tally *tally;              /* borrowed until api_free; NULL: nothing was counted */
     int64_t priority_age_s;           /* as the scheduler has it: for the order of the queue */
     struct device_table *devices;     /* borrowed until api_free; NULL: none are shown */
     const char *const *allowed_hosts; /* names accepted in Host, without port, beside localhost,

@@ -18,12 +18,13 @@
 #include "api/routes.h"
 #include "api/session.h"
 #include "api/stream.h"
+#include "base/histogram.h"
 
 #define CONTEXT_LISTENERS_MAX 8
 
-/* Answers of one route by class of status: index 0 unused, 2 = 2xx ... 5 = 5xx. */
+/* Durations of one route's answers by class of status: index 2 = 2xx ... 5 = 5xx; others unused. */
 struct context_counts {
-    _Atomic uint64_t answers[6], nanoseconds;
+    struct histogram answers[6];
 };
 
 struct api {
@@ -31,6 +32,7 @@ struct api {
     char *state_dir, *run_dir, *admin_group;
     struct control *control;      /* borrowed */
     struct condition *condition;  /* borrowed */
+    struct tally *tally;          /* borrowed */
     struct event_bus *events;     /* borrowed */
     struct device_table *devices; /* borrowed */
     struct auth_policy auth;

@@ -2,7 +2,6 @@
 #include "api/respond.h"
 
 #include <inttypes.h>
-#include <stdatomic.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -25,9 +24,8 @@ static const char *const fixed_headers[][2] = {
 static void count_answer(struct request *request, unsigned status)
 {
     size_t row = routes_index(request->match.route);
-    struct context_counts *counts = &request->api->counts[row];
-    atomic_fetch_add(&counts->answers[status / 100 % 6], 1);
-    atomic_fetch_add(&counts->nanoseconds, (uint64_t)(clock_monotonic_ns() - request->started_ns));
+    histogram_add(&request->api->counts[row].answers[status / 100 % 6],
+                  clock_monotonic_ns() - request->started_ns);
 }
 
 /* Takes the reply's body. NULL: no memory; the reply then still owns it. */

@@ -47,6 +47,7 @@ struct stream_hub {
     struct stream *first; /* guarded by mutex */
     unsigned count;       /* guarded by mutex */
     int64_t beat_ms;      /* ticker only */
+    _Atomic uint64_t dropped;
 };
 
 /* ---- Hub ---- */
@@ -163,6 +164,11 @@ unsigned stream_hub_count(struct stream_hub *hub)
     return count;
 }
 
+uint64_t stream_hub_dropped(struct stream_hub *hub)
+{
+    return atomic_load(&hub->dropped);
+}
+
 /* ---- What a stream says ---- */
 
 static bool is_metric(const char *type)
@@ -240,15 +246,18 @@ static void collect_live(struct stream *stream)
 {
     struct event_bus_item item;
     bool lagged = false;
+    uint64_t before = stream->cursor;
     while (stream->pending.size < FILL_TARGET && stream->hub->bus &&
            event_bus_next(stream->hub->bus, &stream->cursor, &item, &lagged)) {
         if (lagged) {
+            atomic_fetch_add(&stream->hub->dropped, stream->cursor - before);
             stream->replaying = true; /* the lost durable ones are in the store */
             event_bus_item_done(&item);
             break;
         }
         say_item(stream, &item);
         event_bus_item_done(&item);
+        before = stream->cursor;
     }
 }
 

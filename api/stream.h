@@ -61,5 +61,7 @@ void stream_hub_wait(struct stream_hub *hub, int64_t max_ms);
 /* Ends every stream: no connection stays suspended after it. */
 void stream_hub_close(struct stream_hub *hub);
 unsigned stream_hub_count(struct stream_hub *hub);
+/* Items that readers were too slow for, since the start: lost, or read again from the store. */
+uint64_t stream_hub_dropped(struct stream_hub *hub);
 
 #endif

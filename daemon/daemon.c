@@ -10,6 +10,7 @@
 #include "base/clock.h"
 #include "base/log.h"
 #include "base/mem.h"
+#include "daemon/dcgm_map.h"
 #include "daemon/live_feed.h"
 #include "daemon/backup.h"
 #include "daemon/condition.h"
@@ -27,6 +28,7 @@
 #include "daemon/run_verb.h"
 #include "daemon/server_event.h"
 #include "daemon/strays.h"
+#include "daemon/tally.h"
 #include "daemon/webhook.h"
 #include "store/event_row.h"
 #include "store/idem_row.h"
@@ -329,6 +331,16 @@ static enum ij_status open_devices(struct daemon *daemon, struct ij_err *reterr_
     return IJ_OK;
 }
 
+static void name_sqlite(const struct store *store)
+{
+    struct store_facts facts;
+    store_facts(store, &facts);
+    log_info("SQLite %s%s", facts.sqlite_version,
+             facts.wal_reset_race
+                 ? ": it has the WAL-reset race, which takes two writing connections; here is one"
+                 : "");
+}
+
 enum ij_status daemon_open(struct daemon *daemon, const struct config *config,
                            struct ij_err *reterr_err)
 {
@@ -337,7 +349,10 @@ enum ij_status daemon_open(struct daemon *daemon, const struct config *config,
     if (r < 0)
         return IJ_ERR_SYS(reterr_err, -r, "", "cannot make an event loop");
     IJ_TRY(condition_new(&daemon->condition, reterr_err));
+    IJ_TRY(tally_new(&daemon->tally, reterr_err));
     IJ_TRY(recovery_open(daemon, reterr_err));
+    store_time_commits(daemon->store, tally_commits(daemon->tally));
+    name_sqlite(daemon->store);
     IJ_TRY(event_bus_new(EVENT_BUS_SLOTS, &daemon->bus, reterr_err));
     IJ_TRY(open_devices(daemon, reterr_err));
     IJ_TRY(control_new(&daemon->control, reterr_err));
@@ -401,6 +416,8 @@ void daemon_close(struct daemon *daemon)
     gpu_sample_free(daemon->samples);
     for (size_t i = 0; i < daemon->run_count; i++)
         run_free(daemon->runs[i]);
+    if (daemon->devices)
+        dcgm_map_write(daemon->config.dcgm_map_dir, daemon->devices);
     mem_free(daemon->runs);
     webhook_free(daemon->webhook);
     sd_event_source_disable_unref(daemon->schedule);
@@ -413,6 +430,7 @@ void daemon_close(struct daemon *daemon)
     store_close(daemon->store);
     event_bus_free(daemon->bus);
     condition_free(daemon->condition);
+    tally_free(daemon->tally);
     device_table_free(daemon->devices);
     sd_event_unref(daemon->event);
     *daemon = (struct daemon){0};

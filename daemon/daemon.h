@@ -23,6 +23,7 @@ struct reaper;
 struct run;
 struct backup;
 struct condition;
+struct tally;
 struct webhook;
 
 struct daemon {
@@ -33,6 +34,7 @@ struct daemon {
     struct event_bus *bus;
     struct device_table *devices;
     struct condition *condition;
+    struct tally *tally;
     struct backup *backup;
     struct gpu_inventory *inventory; /* NULL: GPUs are not looked for */
     struct gpu_sample *samples;      /* NULL likewise */

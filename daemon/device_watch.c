@@ -8,6 +8,7 @@
 #include "base/clock.h"
 #include "base/log.h"
 #include "base/mem.h"
+#include "daemon/dcgm_map.h"
 #include "daemon/device_verb.h"
 #include "daemon/gpu_fault.h"
 #include "daemon/gpu_inventory.h"
@@ -139,6 +140,8 @@ void device_watch_report(void *user, const struct gpu_report *report)
         if (i >= known || device_state_of(device) != before[i])
             device_verb_publish(daemon, device, 0);
     }
+    if (changed)
+        dcgm_map_write(daemon->config.dcgm_map_dir, daemon->devices);
     publish_samples(daemon, report);
     for (size_t i = 0; i < report->xid_count; i++)
         take_xid(daemon, &report->xids[i]);

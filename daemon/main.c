@@ -229,6 +229,7 @@ static enum ij_status start_api(struct program *program, struct ij_err *reterr_e
                                   .control = program->daemon.control,
                                   .events = program->daemon.bus,
                                   .condition = program->daemon.condition,
+                                  .tally = program->daemon.tally,
                                   .devices = program->daemon.devices,
                                   .priority_age_s = config->priority_age_s,
                                   .allowed_hosts = hosts,

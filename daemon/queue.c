@@ -10,6 +10,7 @@
 #include "base/file.h"
 #include "base/log.h"
 #include "base/mem.h"
+#include "daemon/dcgm_map.h"
 #include "daemon/run_start.h"
 #include "daemon/run_yield.h"
 #include "daemon/scheduler.h"
@@ -324,6 +325,7 @@ static enum ij_status start_one(struct daemon *daemon, struct run *run,
     const struct run *live = queue_find(daemon, id);
     if (!live || !live->worker)
         device_table_release(daemon->devices, id);
+    dcgm_map_write(daemon->config.dcgm_map_dir, daemon->devices);
     return status;
 }
 

@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "base/clock.h"
+#include "base/histogram.h"
 #include "base/mem.h"
 #include "base/text.h"
 
@@ -193,9 +194,8 @@ enum ij_status db_commit(struct db *db, struct ij_err *reterr_err)
     enum ij_status status = check_begun(db, reterr_err);
     if (status == IJ_OK)
         status = exec_kept(db, "COMMIT", reterr_err);
-    db->commit_s_last = (double)(clock_monotonic_ns() - start) * 1e-9;
-    if (db->commit_s_last > db->commit_s_max)
-        db->commit_s_max = db->commit_s_last;
+    if (db->times)
+        histogram_add(db->times, clock_monotonic_ns() - start);
     if (status != IJ_OK)
         db_rollback(db);
     db->begun = false;

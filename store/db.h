@@ -22,6 +22,8 @@
 #define DB_STATEMENTS_MAX 256
 #define DB_PAGE_BYTES     4096
 
+struct histogram; /* base/histogram.h */
+
 struct db_kept {
     const char *sql; /* static text; its address is the key */
     sqlite3_stmt *statement;
@@ -37,7 +39,7 @@ struct db {
     int64_t limit_ns;        /* processor time of one read; 0: none */
     int wal_pages;           /* after the last commit */
     uint64_t commits;
-    double commit_s_last, commit_s_max;
+    struct histogram *times; /* of commits; borrowed, NULL: not counted */
     struct db_kept kept[DB_STATEMENTS_MAX];
 };
 

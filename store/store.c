@@ -265,11 +265,6 @@ static uint64_t file_bytes(const char *path, const char *suffix)
     return stat(name, &st) < 0 ? 0 : (uint64_t)st.st_size;
 }
 
-static double larger(double a, double b)
-{
-    return a > b ? a : b;
-}
-
 void store_facts(const struct store *store, struct store_facts *ret_facts)
 {
     const struct db *state = &store->state, *metrics = &store->metrics;
@@ -280,7 +275,10 @@ void store_facts(const struct store *store, struct store_facts *ret_facts)
         .metrics_bytes = file_bytes(metrics->path, ""),
         .wal_bytes = file_bytes(state->path, "-wal") + file_bytes(metrics->path, "-wal"),
         .commits = state->commits + metrics->commits,
-        .commit_s_last = larger(state->commit_s_last, metrics->commit_s_last),
-        .commit_s_max = larger(state->commit_s_max, metrics->commit_s_max),
     };
+}
+
+void store_time_commits(struct store *store, struct histogram *histogram)
+{
+    store->state.times = store->metrics.times = histogram;
 }

@@ -27,6 +27,7 @@
 #define STORE_METRICS_FILE  "metrics.db"
 #define STORE_LOCK_FILE     "store.lock"
 
+struct histogram; /* base/histogram.h */
 struct store;
 
 /*
@@ -70,8 +71,10 @@ struct store_facts {
     bool wal_reset_race;        /* this SQLite has the WAL-reset race; harmless with one writer */
     uint64_t state_bytes, metrics_bytes, wal_bytes; /* on disk now; wal: both files' */
     uint64_t commits;                               /* since open, both files */
-    double commit_s_last, commit_s_max;
 };
 void store_facts(const struct store *store, struct store_facts *ret_facts);
+/* Writer: how long each commit of either file takes is added to `histogram`, which is borrowed
+ * until store_close. NULL: no longer. */
+void store_time_commits(struct store *store, struct histogram *histogram);
 
 #endif

@@ -20,7 +20,8 @@ class Gpus:
         self.script = folder / "gpus.txt"
         self.lines = list(MACHINE)
         self.write()
-        self.daemon = Daemon(folder, worker=WORKER, slots=1, retry_base_ms=20, retry_cap_ms=100)
+        self.map = folder / "dcgm"
+        self.daemon = Daemon(folder, worker=WORKER, slots=1, retry_base_ms=20, retry_cap_ms=100, dcgm_map_dir=self.map)
 
     def write(self):
         fresh = self.script.with_suffix(".new")
@@ -80,6 +81,26 @@ def test_each_gets_the_smallest_that_does_and_sees_no_other(machine, images):
     assert sorted(wait_for_code(machine.daemon, machine.submit(images), "no_gpus")["blocking_runs"]) == [big, pair]
     assert "80.0 GiB" in wait_for_code(machine.daemon, machine.submit(images, gpus=2, gpu_memory_bytes=80 * GIB),
                                        "too_big")["text"]
+
+
+def test_the_map_for_dcgm_exporter_says_who_has_which(machine, images):
+    """A file per GPU that a run holds, named by its index; whole at every instant, and gone with the run."""
+    def told():
+        return {p.name: p.read_text() for p in machine.map.iterdir()}
+    pair = machine.submit(images, gpus=2)
+    machine.running_on(pair, GPUS[0], GPUS[1])
+    assert told() == {"0": f"{pair}\n", "1": f"{pair}\n"}
+    assert [oct(p.stat().st_mode & 0o777) for p in (machine.map, machine.map / "0")] == ["0o755", "0o644"], "others read it"
+    big = machine.submit(images, gpu_memory_bytes=24 * GIB + 1)
+    machine.running_on(big, GPUS[2])
+    machine.daemon.api("POST", f"/v1/runs/{pair}/kill")
+    machine.daemon.wait_for_state(pair, "canceled")
+    wait_until("its files are gone", lambda: told() == {"2": f"{big}\n"})
+    machine.daemon.kill()
+    (machine.map / "0").write_text("r9\n")  # as a life that ended so leaves them
+    machine.daemon.start()
+    machine.running_on(big, GPUS[2])
+    wait_until("only what is true is there", lambda: told() == {"2": f"{big}\n"})
 
 
 def test_a_foreign_process_is_respected_and_named(machine, images):
