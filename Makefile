@@ -87,7 +87,7 @@ $(BUILD)/ijepad: $(BUILD)/obj/daemon/main.o $(BUILD)/obj/webui.o $(LIBS)
 
 $(BUILD)/ijepad-worker: $(BUILD)/obj/daemon/worker.o $(LIBS)
 	@echo "  LINK  $@"
-	$(Q)$(CC) $(LDFLAGS) -o $@ $(BUILD)/obj/daemon/worker.o $(WORKER_CUDA) $(LIBS) $(ENGINE_LIBS) \
+	$(Q)$(CC) $(LDFLAGS) -rdynamic -o $@ $(BUILD)/obj/daemon/worker.o $(WORKER_CUDA) $(LIBS) $(ENGINE_LIBS) \
 	  $(if $(WITH_CUDA),$(CUDA_LIBS))
 
 $(BUILD)/ijepad-webhook: $(BUILD)/obj/daemon/deliver.o $(LIBS)

@@ -25,14 +25,14 @@ struct attempt_log {
 };
 
 /* Writes what fits; a failing disk ends the log, not the run. */
-static void keep(struct attempt_log *log, size_t size)
+static void keep(struct attempt_log *log, const char *text, size_t size)
 {
     if (log->full)
         return;
     uint64_t room = log->bytes_max - log->bytes;
     size_t take = size < room ? size : (size_t)room;
     struct ij_err err;
-    enum ij_status status = file_write_all(log->file_fd, log->chunk, take, "log", &err);
+    enum ij_status status = file_write_all(log->file_fd, text, take, "log", &err);
     log->bytes += take;
     if (status == IJ_OK && take == size)
         return;
@@ -52,7 +52,7 @@ static bool move(struct attempt_log *log)
             return errno == EAGAIN || errno == EINTR;
         if (n == 0)
             return false;
-        keep(log, (size_t)n);
+        keep(log, log->chunk, (size_t)n);
     }
     return true;
 }
@@ -94,6 +94,12 @@ enum ij_status attempt_log_open(sd_event *event, const char *path, uint64_t byte
     *ret_log = log;
     *ret_output_fd = FD_TAKE(output_fd);
     return IJ_OK;
+}
+
+void attempt_log_add(struct attempt_log *log, const char *text, size_t size)
+{
+    (void)move(log);
+    keep(log, text, size);
 }
 
 void attempt_log_close(struct attempt_log *log)

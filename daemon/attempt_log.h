@@ -19,6 +19,8 @@ struct attempt_log;
 IJ_MUST_USE enum ij_status attempt_log_open(sd_event *event, const char *path, uint64_t bytes_max,
                                             struct attempt_log **ret_log, int *ret_output_fd,
                                             struct ij_err *reterr_err);
+/* Text of the daemon's own, after what the worker has written so far. */
+void attempt_log_add(struct attempt_log *log, const char *text, size_t size);
 /* Takes over what is still in the pipe, then closes. NULL is fine. */
 void attempt_log_close(struct attempt_log *log);
 

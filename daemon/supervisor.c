@@ -15,6 +15,7 @@
 #include "base/mem.h"
 #include "daemon/attempt_log.h"
 #include "daemon/spawn.h"
+#include "daemon/thread_look.h"
 
 #define LOG_MODULE    "supervisor"
 #define FRAMES_MAX    64                /* per wake-up */
@@ -22,6 +23,7 @@
 #define DRAIN_MAX     (4 * WIRE_WINDOW) /* after the end */
 #define DRAIN_MS      60000 /* all of it, as far as can be: its last frame says how it ended */
 #define HANG_FACTOR   10
+#define STACKS_MS     2000 /* to write where its threads are, before a hung worker is killed */
 #define LATE_MS       1000 /* a watch that fires later than this was held up by the loop */
 #define SOCKET_BUFFER (1024 * 1024)
 
@@ -204,6 +206,29 @@ static int64_t hang_deadline(const struct supervisor_worker *worker)
     return worker->last_frame_ms + patience;
 }
 
+/* What the kernel knows of its threads goes to its log, and it is told to write its stacks there: a
+ * process that is stopped or stuck in the kernel cannot. A little later it is killed; at once where
+ * it was to stop anyway. */
+static void give_up(struct supervisor_worker *worker, int64_t now_ms)
+{
+    enum run_machine_cause cause = worker->heard ? RUN_MACHINE_HUNG : RUN_MACHINE_START_TIMEOUT;
+    log_line(LOG_LEVEL_WARN, LOG_MODULE, worker->run, "%s %s: SIGKILL", worker->name,
+             worker->heard ? "made no progress in time" : "did not report in time");
+    if (worker->kill_at_ms || worker->end.escalated) {
+        supervisor_kill(worker, cause);
+        return;
+    }
+    set_cause(worker, cause);
+    struct buf text;
+    buf_init(&text, THREAD_LOOK_MAX);
+    thread_look(worker->pid, &text);
+    attempt_log_add(worker->log, text.data, text.size);
+    buf_done(&text);
+    kill(-worker->pid, SIGQUIT); /* not yet reaped: the group is its own */
+    worker->kill_at_ms = now_ms + STACKS_MS;
+    arm(worker->ladder, worker->kill_at_ms);
+}
+
 static int on_watch(sd_event_source *source, uint64_t usec, void *user)
 {
     struct supervisor_worker *worker = user;
@@ -218,9 +243,7 @@ static int on_watch(sd_event_source *source, uint64_t usec, void *user)
         arm(source, now + LATE_MS);
         return 0;
     }
-    log_line(LOG_LEVEL_WARN, LOG_MODULE, worker->run, "%s %s: SIGKILL", worker->name,
-             worker->heard ? "made no progress in time" : "did not report in time");
-    supervisor_kill(worker, worker->heard ? RUN_MACHINE_HUNG : RUN_MACHINE_START_TIMEOUT);
+    give_up(worker, now);
     return 0;
 }
 

@@ -5,7 +5,8 @@
  * whole group when it is over; a process that the kernel does not let go of even so, in a call to a
  * broken driver or disk, is told of once (`unkillable`) and asked again. Hang watch: any frame is
  * a sign of progress, because the worker sends none by timer; without one for the longer of
- * `hang_timeout_ms` and ten times the longest pause seen so far it is killed. When the process has
+ * `hang_timeout_ms` and ten times the longest pause seen so far it is killed, after a look at where
+ * its threads are for its log (thread_look.h, worker_stacks.h). When the process has
  * ended, what it had still sent is delivered first and `ended` comes last; the owner then calls
  * supervisor_free (inside `ended` is fine). Signals go through the pidfd, or to the group while
  * its leader is not yet reaped: never to a number that might have been reused.

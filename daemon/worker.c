@@ -8,6 +8,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/prctl.h>
 #include <unistd.h>
 
 #include "base/build.h"
@@ -77,6 +78,7 @@ static void make_waiting_threads_sleep(char **argv)
 int main(int argc, char **argv)
 {
     make_waiting_threads_sleep(argv);
+    (void)prctl(PR_SET_NAME, "ijepad-worker"); /* the second start is by /proc/self/exe */
     struct ij_err err = IJ_ERR_INIT;
     enum ij_status status = IJ_OK;
     if (argc == 2 && (strcmp(argv[1], "--help") == 0 || strcmp(argv[1], "help") == 0))

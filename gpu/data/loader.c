@@ -209,7 +209,8 @@ static void *run_decoder(void *user)
     return NULL;
 }
 
-/* Signals are for the process's main thread. */
+/* Signals are for the process's main thread, but for SIGUSR2: by it a thread that hangs is asked
+ * where it is (daemon/worker_stacks.h). */
 static enum ij_status start_decoder(struct loader *loader, struct decoder *decoder,
                                     struct ij_err *reterr_err)
 {
@@ -220,6 +221,7 @@ static enum ij_status start_decoder(struct loader *loader, struct decoder *decod
         read_ahead_jar_init(&decoder->jars[i]);
     sigset_t all, old;
     sigfillset(&all);
+    sigdelset(&all, SIGUSR2);
     pthread_sigmask(SIG_SETMASK, &all, &old);
     int sys = pthread_create(&decoder->thread, NULL, run_decoder, decoder);
     pthread_sigmask(SIG_SETMASK, &old, NULL);

@@ -75,7 +75,8 @@ static enum ij_status start(struct read_ahead *ahead, uint32_t threads, struct i
     ahead->threads = mem_array(pthread_t, threads);
     if (!ahead->threads)
         return IJ_ERR(reterr_err, IJ_NO_MEMORY, "no memory for the reading threads");
-    sigfillset(&all); /* signals are for the main thread */
+    sigfillset(&all); /* signals are for the main thread; SIGUSR2 as in loader.c */
+    sigdelset(&all, SIGUSR2);
     pthread_sigmask(SIG_SETMASK, &all, &old);
     int sys = 0;
     for (uint32_t i = 0; i < threads && !sys; i++) {
