@@ -167,6 +167,33 @@ enum ij_status record_event_warning(struct run *run, const json_t *message,
                           json_pack("{s:s, s:s}", "code", code, "text", text), reterr_err);
 }
 
+enum ij_status record_event_rewind(struct run *run, const json_t *message,
+                                   enum run_machine_cause *ret_cause, struct ij_err *reterr_err)
+{
+    static const char *const keys[] = {"failed_step", "back_to", "skip_first",
+                                       "skip_count",  "number",  "max"};
+    const char *why = text_of(message, "why");
+    json_t *body = json_pack("{s:s}", "why", why);
+    bool whole = why[0] != '\0';
+    for (size_t i = 0; i < COUNT_OF(keys); i++) {
+        json_t *value = json_object_get(message, keys[i]);
+        whole = whole && json_is_integer(value) && json_integer_value(value) >= 0;
+        (void)json_object_set(body, keys[i], value);
+    }
+    if (!whole) {
+        json_decref(body);
+        return IJ_ERR(reterr_err, IJ_MALFORMED, "a bad rewind message");
+    }
+    log_run(LOG_LEVEL_WARN, RUN_WARNING, run->row.id,
+            "its loss broke (%s) at step %lld: it goes back to step %lld", why,
+            (long long)json_integer_value(json_object_get(body, "failed_step")),
+            (long long)json_integer_value(json_object_get(body, "back_to")));
+    *ret_cause = RUN_MACHINE_STORAGE;
+    IJ_TRY(put_with_event(run, NULL, NULL, "run.rewind", body, reterr_err));
+    run->rewound = true;
+    return IJ_OK;
+}
+
 static enum ij_status put_health(struct store *store, void *row, json_t *body,
                                  struct ij_err *reterr_err)
 {

@@ -17,6 +17,10 @@ IJ_MUST_USE enum ij_status record_event_result(struct run *run, const json_t *me
 IJ_MUST_USE enum ij_status record_event_warning(struct run *run, const json_t *message,
                                                 enum run_machine_cause *ret_cause,
                                                 struct ij_err *reterr_err);
+/* Its loss broke, and its next start goes back: the event, and what its end then means. */
+IJ_MUST_USE enum ij_status record_event_rewind(struct run *run, const json_t *message,
+                                               enum run_machine_cause *ret_cause,
+                                               struct ij_err *reterr_err);
 /* Writes the row's health and the event about its change; takes over `body`, NULL is no memory. */
 IJ_MUST_USE enum ij_status record_event_health(struct run *run, json_t *body,
                                                struct ij_err *reterr_err);

@@ -264,6 +264,8 @@ static enum ij_status on_json(struct run *run, const struct wire_frame *frame, j
         return record_event_result(run, message, ret_cause, reterr_err);
     case WIRE_WARNING:
         return record_event_warning(run, message, ret_cause, reterr_err);
+    case WIRE_REWIND:
+        return record_event_rewind(run, message, ret_cause, reterr_err);
     case WIRE_FINISHED:
         record_event_finished(run, message);
         return IJ_OK;

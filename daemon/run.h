@@ -56,6 +56,7 @@ struct run {
     bool newer_checkpoint; /* this attempt saved one */
     bool progress_dirty;   /* the progress block is newer than the store */
     uint32_t xid;          /* of the run's own doing, told about its GPU; 0: none */
+    bool rewound;          /* its worker has noted that the next start goes back */
     bool stop_wanted;      /* a stop is being forwarded to the worker (for repeated verbs) */
     /* What its last message said; status IJ_STATUS_COUNT: nothing. */
     enum ij_status finished;

@@ -9,6 +9,7 @@
 #include "base/log.h"
 #include "base/mem.h"
 #include "daemon/daemon.h"
+#include "daemon/dcgm_map.h"
 #include "daemon/device_verb.h"
 #include "daemon/device_watch.h"
 #include "daemon/gpu_fault.h"
@@ -17,6 +18,8 @@
 #include "daemon/record_event.h"
 #include "daemon/recorder.h"
 #include "daemon/retention.h"
+#include "daemon/tally.h"
+#include "store/checkpoint_row.h"
 
 #define LOG_MODULE "run_end"
 
@@ -63,6 +66,7 @@ static void judge(const struct run *run, struct run_machine_verdict *ret_verdict
                                   .escalated = run->end.escalated,
                                   .out_of_memory = run->end.out_of_memory,
                                   .newer_checkpoint = run->newer_checkpoint,
+                                  .rewound = run->rewound,
                                   .text = run->end.text,
                                   .xid = run->xid,
                                   .xid_text = gpu_fault_find(run->xid)->text,
@@ -92,17 +96,32 @@ static bool is_device_like(const struct run *run, const struct run_machine_verdi
                                run->end.exit_code == ij_status_exit_code(IJ_DEVICE));
 }
 
+/* A pause that had to be forced says what it cost: steps told of since the newest checkpoint. */
+static void tell_lost_steps(const struct run *run, struct run_machine_verdict *verdict)
+{
+    struct checkpoint_row newest = {.step = 0};
+    size_t used = strlen(verdict->text);
+    if (verdict->to != RUN_STATE_PAUSED || strcmp(verdict->reason, "forced") != 0)
+        return;
+    if (checkpoint_row_newest(run->daemon->store, run->row.id, &newest, NULL) != IJ_OK)
+        newest.step = 0;
+    uint64_t lost = run->row.step > newest.step ? run->row.step - newest.step : 0;
+    snprintf(verdict->text + used, sizeof(verdict->text) - used, "; %llu steps are lost",
+             (unsigned long long)lost);
+}
+
 /* Commits what the end means. IJ_OK: the run is in its next state. */
 static enum ij_status settle(struct run *run, struct ij_err *reterr_err)
 {
     struct run_machine_verdict verdict;
     judge(run, &verdict);
+    tell_lost_steps(run, &verdict);
     fill_attempt(run, &verdict);
     struct run_change change = run_change_of(run, verdict.to, verdict.reason, verdict.text);
     change.attempt_ends = true;
     change.failures = verdict.failures;
     change.stuck = verdict.stuck;
-    if (verdict.failed)
+    if (verdict.failed || run->rewound)
         change.failure = verdict.cause;
     if (verdict.first) {
         change.queue_pos = queue_front(run->daemon, run->row.priority);
@@ -118,6 +137,8 @@ static enum ij_status settle(struct run *run, struct ij_err *reterr_err)
     }
     IJ_TRY(recorder_save_progress(run, reterr_err));
     IJ_TRY(run_set_state(run, &change, reterr_err));
+    if (verdict.failed)
+        tally_count_failure(run->daemon->tally, verdict.cause);
     if (is_device_like(run, &verdict))
         device_watch_death(run);
     return IJ_OK;
@@ -145,6 +166,7 @@ bool run_end_retry(struct run *run)
     supervisor_free(run->worker);
     run->worker = NULL;
     device_table_release(daemon->devices, run->row.id);
+    dcgm_map_write(daemon->config.dcgm_map_dir, daemon->devices);
     recorder_forget(run);
     run->worker_keep = 0;
     retention_apply(daemon, &run->row, 0);

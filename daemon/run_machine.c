@@ -269,6 +269,20 @@ static bool is_wanted(enum run_machine_cause cause)
            cause == RUN_MACHINE_BY_PREEMPTION || cause == RUN_MACHINE_BY_EVICTION;
 }
 
+/* The loss broke and the run goes back, as its parameters say. The worker bounds how often; should
+ * it not, the limit for failures of one cause does. */
+static void judge_rewound(const struct run_machine_end *end,
+                          const struct run_machine_policy *policy,
+                          struct run_machine_verdict *verdict)
+{
+    verdict->failures = same_again(end, verdict);
+    verdict->failed = verdict->failures >= policy->failures_max;
+    verdict->to = verdict->failed                          ? RUN_STATE_FAILED
+                  : end->desired == RUN_STATE_DESIRE_PAUSE ? RUN_STATE_PAUSED
+                                                           : RUN_STATE_QUEUED;
+    verdict->first = verdict->to == RUN_STATE_QUEUED;
+}
+
 void run_machine_judge(const struct run_machine_end *end, const struct run_machine_policy *policy,
                        struct run_machine_verdict *ret_verdict)
 {
@@ -292,8 +306,12 @@ void run_machine_judge(const struct run_machine_end *end, const struct run_machi
         return;
     }
     describe(end, verdict);
-    verdict->failed = true;
     bool daemon_made_it = end->cause != RUN_MACHINE_BY_ITSELF;
+    if (end->rewound && status == IJ_NONFINITE && !daemon_made_it) {
+        judge_rewound(end, policy, verdict);
+        return;
+    }
+    verdict->failed = true;
     if (end->exit_code >= 0 && !daemon_made_it && !end->xid && !ij_status_retryable(status)) {
         verdict->failures = same_again(end, verdict);
         verdict->to = RUN_STATE_FAILED;

@@ -80,9 +80,10 @@ struct run_machine_end {
     int exit_code; /* -1: killed by `signal` */
     int signal;
     enum ij_status
-        status;     /* exit_code >= 0: what its last message said, else what the code means */
-    bool escalated; /* the daemon had to send SIGKILL */
-    bool out_of_memory;       /* the kernel killed a process for that while it ran */
+        status;         /* exit_code >= 0: what its last message said, else what the code means */
+    bool escalated;     /* the daemon had to send SIGKILL */
+    bool out_of_memory; /* the kernel killed a process for that while it ran */
+    bool rewound;       /* it has noted that its next start goes back, and leaves out data */
     bool newer_checkpoint;    /* the attempt left a checkpoint newer than the one it began with */
     const char *text;         /* the worker's own last words, or "" */
     uint32_t xid;             /* that its GPU reported, of the run's own doing; 0: none */

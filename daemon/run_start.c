@@ -176,7 +176,7 @@ static void begin_attempt(struct run *run)
     run->finished = IJ_STATUS_COUNT;
     run->finished_text[0] = '\0';
     run->xid = 0;
-    run->superseded = run->newer_checkpoint = run->stop_wanted = false;
+    run->superseded = run->newer_checkpoint = run->stop_wanted = run->rewound = false;
 }
 
 /* A back-off that has run out is a queued run again before it starts. */

@@ -19,6 +19,7 @@ static const char *const types[] = {
     "run.checkpoint",
     "run.result",
     "run.warning",
+    "run.rewind",
     "run.health",
     "run.changed",
     "run.checkpoint_pinned",

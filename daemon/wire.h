@@ -46,7 +46,10 @@
     X(STOP, "stop", false, false)           /* save a checkpoint and end */                        \
     X(ABORT, "abort", false, false)         /* end, save nothing */                                \
     X(CHECKPOINT_NOW, "checkpoint_now", false, false)                                              \
-    X(ACK, "ack", false, false) /* u64: frames up to this seq are safe */
+    X(ACK, "ack", false, false) /* u64: frames up to this seq are safe */                          \
+    X(REWIND, "rewind", true,                                                                      \
+      true) /* {"why", "failed_step", "back_to", "skip_first",             \
+                                       "skip_count", "number", "max"}: it goes back */
 
 enum wire_type {
     WIRE_NONE,

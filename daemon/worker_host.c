@@ -102,6 +102,16 @@ static enum ij_status on_warning(void *user, const char *code, const char *text)
     return say(json_pack("{s:s, s:s, s:s}", "event", "warning", "code", code, "text", text));
 }
 
+static enum ij_status on_rewind(void *user, const struct engine_rewind *rewind)
+{
+    (void)user;
+    return say(json_pack("{s:s, s:s, s:I, s:I, s:I, s:I, s:I, s:I}", "event", "rewind", "why",
+                         rewind->why, "failed_step", (json_int_t)rewind->failed_step, "back_to",
+                         (json_int_t)rewind->back_to, "skip_first", (json_int_t)rewind->skip_first,
+                         "skip_count", (json_int_t)rewind->skip_count, "number",
+                         (json_int_t)rewind->number, "max", (json_int_t)rewind->max));
+}
+
 static enum engine_command on_poll(void *user)
 {
     (void)user;
@@ -116,5 +126,6 @@ struct engine_sink worker_host_stdout_sink(void)
                                 .checkpoint = on_checkpoint,
                                 .result = on_result,
                                 .warning = on_warning,
+                                .rewind = on_rewind,
                                 .poll = on_poll};
 }

@@ -67,6 +67,17 @@ static enum ij_status on_result(void *user, const char *name, const char *json)
                             json_pack("{s:s, s:o}", "name", name, "result", result));
 }
 
+static enum ij_status on_rewind(void *user, const struct engine_rewind *rewind)
+{
+    return worker_link_send(user, WIRE_REWIND,
+                            json_pack("{s:s, s:I, s:I, s:I, s:I, s:I, s:I}", "why", rewind->why,
+                                      "failed_step", (json_int_t)rewind->failed_step, "back_to",
+                                      (json_int_t)rewind->back_to, "skip_first",
+                                      (json_int_t)rewind->skip_first, "skip_count",
+                                      (json_int_t)rewind->skip_count, "number",
+                                      (json_int_t)rewind->number, "max", (json_int_t)rewind->max));
+}
+
 static enum engine_command on_poll(void *user)
 {
     return worker_link_command(user);
@@ -81,5 +92,6 @@ struct engine_sink worker_sink_make(struct worker_link *link)
                                 .checkpoint = on_checkpoint,
                                 .result = on_result,
                                 .warning = on_warning,
+                                .rewind = on_rewind,
                                 .poll = on_poll};
 }

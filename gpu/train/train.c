@@ -14,10 +14,13 @@
 #include "gpu/eval/monitor.h"
 #include "gpu/model/schedule.h"
 #include "gpu/model/spec_json.h"
+#include "gpu/train/train_back.h"
+#include "gpu/train/train_guard.h"
 #include "gpu/train/train_init.h"
 #include "gpu/train/train_ranks.h"
 #include "gpu/train/train_replay.h"
 #include "gpu/train/train_resume.h"
+#include "gpu/train/train_rewind.h"
 #include "gpu/train/train_save.h"
 #include "gpu/train/train_sink.h"
 
@@ -38,10 +41,14 @@ struct run {
     struct checkpoint_writer *writer;
     struct monitor *monitor;     /* NULL: off */
     struct train_replay *replay; /* NULL: off */
-    char *parameters;            /* JSON of the spec */
-    int64_t saved_ns;            /* when the last checkpoint was handed over */
-    uint64_t saved_step;         /* UINT64_MAX: none */
-    uint64_t bad_images;         /* reported so far */
+    struct train_guard guard;
+    struct train_rewind left_out;
+    uint64_t began;      /* the step that this process went on from */
+    const char *fault;   /* of a loss that ended the run; static */
+    char *parameters;    /* JSON of the spec */
+    int64_t saved_ns;    /* when the last checkpoint was handed over */
+    uint64_t saved_step; /* UINT64_MAX: none */
+    uint64_t bad_images; /* reported so far */
 };
 
 /* ---- Preparation ----------------------------------------------------------------------------- */
@@ -67,11 +74,12 @@ static enum ij_status open_data(struct run *r, struct ij_err *reterr_err)
 /* Where the next step begins to read. */
 static uint64_t epoch_of(const struct run *r)
 {
-    return r->step / r->steps_per_epoch;
+    return train_rewind_place(&r->left_out, r->step) / r->steps_per_epoch;
 }
 static uint64_t batch_of(const struct run *r)
 {
-    return r->step % r->steps_per_epoch * r->spec->optimizer.accumulate;
+    uint64_t place = train_rewind_place(&r->left_out, r->step);
+    return place % r->steps_per_epoch * r->spec->optimizer.accumulate;
 }
 
 static enum ij_status open_loader(struct run *r, struct ij_err *reterr_err)
@@ -133,6 +141,7 @@ static enum ij_status restore(struct run *r, struct ij_err *reterr_err)
                 out);
     IJ_TRY_GOTO(status, train_save_load(r->trainer, checkpoint, reterr_err), out);
     r->step = state->step + SEED_BUG(RESUME_OFF_BY_ONE);
+    train_guard_read(state->trainer, &r->guard);
     if (train_resume_is_own(r->spec, checkpoint))
         r->saved_step = r->step;
 out:
@@ -148,6 +157,8 @@ static enum ij_status prepare(struct run *r, struct ij_err *reterr_err)
         IJ_TRY(checkpoint_remove_stale(r->spec->directory, reterr_err));
     IJ_TRY(build_model(r, reterr_err));
     IJ_TRY(restore(r, reterr_err));
+    IJ_TRY(train_rewind_load(r->spec->directory, &r->left_out, reterr_err));
+    r->began = r->step;
     IJ_TRY(open_loader(r, reterr_err));
     r->saved_ns = clock_monotonic_ns();
     if (!r->leader)
@@ -184,6 +195,7 @@ static enum ij_status save(struct run *r, struct ij_err *reterr_err)
         return IJ_OK;
     comm_set_away(r->comm, true); /* it may wait for the one before to be written */
     IJ_TRY(train_sink_progress(&r->sink, r->step, "saving", false, NULL, reterr_err));
+    mem_auto char *guard = train_guard_write(&r->guard, &r->spec->guard);
     struct checkpoint_state state = {
         .step = r->step,
         .epoch = epoch_of(r),
@@ -194,6 +206,7 @@ static enum ij_status save(struct run *r, struct ij_err *reterr_err)
         .seed = r->spec->seed,
         .epochs_done = (double)r->step / (double)r->steps_per_epoch,
         .parameters = r->parameters,
+        .trainer = guard,
         .build = build_id(),
         .data = dataset_fingerprint(r->dataset),
     };
@@ -303,6 +316,35 @@ static enum ij_status micro_batch(struct run *r, uint32_t index, struct train_si
     return IJ_OK;
 }
 
+/* Whether the next step does not read on where the one before stopped: images that do not fill a
+ * step at the end of an epoch are left out, and so is what a rewind says. */
+static bool jumps(const struct run *r)
+{
+    bool ragged = r->steps_per_epoch * r->spec->optimizer.accumulate != loader_batches(r->loader);
+    if (batch_of(r) == 0 && ragged)
+        return true;
+    return r->step > 0 && train_rewind_place(&r->left_out, r->step) !=
+                              train_rewind_place(&r->left_out, r->step - 1) + 1;
+}
+
+/* IJ_NONFINITE: the loss cannot be used; nothing was changed yet. */
+static enum ij_status check_loss(struct run *r, double loss, double nonfinite_share,
+                                 struct ij_err *reterr_err)
+{
+    const char *fault = train_guard_fault(&r->guard, &r->spec->guard, loss);
+    unsigned long long step = r->step + 1;
+    if (!fault)
+        return IJ_OK;
+    r->fault = fault;
+    if (isfinite(loss))
+        return IJ_ERR(reterr_err, IJ_NONFINITE,
+                      "the loss jumped to %.4g at step %llu, %.3g times its mean of the last steps",
+                      loss, step, loss / r->guard.mean);
+    return IJ_ERR(reterr_err, IJ_NONFINITE,
+                  "the loss is not finite at step %llu (%.3g of the predicted values are not)",
+                  step, nonfinite_share);
+}
+
 /* One optimiser step with its metrics. */
 static enum ij_status step(struct run *r, struct ij_err *reterr_err)
 {
@@ -312,18 +354,14 @@ static enum ij_status step(struct run *r, struct ij_err *reterr_err)
     struct trainer_norms norms;
     int64_t begin_ns = clock_monotonic_ns();
     bool twice = train_replay_is_due(r->replay, r->step + 1);
-    /* The images that do not fill a step at the end of an epoch are left out. */
-    if (batch_of(r) == 0 && r->steps_per_epoch * o->accumulate != loader_batches(r->loader))
-        loader_seek(r->loader, epoch_of(r), 0);
+    if (jumps(r))
+        loader_seek(r->loader, epoch_of(r), batch_of(r));
     if (twice)
         IJ_TRY(train_replay_begin(r->replay, reterr_err));
     for (uint32_t i = 0; i < o->accumulate; i++)
         IJ_TRY(micro_batch(r, i, &m, &nonfinite_share, reterr_err));
     IJ_TRY(train_ranks_mean(r->comm, &m, &nonfinite_share, reterr_err));
-    if (!isfinite(m.loss)) /* nothing was changed yet */
-        return IJ_ERR(reterr_err, IJ_NONFINITE,
-                      "the loss is not finite at step %llu (%.3g of the predicted values are not)",
-                      (unsigned long long)r->step + 1, nonfinite_share);
+    IJ_TRY(check_loss(r, m.loss, nonfinite_share, reterr_err));
     m.lr = schedule_lr(&r->schedule, r->step + 1);
     m.weight_decay = schedule_weight_decay(&r->schedule, r->step + 1);
     m.ema_momentum = schedule_ema(&r->schedule, r->step);
@@ -341,6 +379,7 @@ static enum ij_status step(struct run *r, struct ij_err *reterr_err)
     if (twice)
         IJ_TRY(train_replay_check(r->replay, &update, reterr_err));
     r->step++;
+    train_guard_note(&r->guard, m.loss);
     m.grad_norm = norms.all;
     m.grad_norm_first = norms.first;
     m.grad_norm_last = norms.last;
@@ -427,6 +466,15 @@ enum ij_status train_run(struct backend *backend, const struct engine_spec *spec
     enum ij_status status = prepare(&r, &err);
     if (status == IJ_OK)
         status = loop(&r, &err);
+    if (status == IJ_NONFINITE && r.leader && spec->guard.on_nan == ENGINE_ON_NAN_REWIND)
+        train_back_note(&(struct train_back){.spec = spec,
+                                             .sink = &r.sink,
+                                             .writer = r.writer,
+                                             .left_out = &r.left_out,
+                                             .step = r.step,
+                                             .began = r.began,
+                                             .why = r.fault},
+                        &err);
     if (status != IJ_OK && status != IJ_STOPPED) /* all stop together */
         comm_fail(r.comm, &err);
     finish(&r);

@@ -114,6 +114,14 @@ enum ij_status train_sink_warning(struct train_sink *sink, const char *code, con
     return refused(sink->sink->warning(sink->sink->user, code, text), "a warning", reterr_err);
 }
 
+enum ij_status train_sink_rewind(struct train_sink *sink, const struct engine_rewind *rewind,
+                                 struct ij_err *reterr_err)
+{
+    if (!sink->sink->rewind)
+        return IJ_OK;
+    return refused(sink->sink->rewind(sink->sink->user, rewind), "a rewind", reterr_err);
+}
+
 enum engine_command train_sink_poll(struct train_sink *sink)
 {
     return sink->sink->poll ? sink->sink->poll(sink->sink->user) : ENGINE_CONTINUE;

@@ -47,6 +47,9 @@ IJ_MUST_USE enum ij_status train_sink_progress(struct train_sink *sink, uint64_t
                                                struct ij_err *reterr_err);
 IJ_MUST_USE enum ij_status train_sink_warning(struct train_sink *sink, const char *code,
                                               const char *text, struct ij_err *reterr_err);
+IJ_MUST_USE enum ij_status train_sink_rewind(struct train_sink *sink,
+                                             const struct engine_rewind *rewind,
+                                             struct ij_err *reterr_err);
 enum engine_command train_sink_poll(struct train_sink *sink);
 
 #endif

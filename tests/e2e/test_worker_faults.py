@@ -135,6 +135,15 @@ def test_cancel_kills_who_does_not_stop(daemon, submit):
     assert "killed" in row["reason_text"]
 
 
+def test_a_pause_that_had_to_be_forced_says_what_it_cost(daemon, submit):
+    run = submit("ignores_stop")
+    daemon.wait_for_step(run, 1)
+    assert daemon.api("POST", f"/v1/runs/{run}/pause").status_code == 202
+    row = daemon.wait_for_state(run, "paused")
+    assert row["reason"] == "forced" and row["reason_text"].endswith("; 1 steps are lost"), row
+    daemon.api("POST", f"/v1/runs/{run}/cancel")
+
+
 def test_kill_is_at_once_and_pause_keeps_its_word(daemon, submit):
     run = submit("stops_when_asked")
     daemon.wait_for_state(run, "running")

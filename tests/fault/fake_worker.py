@@ -13,7 +13,7 @@ import sys
 
 TYPES = {name: i + 1 for i, name in enumerate(
     ["hello", "progress", "stream", "metrics", "barrier", "checkpoint", "result", "warning",
-     "finished", "spec", "stop", "abort", "checkpoint_now", "ack"])}
+     "finished", "spec", "stop", "abort", "checkpoint_now", "ack", "rewind"])}
 NAMES = {number: name for name, number in TYPES.items()}
 HEADER = struct.Struct("<IHHIIQ")
 MAGIC = 0x31574A49
@@ -240,11 +240,34 @@ def prints_a_gigabyte(link, spec):
     prints(link, 1024)
 
 
+def goes_back(link, spec):
+    """Its loss breaks at step 8 of the first attempt; the second goes on from step 6."""
+    first = spec["attempt"] == 1
+    link.send("stream", stream=0, name="train", keys=["loss"])
+    for step in range(1, 8) if first else range(7, 11):
+        link.send_bytes("metrics", struct.pack("<IIQqf", 0, 1, step, 0, step + (0 if first else 100)))
+        link.progress(step)
+    if first:
+        link.send("rewind", why="nonfinite", failed_step=8, back_to=6, skip_first=6, skip_count=4, number=1, max=2)
+        link.finish("nonfinite", "the loss is not finite at step 8", 76)
+    link.finish()
+
+
+def goes_back_for_ever(link, spec):
+    link.send("rewind", why="spike", failed_step=8, back_to=6, skip_first=6, skip_count=4, number=1, max=2)
+    link.finish("nonfinite", "the loss jumped", 76)
+
+
+def goes_back_to_nowhere(link, spec):
+    link.send("rewind", why="nonfinite", failed_step=8, back_to=-1, skip_first=6, skip_count=4, number=1, max=2)
+    forever()
+
+
 BEHAVIOURS = [good, hang, mute, garbage, refuses, crash, lies_about_success, floods,
               leaves_children, ignores_stop, stops_when_asked, foreign_checkpoint,
               undeclared_stream, bug, freezes, skips_a_frame, fails_after_progress,
               saves_and_measures, prints_64_megabytes, prints_a_gigabyte,
-              leaves_daemons, hogs]
+              leaves_daemons, hogs, goes_back, goes_back_for_ever, goes_back_to_nowhere]
 
 
 def main():

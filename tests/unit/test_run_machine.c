@@ -340,3 +340,29 @@ Test(run_machine, an_error_that_the_gpu_reported_counts_and_is_named)
     cr_assert(verdict.failed);
     cr_assert_eq(verdict.failures, 1);
 }
+
+Test(run_machine, a_run_that_goes_back_waits_in_front_and_has_not_failed)
+{
+    struct run_machine_end end = an_end(RUN_STATE_RUNNING, 76);
+    end.rewound = true;
+    end.text = "the loss is not finite at step 8; the next start goes back to step 6";
+    struct run_machine_verdict verdict = judge(end);
+    cr_assert_eq(verdict.to, RUN_STATE_QUEUED);
+    cr_assert(verdict.first && !verdict.failed && verdict.delay_ms == 0);
+    cr_assert_str_eq(verdict.reason, "nonfinite");
+    cr_assert_str_eq(verdict.text, end.text);
+    end.desired = RUN_STATE_DESIRE_PAUSE;
+    cr_assert_eq(judge(end).to, RUN_STATE_PAUSED);
+    end.desired = RUN_STATE_DESIRE_RUN;
+    end.rewound = false;
+    cr_assert_eq(judge(end).to, RUN_STATE_FAILED,
+                 "its parameters say stop, or it went back before");
+    end.rewound = true;
+    end.last_cause = "nonfinite";
+    end.failures = policy.failures_max - 1;
+    cr_assert_eq(judge(end).to, RUN_STATE_FAILED,
+                 "a worker that never stops going back is stopped");
+    end = an_end(RUN_STATE_RUNNING, 70);
+    end.rewound = true;
+    cr_assert_eq(judge(end).to, RUN_STATE_BACKOFF, "only that end is one");
+}
