@@ -24,6 +24,7 @@ static const char *const kind_names[ENGINE_KIND_COUNT] = {
     [ENGINE_LOW_SHOT] = "low_shot",
     [ENGINE_FINETUNE] = "finetune",
     [ENGINE_SCAN] = "scan",
+    [ENGINE_BENCHMARK] = "benchmark",
 };
 
 static const char *const model_names[] = {"vit_tiny",  "vit_small", "vit_base",
@@ -364,7 +365,8 @@ enum ij_status params_from_json(enum engine_kind kind, const json_t *object, con
     IJ_TRY(apply_defaults(kind, &spec, reterr_err));
     apply_preset(&layer, object, &spec);
     layer_apply(&layer, object, &spec);
-    if (layer.status == IJ_OK && spec.data.path[0] == '\0') {
+    bool synthetic = kind == ENGINE_BENCHMARK && spec.benchmark.what != ENGINE_BENCHMARK_LOADER;
+    if (layer.status == IJ_OK && spec.data.path[0] == '\0' && !synthetic) {
         (void)IJ_ERR_FIELD(&err, IJ_INVALID, "dataset", "dataset is required");
         layer_report(&layer, "dataset", &err);
     }

@@ -16,11 +16,13 @@
 #define LOW  PARAM_KIND(ENGINE_LOW_SHOT)
 #define FIN  PARAM_KIND(ENGINE_FINETUNE)
 #define SCA  PARAM_KIND(ENGINE_SCAN)
+#define BEN  PARAM_KIND(ENGINE_BENCHMARK)
+#define STEP (PRE | BEN)              /* a training step */
 #define HEAD (LIN | CLE)              /* linear heads */
 #define EVAL (HEAD | KNN | LOW)       /* frozen features, judged */
 #define TUNE (FIN | LOW)              /* the whole encoder, trained with labels */
 #define USE  (EVAL | FEA | VIS | FIN) /* of a checkpoint */
-#define ALL  (PRE | USE)
+#define ALL  (PRE | USE | BEN)
 #define ANY  (ALL | SCA)
 
 #define ROW(key, group_, type_, member_, kinds_, min_, max_, unit_, default_, help_)               \
@@ -50,22 +52,22 @@ const struct param_row params_rows[] = {
     TEXT("dataset", "Data", data.path, ANY, "\"\"",
          "Training images: a folder tree, a .tar or a folder of .tar shards, a folder that "
          "ijepad-worker pack made, or a .txt list of files. Required."),
-    TEXT("eval_dataset", "Data", data.eval_path, ANY, "\"\"",
+    TEXT("eval_dataset", "Data", data.eval_path, ANY & ~BEN, "\"\"",
          "Held-out images; empty: the dataset's own test or val folder, else every tenth image."),
-    ENUM("labels", "Data", data.labels, ANY & ~CLE, "\"folder\"",
+    ENUM("labels", "Data", data.labels, ANY & ~CLE & ~BEN, "\"folder\"",
          "Where labels come from: the first folder level, or a CLEVR-format scenes file.", "none",
          "folder", "count", "distance", "shape", "color"),
     ROW("limit", "Data", UINT32, data.limit, ANY, 0, 4e9, "images", "0",
         "Use at most this many training images, evenly chosen; 0: all."),
-    ROW("eval_limit", "Data", UINT32, data.eval_limit, ANY, 0, 4e9, "images", "0",
+    ROW("eval_limit", "Data", UINT32, data.eval_limit, ANY & ~BEN, 0, 4e9, "images", "0",
         "Use at most this many held-out images; 0: all."),
     ROW("crop", "Data", UINT32, data.crop, ALL, 8, 1024, "pixels", "224",
         "Side of the square image that the encoder sees."),
-    ROW("crop_scale", "Data", PAIR, data.crop_scale, PRE, 0.01, 1, "share of area", "[0.3, 1.0]",
+    ROW("crop_scale", "Data", PAIR, data.crop_scale, STEP, 0.01, 1, "share of area", "[0.3, 1.0]",
         "Random resized crop: range of the crop's area."),
-    ROW("crop_ratio", "Data", PAIR, data.crop_ratio, PRE, 0.1, 10, "width / height",
+    ROW("crop_ratio", "Data", PAIR, data.crop_ratio, STEP, 0.1, 10, "width / height",
         "[0.75, 1.3333333333333333]", "Random resized crop: range of the aspect ratio."),
-    ROW("flip", "Data", BOOL, data.flip, PRE, 0, 1, "", "false",
+    ROW("flip", "Data", BOOL, data.flip, STEP, 0, 1, "", "false",
         "Mirror half of the images. Published runs did not."),
     ROW("mean", "Data", TRIPLE, data.mean, ALL, 0, 1, "of full scale", "[0.485, 0.456, 0.406]",
         "Channel means subtracted after scaling to 0..1."),
@@ -119,37 +121,37 @@ const struct param_row params_rows[] = {
         "Begin with the weights of this checkpoint (a run r7, a checkpoint c12, a directory): both "
         "encoders become its target encoder, the optimiser starts afresh. Empty: random."),
     /* ---- Masks ---- */
-    ENUM("masking", "Masks", masks.masking, PRE, "\"multi_block\"",
+    ENUM("masking", "Masks", masks.masking, STEP, "\"multi_block\"",
          "How patches are masked. multi_block is I-JEPA's; the others are what the paper compares "
          "it "
          "with (table 6). rasterized: one quadrant predicts the other three. block: one target "
          "block, the rest is context. random: random patches are the target, the rest is context.",
          "multi_block", "rasterized", "block", "random"),
-    ROW("masked_share", "Masks", DOUBLE, masks.masked_share, PRE, 0.01, 0.99, "share of patches",
+    ROW("masked_share", "Masks", DOUBLE, masks.masked_share, STEP, 0.01, 0.99, "share of patches",
         "0.6", "Masking block and random: the target's share; the paper's is 0.6."),
-    ENUM("target_at", "Masks", masks.target_at, PRE, "\"output\"",
+    ENUM("target_at", "Masks", masks.target_at, STEP, "\"output\"",
          "Where targets are picked (the paper's table 11). output: the target encoder sees the "
          "whole "
          "image. input: it sees one target block's patches at a time, once per block.",
          "output", "input"),
     ENUM(
-        "sampler", "Masks", masks.sampler, PRE, "\"published\"",
+        "sampler", "Masks", masks.sampler, STEP, "\"published\"",
         "published: as public checkpoints were trained, quirks included. unbiased: every patch can "
         "be drawn, sizes and aspect are independent, truncation does not favour the top.",
         "published", "unbiased"),
-    ROW("targets", "Masks", UINT32, masks.targets, PRE, 1, ENGINE_TARGETS_MAX, "blocks", "4",
+    ROW("targets", "Masks", UINT32, masks.targets, STEP, 1, ENGINE_TARGETS_MAX, "blocks", "4",
         "Target blocks per image; multi_block only: rasterized has 3, block and random 1."),
-    ROW("target_scale", "Masks", PAIR, masks.target_scale, PRE, 0.001, 1, "share of patches",
+    ROW("target_scale", "Masks", PAIR, masks.target_scale, STEP, 0.001, 1, "share of patches",
         "[0.15, 0.2]", "Area of a target block; multi_block only."),
-    ROW("target_aspect", "Masks", PAIR, masks.target_aspect, PRE, 0.1, 10, "height / width",
+    ROW("target_aspect", "Masks", PAIR, masks.target_aspect, STEP, 0.1, 10, "height / width",
         "[0.75, 1.5]", "Aspect of a target block; multi_block and block."),
-    ROW("context_scale", "Masks", PAIR, masks.context_scale, PRE, 0.001, 1, "share of patches",
+    ROW("context_scale", "Masks", PAIR, masks.context_scale, STEP, 0.001, 1, "share of patches",
         "[0.85, 1.0]",
         "Area of the context block before the targets are cut out; multi_block only."),
-    ROW("min_keep", "Masks", UINT32, masks.min_keep, PRE, 0, 4096, "patches", "10",
+    ROW("min_keep", "Masks", UINT32, masks.min_keep, STEP, 0, 4096, "patches", "10",
         "A block must keep more than this many patches."),
     /* ---- Optimiser ---- */
-    ROW("batch", "Optimiser", UINT32, optimizer.batch, PRE, 1, 65536, "images", "128",
+    ROW("batch", "Optimiser", UINT32, optimizer.batch, STEP, 1, 65536, "images", "128",
         "Images per micro-batch and device. Contexts are cut to the smallest of the micro-batch; "
         "with several devices, sampler unbiased: of the micro-batches of all."),
     ROW("accumulate", "Optimiser", UINT32, optimizer.accumulate, PRE, 1, 65536, "micro-batches",
@@ -184,7 +186,7 @@ const struct param_row params_rows[] = {
         "Clip the global gradient norm to this; 0: off, as published."),
     ROW("max_steps", "Optimiser", UINT64, optimizer.max_steps, PRE, 0, 1e12, "steps", "0",
         "Stop after this many optimiser steps, schedules unchanged; 0: off."),
-    ENUM("loss", "Optimiser", loss, PRE, "\"smooth_l1\"",
+    ENUM("loss", "Optimiser", loss, STEP, "\"smooth_l1\"",
          "smooth_l1: as public checkpoints; l2: the paper's formula.", "smooth_l1", "l2"),
     /* ---- Watching ---- */
     ROW("checkpoint_every_s", "Checkpoints", DOUBLE, monitor.checkpoint_every_s, PRE | TUNE, 0, 1e7,
@@ -205,6 +207,16 @@ const struct param_row params_rows[] = {
     ROW("replay_every", "Watching", UINT64, monitor.replay_every, PRE, 0, 1e12, "steps", "0",
         "Make one step in so many twice and compare the bits: finds a device or memory that "
         "corrupts data silently. Takes host memory for the model's state; 0: off."),
+    ENUM("on_nan", "Watching", guard.on_nan, PRE, "\"stop\"",
+         "What follows when the loss is not finite. stop: the run fails. rewind: it goes back to "
+         "its "
+         "newest checkpoint and leaves out the data since then and skip_steps beyond, as an event "
+         "records; twice at most, then it fails.",
+         "stop", "rewind"),
+    ROW("skip_steps", "Watching", UINT64, guard.skip_steps, PRE, 0, 1e9, "steps", "200",
+        "Rewind: the data of so many steps beyond the one that broke is left out too."),
+    ROW("spike_factor", "Watching", DOUBLE, guard.spike_factor, PRE, 0, 1e6, "times", "0",
+        "A loss above so many times its mean of the last 100 steps counts as not finite; 0: off."),
     /* ---- Evaluation ---- */
     TEXT("checkpoint", "Evaluation", eval.checkpoint, USE, "\"\"",
          "What to evaluate: a run (r7: its newest checkpoint), a checkpoint (c12) or a directory. "
@@ -331,6 +343,18 @@ const struct param_row params_rows[] = {
         "that match from each to the next."),
     TEXT("reference", "Visualisation", eval.reference, VIS, "\"\"",
          "grids.safetensors of another visualisation of the same images: its colours are matched."),
+    /* ---- Benchmark ---- */
+    ENUM("what", "Benchmark", benchmark.what, BEN, "\"step\"",
+         "step: training steps on synthetic images. loader: images of the dataset, read, decoded "
+         "and "
+         "cut. ops: each operation of a training step.",
+         "step", "loader", "ops"),
+    ROW("warmup", "Benchmark", UINT32, benchmark.warmup, BEN, 0, 1000, "steps", "1",
+        "step: before the clock starts."),
+    ROW("steps", "Benchmark", UINT32, benchmark.steps, BEN, 1, 10000, "steps", "5",
+        "step: that are timed."),
+    ROW("seconds", "Benchmark", DOUBLE, benchmark.seconds, BEN, 0.001, 120, "seconds", "1",
+        "loader: how long; ops: each operation."),
     /* ---- Execution ---- */
     ENUM("device", "Execution", device, ALL, "\"auto\"",
          "auto: the host, until the CUDA backend has been proven on a GPU. cuda is refused where "

@@ -18,6 +18,7 @@
 #include "daemon/worker_ranks.h"
 #include "daemon/worker_sink.h"
 #include "daemon/worker_spec.h"
+#include "daemon/worker_stacks.h"
 
 #define NO_FD         UINT64_MAX
 #define LAST_WORDS_MS 10000
@@ -63,6 +64,7 @@ static enum ij_status run_spec(struct engine_spec *spec, const json_t *object,
     enum ij_status status = worker_ranks_start(spec, object, reterr_err);
     if (status == IJ_OK) {
         confine(spec, sink);
+        worker_stacks_watch();
         status = engine_run(spec, sink, reterr_err);
     }
     worker_ranks_end(spec, status);
@@ -159,6 +161,7 @@ static enum ij_status run_rank(const struct arguments *arguments, struct ij_err 
     worker_ranks_join(spec, (uint32_t)arguments->rank);
     struct engine_sink sink = worker_ranks_sink(spec);
     confine(spec, &sink);
+    worker_stacks_watch();
     return engine_run(spec, &sink, reterr_err);
 }
 
@@ -186,6 +189,7 @@ enum ij_status worker_run(int argc, char **argv, struct ij_err *reterr_err)
         return IJ_OK;
     }
     worker_host_catch_signals();
+    worker_stacks_prepare();
     if (arguments.fd != NO_FD && arguments.fd <= 1024)
         return run_linked((int)arguments.fd, reterr_err);
     if (arguments.spec_file && arguments.rank > 0)

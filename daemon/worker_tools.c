@@ -159,7 +159,7 @@ static enum ij_status bench_run(const struct bench *bench, const char *what,
         return engine_bench_ops(spec, bench->seconds > 0 ? bench->seconds : BENCH_OP_S, print_line,
                                 NULL, reterr_err);
     if (step)
-        IJ_TRY(engine_bench_step(spec, (uint32_t)bench->warmup, (uint32_t)bench->steps, &json,
+        IJ_TRY(engine_bench_step(spec, (uint32_t)bench->warmup, (uint32_t)bench->steps, NULL, &json,
                                  reterr_err));
     else
         IJ_TRY(engine_bench_loader(spec, bench->seconds > 0 ? bench->seconds : BENCH_LOADER_S,

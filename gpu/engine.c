@@ -2,6 +2,7 @@
 #include "gpu/engine.h"
 
 #include "base/file.h"
+#include "gpu/engine_benchmark.h"
 #include "gpu/engine_device.h"
 #include "gpu/eval/evaluate.h"
 #include "gpu/eval/extract.h"
@@ -44,6 +45,8 @@ enum ij_status engine_run(const struct engine_spec *spec, const struct engine_si
     IJ_TRY(file_make_dirs(spec->directory, DIRECTORY_MODE, reterr_err));
     if (spec->kind == ENGINE_SCAN) /* nothing to compute */
         return scan_run(spec, sink, reterr_err);
+    if (spec->kind == ENGINE_BENCHMARK) /* opens the device itself, where it needs one */
+        return engine_benchmark_run(spec, sink, reterr_err);
     IJ_TRY(engine_device_open(spec, &backend, reterr_err));
     enum ij_status status = run_kind(backend, spec, sink, reterr_err);
     backend->ops->free(backend);

@@ -32,6 +32,7 @@ enum engine_kind {
     ENGINE_LOW_SHOT,
     ENGINE_FINETUNE,
     ENGINE_SCAN,
+    ENGINE_BENCHMARK,
     ENGINE_KIND_COUNT
 };
 enum engine_device { ENGINE_DEVICE_AUTO, ENGINE_DEVICE_HOST, ENGINE_DEVICE_CUDA };
@@ -139,6 +140,14 @@ struct engine_monitor {
     uint64_t replay_every; /* steps; make one in so many twice and compare the bits; 0 = off */
 };
 
+/* What a pretraining run does about a loss that it cannot use. */
+enum engine_on_nan { ENGINE_ON_NAN_STOP, ENGINE_ON_NAN_REWIND };
+struct engine_guard {
+    enum engine_on_nan on_nan;
+    uint64_t skip_steps; /* rewind: steps of data left out beyond the one that broke */
+    double spike_factor; /* a loss above so many times its running mean is broken too; 0 = off */
+};
+
 /* Evaluation of a checkpoint (all kinds but pretrain). */
 struct engine_eval {
     char checkpoint[ENGINE_PATH_MAX]; /* directory; "" = random initialisation only */
@@ -206,6 +215,18 @@ struct engine_scan {
     enum engine_scan_check check;
 };
 
+/* Kind benchmark: what is timed. */
+enum engine_benchmark_what {
+    ENGINE_BENCHMARK_STEP,   /* training steps on synthetic images */
+    ENGINE_BENCHMARK_LOADER, /* images of the dataset, decoded and cut */
+    ENGINE_BENCHMARK_OPS     /* each operation of a training step */
+};
+struct engine_benchmark {
+    enum engine_benchmark_what what;
+    uint32_t warmup, steps; /* step: before the clock starts, and timed */
+    double seconds;         /* loader: how long; ops: each */
+};
+
 /* The processes of one run, one per device. Filled by who starts them, not by parameters. */
 struct engine_ranks {
     uint32_t rank, count; /* count 0: as 1 */
@@ -226,11 +247,13 @@ struct engine_spec {
     struct engine_masks masks;
     struct engine_optimizer optimizer;
     struct engine_monitor monitor;
+    struct engine_guard guard;
     struct engine_eval eval;
     struct engine_probe probe;
     struct engine_low_shot low_shot;
     struct engine_finetune finetune;
     struct engine_scan scan;
+    struct engine_benchmark benchmark;
     struct engine_ranks ranks;
     char directory[ENGINE_PATH_MAX]; /* run directory: checkpoints/ and results go below it */
     char resume[ENGINE_PATH_MAX];    /* checkpoint directory to continue from; "" = the newest
@@ -262,6 +285,15 @@ struct engine_checkpoint {
     const char *hash; /* hex SHA-256 over the files' hashes, in name order */
 };
 
+/* A run's loss broke and it goes back: noted durably; the next start of the run acts on it. */
+struct engine_rewind {
+    const char *why;                 /* "nonfinite" or "spike"; static */
+    uint64_t failed_step;            /* that broke, from 1 */
+    uint64_t back_to;                /* step of the checkpoint that the next start begins from */
+    uint64_t skip_first, skip_count; /* data left out, in steps of data from 0 */
+    uint32_t number, max;            /* this is the number-th of at most so many */
+};
+
 /*
  * Calls from the engine to its host, all from the thread in engine_run unless noted. Strings and
  * arrays are borrowed for the call. A non-OK return ends the run with that status.
@@ -279,6 +311,8 @@ struct engine_sink {
     /* A finished evaluation: `json` is an object. */
     enum ij_status (*result)(void *user, const char *name, const char *json);
     enum ij_status (*warning)(void *user, const char *code, const char *text);
+    enum ij_status (*rewind)(void *user, const struct engine_rewind *rewind); /* then IJ_NONFINITE
+                                                                                 follows */
     enum engine_command (*poll)(void *user);
 };
 
@@ -341,10 +375,16 @@ IJ_MUST_USE enum ij_status engine_check_golden(const char *path,
 IJ_MUST_USE enum ij_status engine_check_device(void (*report)(void *user, const char *line),
                                                void *user, struct ij_err *reterr_err);
 
-/* Times `steps` training steps on synthetic images after `warmup`; *ret_json is the caller's. */
+/* Is told after each step of how many; not IJ_OK ends the benchmark. */
+struct engine_bench_watch {
+    void *user;
+    enum ij_status (*step)(void *user, uint64_t done, uint64_t all, struct ij_err *reterr_err);
+};
+/* Times `steps` training steps on synthetic images after `warmup`; *ret_json is the caller's;
+ * `watch` may be NULL. */
 IJ_MUST_USE enum ij_status engine_bench_step(const struct engine_spec *spec, uint32_t warmup,
-                                             uint32_t steps, char **ret_json,
-                                             struct ij_err *reterr_err);
+                                             uint32_t steps, const struct engine_bench_watch *watch,
+                                             char **ret_json, struct ij_err *reterr_err);
 IJ_MUST_USE enum ij_status engine_bench_loader(const struct engine_spec *spec, double seconds,
                                                char **ret_json, struct ij_err *reterr_err);
 /* Times each operation of the spec's training step for about `seconds`; `report` receives one JSON

@@ -128,7 +128,8 @@ static json_t *bench_json(const struct bench *b, uint32_t steps)
         s->model.gelu_tanh ? "tanh" : "erf", "build", build_id());
 }
 
-static enum ij_status bench_run(struct bench *b, uint32_t warmup, uint32_t steps, char **ret_json,
+static enum ij_status bench_run(struct bench *b, uint32_t warmup, uint32_t steps,
+                                const struct engine_bench_watch *watch, char **ret_json,
                                 struct ij_err *reterr_err)
 {
     struct bench_ceiling before, after;
@@ -137,6 +138,8 @@ static enum ij_status bench_run(struct bench *b, uint32_t warmup, uint32_t steps
     for (uint32_t i = 0; i < warmup + steps; i++) {
         double seconds;
         IJ_TRY(bench_step(b, i, &seconds, reterr_err));
+        if (watch)
+            IJ_TRY(watch->step(watch->user, i + 1, warmup + steps, reterr_err));
         if (i < warmup)
             continue;
         b->seconds[i - warmup] = seconds;
@@ -157,18 +160,20 @@ static enum ij_status bench_run(struct bench *b, uint32_t warmup, uint32_t steps
 }
 
 enum ij_status engine_bench_step(const struct engine_spec *spec, uint32_t warmup, uint32_t steps,
-                                 char **ret_json, struct ij_err *reterr_err)
+                                 const struct engine_bench_watch *watch, char **ret_json,
+                                 struct ij_err *reterr_err)
 {
     struct bench b;
     memset(&b, 0, sizeof b);
     b.spec = *spec;
-    b.spec.kind = ENGINE_PRETRAIN;
+    if (b.spec.kind != ENGINE_BENCHMARK)
+        b.spec.kind = ENGINE_PRETRAIN;
     if (b.spec.data.path[0] == '\0')
         snprintf(b.spec.data.path, sizeof b.spec.data.path, "synthetic");
     if (steps < 1 || steps > STEPS_MAX || warmup > STEPS_MAX)
         return IJ_ERR_FIELD(reterr_err, IJ_INVALID, "steps", "steps must be 1 to %d", STEPS_MAX);
     IJ_TRY(engine_check(&b.spec, reterr_err));
-    enum ij_status status = bench_run(&b, warmup, steps, ret_json, reterr_err);
+    enum ij_status status = bench_run(&b, warmup, steps, watch, ret_json, reterr_err);
     mem_free(b.pixels);
     mem_free(b.seconds);
     trainer_free(b.trainer);

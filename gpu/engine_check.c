@@ -89,7 +89,9 @@ static enum ij_status check_grid(const struct engine_spec *spec, struct ij_err *
 static enum ij_status check_data(const struct engine_spec *spec, struct ij_err *reterr_err)
 {
     const struct engine_data *d = &spec->data;
-    if (d->path[0] == '\0')
+    bool synthetic =
+        spec->kind == ENGINE_BENCHMARK && spec->benchmark.what != ENGINE_BENCHMARK_LOADER;
+    if (d->path[0] == '\0' && !synthetic)
         return IJ_ERR_FIELD(reterr_err, IJ_INVALID, "data.path", "a dataset must be named");
     for (int i = 0; i < 3; i++) {
         IJ_TRY(range(d->mean[i], 0, 1, "data.mean", reterr_err));
@@ -153,7 +155,20 @@ static enum ij_status check_pretrain(const struct engine_spec *spec, struct ij_e
     IJ_TRY(
         range(m->checkpoint_every_epochs, 0, 1e9, "monitor.checkpoint_every_epochs", reterr_err));
     IJ_TRY(range(m->eval_every_epochs, 0, 1e9, "monitor.eval_every_epochs", reterr_err));
-    return IJ_OK;
+    return range(spec->guard.spike_factor, 0, 1e6, "guard.spike_factor", reterr_err);
+}
+
+/* Only what a benchmark uses: no schedules. */
+static enum ij_status check_benchmark(const struct engine_spec *spec, struct ij_err *reterr_err)
+{
+    const struct engine_benchmark *b = &spec->benchmark;
+    IJ_TRY(pair(spec->data.crop_scale, 0.001, 1, "data.crop_scale", reterr_err));
+    IJ_TRY(pair(spec->data.crop_ratio, 0.05, 20, "data.crop_ratio", reterr_err));
+    IJ_TRY(check_masks(spec, reterr_err));
+    IJ_TRY(range(spec->optimizer.batch, 1, 65536, "optimizer.batch", reterr_err));
+    IJ_TRY(range(b->warmup, 0, 1000, "benchmark.warmup", reterr_err));
+    IJ_TRY(range(b->steps, 1, 10000, "benchmark.steps", reterr_err));
+    return range(b->seconds, 0.001, 120, "benchmark.seconds", reterr_err);
 }
 
 static enum ij_status check_visualize(const struct engine_spec *spec, struct ij_err *reterr_err)
@@ -270,6 +285,8 @@ enum ij_status engine_check(const struct engine_spec *spec, struct ij_err *reter
     IJ_TRY(check_model(spec, reterr_err));
     if (shape_is_named(spec))
         IJ_TRY(check_grid(spec, reterr_err));
+    if (spec->kind == ENGINE_BENCHMARK)
+        return check_benchmark(spec, reterr_err);
     return spec->kind == ENGINE_PRETRAIN ? check_pretrain(spec, reterr_err)
                                          : check_eval(spec, reterr_err);
 }

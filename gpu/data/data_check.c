@@ -69,6 +69,10 @@ enum ij_status engine_check_data(const struct engine_spec *spec, struct ij_err *
     struct source_place place;
     const struct engine_data *data = &spec->data;
     enum engine_labels labels = data->labels;
+    if (spec->kind == ENGINE_BENCHMARK && spec->benchmark.what != ENGINE_BENCHMARK_LOADER)
+        return IJ_OK; /* on synthetic images */
+    if (spec->kind == ENGINE_BENCHMARK)
+        labels = ENGINE_LABELS_NONE;
     /* These kinds take labels from folders where there are some, and need none. */
     if ((spec->kind == ENGINE_FEATURES || spec->kind == ENGINE_VISUALIZE ||
          spec->kind == ENGINE_SCAN) &&
