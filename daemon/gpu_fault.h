@@ -1,9 +1,12 @@
 /*
  * What the driver's critical errors (Xids) mean to runs and GPUs: one table, pure; any thread.
  *
- * The numbers and their meanings are NVIDIA's ("XID Errors"); the classes are this project's
- * choice, made without that catalogue's column of actions at hand and not yet met on a GPU. A
- * number that is not in the table is reported and acted on in no other way.
+ * Numbers, meanings and actions are NVIDIA's ("Xid Errors", catalogue for Ampere and later): what
+ * is answered there at once by a restart of the application is the run's own doing, and so is 43,
+ * after which the GPU stays healthy; what asks for a reset of the GPU or the machine (48 and 74 by
+ * their own procedures) is hardware; what may be ignored is noted. 61 is of older GPUs. NVLink
+ * errors of Blackwell (144 to 150) weigh differently by a subcode that NVML does not tell: they are
+ * noted. None of it has met a broken GPU. A number that is not in the table is reported, no more.
  */
 #ifndef DAEMON_GPU_FAULT_H
 #define DAEMON_GPU_FAULT_H
