@@ -11,8 +11,8 @@
 #include <sys/stat.h>
 #include <sys/un.h>
 
+#include "base/address.h"
 #include "base/mem.h"
-#include "base/text.h"
 
 #define BACKLOG 128
 
@@ -23,39 +23,6 @@ union any_address {
     struct sockaddr_un un;
     struct sockaddr_storage storage;
 };
-
-/* "127.0.0.1:8765" and "[::1]:8765"; *ret_size is that of the family. */
-static bool parse_address(const char *text, union any_address *ret_address, socklen_t *ret_size)
-{
-    char host[64];
-    const char *colon = strrchr(text, ':');
-    uint64_t port;
-    if (!colon || (size_t)(colon - text) >= sizeof host || !text_to_u64(colon + 1, &port) ||
-        port > 65535)
-        return false;
-    (void)snprintf(host, sizeof host, "%.*s", (int)(colon - text), text);
-    *ret_address = (union any_address){.base = {0}};
-    size_t size = strlen(host);
-    if (host[0] == '[' && size > 2 && host[size - 1] == ']') {
-        host[size - 1] = '\0';
-        ret_address->v6.sin6_family = AF_INET6;
-        ret_address->v6.sin6_port = htons((uint16_t)port);
-        *ret_size = sizeof ret_address->v6;
-        return inet_pton(AF_INET6, host + 1, &ret_address->v6.sin6_addr) == 1;
-    }
-    ret_address->v4.sin_family = AF_INET;
-    ret_address->v4.sin_port = htons((uint16_t)port);
-    *ret_size = sizeof ret_address->v4;
-    const char *address = strcmp(host, "localhost") == 0 ? "127.0.0.1" : host;
-    return inet_pton(AF_INET, address, &ret_address->v4.sin_addr) == 1;
-}
-
-static bool is_loopback(const union any_address *address)
-{
-    if (address->base.sa_family == AF_INET6)
-        return IN6_IS_ADDR_LOOPBACK(&address->v6.sin6_addr);
-    return ntohl(address->v4.sin_addr.s_addr) >> 24 == 127;
-}
 
 /* The port that the socket really has; 0 for other families. */
 static unsigned bound_port(int fd)
@@ -88,14 +55,16 @@ enum ij_status listener_tcp(const char *address_text, bool allow_remote,
 {
     union any_address address;
     socklen_t size;
-    if (!parse_address(address_text, &address, &size))
+    if (!address_parse(address_text, &address.storage, &size))
         return IJ_ERR_FIELD(reterr_err, IJ_INVALID, "listen",
                             "\"%.64s\" must be ADDRESS:PORT, like 127.0.0.1:8765 or [::1]:8765",
                             address_text);
-    if (!allow_remote && !is_loopback(&address))
-        return IJ_ERR_FIELD(reterr_err, IJ_INVALID, "listen",
-                            "\"%.64s\" is not a loopback address; put a TLS proxy in front instead",
-                            address_text);
+    if (!allow_remote && !address_is_loopback(&address.base))
+        return IJ_ERR_FIELD(
+            reterr_err, IJ_INVALID, "listen",
+            "\"%.64s\" is beyond loopback: put a TLS proxy in front instead, or say "
+            "allow_remote = yes",
+            address_text);
     fd_auto int fd = socket(address.base.sa_family, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
     if (fd < 0)
         return IJ_ERR_SYS(reterr_err, errno, "listen", "no socket for %.64s", address_text);

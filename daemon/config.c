@@ -7,6 +7,7 @@
 #include <string.h>
 #include <sys/un.h>
 
+#include "base/address.h"
 #include "base/file.h"
 #include "base/mem.h"
 #include "base/text.h"
@@ -100,6 +101,8 @@ static const struct key keys[] = {
      "How many copies of metrics.db are kept."},
     {"wal_alarm_bytes", KEY_U64, FIELD(wal_alarm_bytes), 1024, 1ull << 40, "268435456", true,
      "Size of the databases' write-ahead logs beyond which the server says so."},
+    {"dcgm_map_dir", KEY_PATH, FIELD(dcgm_map_dir), 0, 0, "", false,
+     "Folder for files that tell dcgm-exporter which run holds which GPU; empty = none."},
     {"webhook_program", KEY_PATH, FIELD(webhook_program), 0, 0, "", false,
      "The program that sends webhooks; empty = ijepad-webhook beside ijepad."},
     {"webhook_socket", KEY_PATH, FIELD(webhook_socket), 0, 0, "", false,
@@ -252,6 +255,30 @@ static int on_line(void *user, const char *section, const char *name, const char
     return set_value(&reader->config, key, value, &reader->err) == IJ_OK;
 }
 
+/* Every address of `listen`: well formed, and on this machine unless the file says otherwise. */
+static enum ij_status check_listen(const struct config *config, struct ij_err *reterr_err)
+{
+    for (const char *at = config->listen; *(at += strspn(at, " "));) {
+        char one[CONFIG_HOST_MAX];
+        struct sockaddr_storage address;
+        socklen_t size;
+        size_t n = strcspn(at, " ");
+        snprintf(one, sizeof(one), "%.*s", (int)n, at);
+        if (!address_parse(one, &address, &size))
+            return IJ_ERR_FIELD(reterr_err, IJ_INVALID, "listen",
+                                "listen must be ADDRESS:PORT, like 127.0.0.1:8765 or [::1]:8765, "
+                                "or off, not \"%.64s\"",
+                                one);
+        if (!config->allow_remote && !address_is_loopback((const struct sockaddr *)&address))
+            return IJ_ERR_FIELD(reterr_err, IJ_INVALID, "listen",
+                                "listen = %.64s is beyond loopback: put a TLS proxy in front "
+                                "instead, or say allow_remote = yes",
+                                one);
+        at += n;
+    }
+    return IJ_OK;
+}
+
 /* What depends on other keys: defaults below state_dir, "off", and the socket's length. */
 static enum ij_status finish(struct config *config, struct ij_err *reterr_err)
 {
@@ -259,6 +286,7 @@ static enum ij_status finish(struct config *config, struct ij_err *reterr_err)
         return IJ_ERR_FIELD(reterr_err, IJ_INVALID, "state_dir", "state_dir must not be empty");
     if (!strcmp(config->listen, "off"))
         config->listen[0] = '\0';
+    IJ_TRY(check_listen(config, reterr_err));
     if (!strcmp(config->socket, "off"))
         config->socket[0] = '\0';
     else if (!config->socket[0] &&
@@ -293,6 +321,21 @@ static enum ij_status check_lines(const char *text, const char *path, struct ij_
     return IJ_OK;
 }
 
+/* Where a key is set; 1 where it is not. */
+static int line_of(const char *text, const char *key)
+{
+    size_t size = strlen(key);
+    int line = 1;
+    for (const char *at = text; *at; line++) {
+        const char *word = at + strspn(at, " \t");
+        if (strncmp(word, key, size) == 0 && strspn(word + size, " \t=:"))
+            return line;
+        at += strcspn(at, "\n");
+        at += *at == '\n';
+    }
+    return 1;
+}
+
 enum ij_status config_parse(const char *text, const char *path, struct config *ret_config,
                             struct ij_err *reterr_err)
 {
@@ -308,7 +351,10 @@ enum ij_status config_parse(const char *text, const char *path, struct config *r
     if (line > 0)
         return IJ_ERR_FIELD(reterr_err, IJ_INVALID, reader.err.field, "%s:%d: %s", path, line,
                             reader.err.text);
-    IJ_TRY(finish(&reader.config, reterr_err));
+    enum ij_status status = finish(&reader.config, &reader.err);
+    if (status != IJ_OK)
+        return IJ_ERR_FIELD(reterr_err, status, reader.err.field, "%s:%d: %s", path,
+                            line_of(text, reader.err.field), reader.err.text);
     *ret_config = reader.config;
     return IJ_OK;
 }

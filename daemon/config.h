@@ -52,6 +52,7 @@ struct config {
     uint32_t backup_period_s, backup_keep;       /* of state.db; 0: none */
     uint32_t backup_metrics_period_s, backup_metrics_keep;
     uint64_t wal_alarm_bytes;
+    char dcgm_map_dir[CONFIG_PATH_MAX];    /* "" = none is written */
     char webhook_program[CONFIG_PATH_MAX]; /* default: ijepad-webhook beside the running ijepad */
     char webhook_socket[CONFIG_PATH_MAX];  /* "" = the daemon starts the program itself */
     bool webhook_allow_local;              /* targets may be this machine or its link */

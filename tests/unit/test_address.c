@@ -58,3 +58,33 @@ Test(address, other_families_are_this_machine)
     struct sockaddr_un address = {.sun_family = AF_UNIX};
     cr_assert(address_is_local((const struct sockaddr *)&address));
 }
+
+Test(address, texts)
+{
+    static const char *const good[] = {"127.0.0.1:0", "0.0.0.0:65535", "localhost:80",
+                                       "[::1]:8765"};
+    static const char *const bad[] = {"",        "127.0.0.1", "127.0.0.1:",   "127.0.0.1:65536",
+                                      "1.2.3:4", "::1:80",    "[::1:80",      "[]:80",
+                                      "name:80", ":80",       "127.0.0.1:-1", "127.0.0.1:8 "};
+    struct sockaddr_storage address;
+    socklen_t size;
+    for (size_t i = 0; i < sizeof good / sizeof *good; i++)
+        cr_assert(address_parse(good[i], &address, &size), "%s", good[i]);
+    for (size_t i = 0; i < sizeof bad / sizeof *bad; i++)
+        cr_assert_not(address_parse(bad[i], &address, &size), "%s", bad[i]);
+}
+
+Test(address, loopback_is_this_machine_only)
+{
+    struct sockaddr_storage address;
+    socklen_t size;
+    cr_assert(address_parse("127.255.0.1:1", &address, &size));
+    cr_assert(address_is_loopback((const struct sockaddr *)&address));
+    cr_assert(address_parse("[::1]:1", &address, &size));
+    cr_assert(size == sizeof(struct sockaddr_in6) &&
+              address_is_loopback((const struct sockaddr *)&address));
+    cr_assert(address_parse("128.0.0.1:1", &address, &size));
+    cr_assert_not(address_is_loopback((const struct sockaddr *)&address));
+    cr_assert(address_parse("[::]:1", &address, &size));
+    cr_assert_not(address_is_loopback((const struct sockaddr *)&address));
+}

@@ -55,6 +55,24 @@ Test(config, errors_name_line_and_key)
     expect_refusal("allow_remote = maybe\n", "allow_remote", "yes or no");
 }
 
+Test(config, where_it_listens_is_checked_before_it_listens)
+{
+    static const char *const good[] = {"127.0.0.1:0", "[::1]:8765", "localhost:1",
+                                       "127.0.0.1:1 [::1]:1", "off"};
+    char text[128];
+    struct config config;
+    for (size_t i = 0; i < sizeof good / sizeof *good; i++) {
+        snprintf(text, sizeof(text), "listen = %s\n", good[i]);
+        cr_assert_eq(config_parse(text, "a.conf", &config, NULL), IJ_OK, "%s", good[i]);
+    }
+    expect_refusal("slots = 1\nlisten = 127.0.0.1:65536\n", "listen", "a.conf:2: ");
+    expect_refusal("listen = 8765\n", "listen", "ADDRESS:PORT");
+    expect_refusal("listen = gpu1.lab:8765\n", "listen", "ADDRESS:PORT");
+    expect_refusal("listen = 127.0.0.1:1 0.0.0.0:1\n", "listen", "allow_remote = yes");
+    cr_assert_eq(config_parse("listen = 0.0.0.0:1\nallow_remote = yes\n", "a.conf", &config, NULL),
+                 IJ_OK);
+}
+
 Test(config, ranges_end_exactly)
 {
     struct config config;
