@@ -2,11 +2,13 @@
 import json
 import os
 import pathlib
+import re
 import shutil
 import subprocess
 
 import pytest
 
+from harness import wait_until
 from test_api import PARAMS
 
 TOOL = pathlib.Path(__file__).resolve().parents[2] / "tools" / "ijepactl"
@@ -40,6 +42,31 @@ def test_a_run_from_submission_to_end(ctl, images, tmp_path):
     assert json.loads(ctl("check", "-", stdin=json.dumps(body)))["dry_run"] is True
     assert json.loads(ctl("status"))["status"] == "ok"
     assert json.loads(ctl("get", "/v1/session"))["role"] == "admin"
+
+
+def test_a_log_is_followed_until_the_run_has_ended(idle_daemon, images):
+    body = {"kind": "pretrain", "hold": True, "params": {**PARAMS, "dataset": str(images)}}
+    run = idle_daemon.api("POST", "/v1/runs", json=body).json()["id"]
+    log = idle_daemon.state / "logs" / f"{run}-a0.log"
+    log.parent.mkdir(exist_ok=True)
+    log.write_text("before\n")
+
+    def reads():
+        text = idle_daemon.api("GET", "/metrics").text
+        found = re.search(r'duration_seconds_count\{route="/v1/runs/\{id\}/logs",method="GET",code="2xx"\} (\d+)', text)
+        return int(found.group(1)) if found else 0
+    seen = reads()
+    env = {"PATH": os.environ["PATH"], "IJEPAD_SOCKET": str(idle_daemon.state / "ijepad.sock")}
+    with subprocess.Popen([TOOL, "follow", run], env=env, stdout=subprocess.PIPE, text=True) as follow:
+        wait_until("it has looked", lambda: reads() > seen)
+        with open(log, "a") as more:
+            more.write("one\ntwo")
+        assert follow.stdout.readline() == "one\n"
+        with open(log, "a") as more:
+            more.write(" and a half\nthree")
+        idle_daemon.api("POST", f"/v1/runs/{run}/cancel")
+        assert follow.stdout.read() == "two and a half\nthree"
+        assert follow.wait(20) == 0
 
 
 def test_mistakes_are_told(ctl, images):
