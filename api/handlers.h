@@ -74,6 +74,8 @@
     X(serve_checkpoints_content)                                                                   \
     X(serve_files_list)                                                                            \
     X(serve_files_content)                                                                         \
+    X(serve_visuals_list)                                                                          \
+    X(serve_visuals_content)                                                                       \
     X(serve_masks_preview)                                                                         \
     X(serve_events_stream)                                                                         \
     X(serve_static_file)
@@ -104,6 +106,9 @@ IJ_MUST_USE enum ij_status serve_command_owner(struct request *request, int64_t 
 /* Fills *reply with the run as it is now; *ret_row as show_etag needs it. */
 IJ_MUST_USE enum ij_status serve_runs_reply(struct request *request, int64_t run,
                                             struct reply *reply, struct ij_err *reterr_err);
+/* A file of serve_files_list by its name, with ETag and Range. IJ_NOT_FOUND. */
+IJ_MUST_USE enum ij_status serve_files_reply(struct request *request, int64_t run, const char *name,
+                                             struct reply *reply, struct ij_err *reterr_err);
 /* {"items": [...]} of a list that has no further page. Takes `items`. */
 IJ_MUST_USE enum ij_status serve_runs_items(struct reply *reply, json_t *items,
                                             struct ij_err *reterr_err);

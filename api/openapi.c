@@ -5,6 +5,7 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "api/handlers.h"
 #include "api/query.h"
 #include "api/routes.h"
 #include "api/schemas.h"
@@ -22,7 +23,8 @@ static json_t *query_schema(const struct query_spec *spec)
         return json_pack("{s:s, s:I, s:I}", "type", "integer", "minimum", (json_int_t)spec->min,
                          "maximum", (json_int_t)spec->max);
     case QUERY_FLAG:
-        return json_pack("{s:s, s:[i, i]}", "type", "integer", "enum", 0, 1);
+        return json_pack("{s:s, s:[s, s, s, s, s]}", "type", "string", "enum", "1", "0", "true",
+                         "false", "");
     case QUERY_TEXT:
         break;
     }
@@ -52,17 +54,57 @@ static json_t *content_of(const char *media, json_t *schema)
     return content;
 }
 
+/* Each of the route's media types, parted by commas: JSON has the schema, others are text. */
+static json_t *answer_of(const struct route *route)
+{
+    json_t *content = json_object();
+    const char *media = route->media ? route->media : "application/json";
+    for (const char *at = media; *at; at += strspn(at, ", ")) {
+        size_t size = strcspn(at, ",");
+        bool typed = route->response_schema && strncmp(at, "application/json", size) == 0;
+        json_t *schema =
+            typed ? schema_reference(route->response_schema) : json_pack("{s:s}", "type", "string");
+        (void)json_object_setn_new(content, at, size, json_pack("{s:o}", "schema", schema));
+        at += size;
+    }
+    return content;
+}
+
+static void add_response(json_t *responses, const char *status, const char *description,
+                         json_t *content)
+{
+    json_t *response = json_pack("{s:s}", "description", description);
+    if (content)
+        (void)json_object_set_new(response, "content", content);
+    (void)json_object_set_new(responses, status, response);
+}
+
+static bool has_query(const struct route *route, const char *name)
+{
+    for (const struct query_spec *spec = route->query; spec && spec->name; spec++)
+        if (strcmp(spec->name, name) == 0)
+            return true;
+    return false;
+}
+
 static json_t *responses_of(const struct route *route)
 {
     char success[8];
+    json_t *responses = json_object();
     (void)snprintf(success, sizeof success, "%u", route->success);
-    json_t *schema = route->response_schema ? schema_reference(route->response_schema)
-                                            : json_pack("{s:s}", "type", "string");
-    const char *media = route->media ? route->media : "application/json";
-    json_t *problem = content_of("application/problem+json", schema_reference("Problem"));
-    return json_pack("{s:{s:s, s:o}, s:{s:s, s:o}}", success, "description", route->summary,
-                     "content", content_of(media, schema), "default", "description", "Any failure",
-                     "content", problem);
+    add_response(responses, success, route->summary, answer_of(route));
+    if (route->handler == serve_command_verb || route->handler == serve_command_backup)
+        add_response(responses, "202", "Begun; it is not done yet", answer_of(route));
+    if (route->success == 201 && has_query(route, "dry_run"))
+        add_response(responses, "200", "dry_run=1: nothing was changed",
+                     content_of("application/json", schema_reference("DryRun")));
+    if (route->media && strcmp(route->media, "*/*") == 0)
+        add_response(responses, "206", "The part that Range asks for", answer_of(route));
+    if (strcmp(route->method, "GET") == 0)
+        add_response(responses, "304", "The client has it, as its If-None-Match says", NULL);
+    add_response(responses, "default", "Any failure",
+                 content_of("application/problem+json", schema_reference("Problem")));
+    return responses;
 }
 
 /* "post_v1_runs_id_pause": unique, as method and pattern are. */

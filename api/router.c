@@ -40,13 +40,28 @@ static bool method_matches(const struct route *route, const char *method)
     return strcmp(route->method, method) == 0;
 }
 
+/* A path that a pattern without arguments names is that route's alone: "bulk" is no id. */
+static bool is_shadowed(const struct route *routes, size_t count, const char *pattern,
+                        const char *path)
+{
+    if (!strchr(pattern, '{'))
+        return false;
+    for (size_t i = 0; i < count; i++) {
+        struct router_match match;
+        if (!strchr(routes[i].pattern, '{') && pattern_matches(routes[i].pattern, path, &match))
+            return true;
+    }
+    return false;
+}
+
 enum router_result router_find(const struct route *routes, size_t count, const char *method,
                                const char *path, struct router_match *ret_match)
 {
     bool path_found = false;
     for (size_t i = 0; i < count; i++) {
         struct router_match match = {.route = &routes[i]};
-        if (!pattern_matches(routes[i].pattern, path, &match))
+        if (!pattern_matches(routes[i].pattern, path, &match) ||
+            is_shadowed(routes, count, routes[i].pattern, path))
             continue;
         path_found = true;
         if (method_matches(&routes[i], method)) {
@@ -64,7 +79,8 @@ void router_allow(const struct route *routes, size_t count, const char *path, ch
     ret_text[0] = '\0';
     for (size_t i = 0; i < count && used < size; i++) {
         struct router_match match;
-        if (!pattern_matches(routes[i].pattern, path, &match))
+        if (!pattern_matches(routes[i].pattern, path, &match) ||
+            is_shadowed(routes, count, routes[i].pattern, path))
             continue;
         const char *head = strcmp(routes[i].method, "GET") == 0 ? ", HEAD" : "";
         used += (size_t)snprintf(ret_text + used, size - used, "%s%s%s", used ? ", " : "",

@@ -13,7 +13,7 @@
 #include "base/status.h"
 #include "store/token_row.h"
 
-#define ROUTER_ARGS_MAX 2
+#define ROUTER_ARGS_MAX 3
 #define ROUTER_ARG_MAX  128
 
 struct request;

@@ -52,6 +52,7 @@ static const struct query_spec logs_query[] = {
     {"attempt", QUERY_INTEGER, 1, 1000000, "default: the newest"},
     {"from", QUERY_INTEGER, 0, STEP_MAX, "byte offset; the answer's Log-Next header goes on"},
     {"tail", QUERY_INTEGER, 1, 100000, "the last lines, default 500"},
+    {"search", QUERY_TEXT, 0, 200, "only lines that hold this text, in any case; with from"},
     {NULL, QUERY_TEXT, 0, 0, NULL},
 };
 static const struct query_spec checkpoints_query[] = {
@@ -64,7 +65,7 @@ static const struct query_spec content_query[] = {
 };
 static const struct query_spec metrics_query[] = {
     {"runs", QUERY_TEXT, 0, 1024, "ids parted by commas (required)"},
-    {"keys", QUERY_TEXT, 0, 4096, "like train/loss, parted by commas (required)"},
+    {"keys", QUERY_TEXT, 0, 2800, "like train/loss, parted by commas (required)"},
     {"from", QUERY_INTEGER, 0, STEP_MAX, "first step"},
     {"to", QUERY_INTEGER, 0, STEP_MAX, "last step"},
     {"max_points", QUERY_INTEGER, 1, 10000, "buckets per series, default 1000"},
@@ -99,6 +100,8 @@ const struct route routes_table[] = {
     {"GET", "/problems/{code}", serve_schema_problem, ROUTER_OPEN, 200, "server",
      "What a problem's code means", NULL, "ProblemType", NULL, NULL},
 
+    {"GET", "/openapi.json", serve_schema_openapi, ROUTER_OPEN, 200, "description",
+     "The same as /v1/openapi.json", NULL, "Any", NULL, NULL},
     {"GET", "/v1/openapi.json", serve_schema_openapi, ROUTER_OPEN, 200, "description",
      "This API as an OpenAPI 3.1 document", NULL, "Any", NULL, NULL},
     {"GET", "/v1/schema/{kind}", serve_schema_kind, ROUTER_VIEWER, 200, "description",
@@ -149,6 +152,10 @@ const struct route routes_table[] = {
      "Sheets, grids and features that an evaluation wrote", NULL, "FileList", NULL, NULL},
     {"GET", "/v1/runs/{id}/files/{file}", serve_files_content, ROUTER_VIEWER, 200, "runs",
      "One of those files; Range is understood", NULL, NULL, "*/*", NULL},
+    {"GET", "/v1/runs/{id}/visuals", serve_visuals_list, ROUTER_VIEWER, 200, "runs",
+     "Pictures of the run's checkpoints, by training step", NULL, "VisualList", NULL, NULL},
+    {"GET", "/v1/runs/{id}/visuals/{step}/{kind}", serve_visuals_content, ROUTER_VIEWER, 200,
+     "runs", "One of them; Range is understood", NULL, NULL, "*/*", NULL},
     {"GET", "/v1/runs/{id}/logs", serve_logs_text, ROUTER_VIEWER, 200, "runs",
      "What the worker printed; control bytes are shown as \\xNN", NULL, NULL, TEXT, logs_query},
     {"GET", "/v1/runs/{id}/metrics", serve_metrics_catalogue, ROUTER_VIEWER, 200, "metrics",
@@ -202,12 +209,12 @@ const struct route routes_table[] = {
      "One sweep with its runs", NULL, "Sweep", NULL, NULL},
     {"GET", "/v1/metrics", serve_metrics_query, ROUTER_VIEWER, 200, "metrics",
      "Values of several runs: JSON, or text/csv or application/vnd.ijepad.f32 by Accept", NULL,
-     "Metrics", NULL, metrics_query},
+     "Metrics", "application/json, text/csv, application/vnd.ijepad.f32", metrics_query},
     {"GET", "/v1/checkpoints/{id}", serve_checkpoints_show, ROUTER_VIEWER, 200, "checkpoints",
      "One checkpoint", NULL, "Checkpoint", NULL, NULL},
     {"GET", "/v1/checkpoints/{id}/content", serve_checkpoints_content, ROUTER_VIEWER, 200,
      "checkpoints", "Download a file of a checkpoint; Range is understood", NULL, NULL,
-     "application/octet-stream", content_query},
+     "*/*", content_query},
     {"PATCH", "/v1/checkpoints/{id}", serve_retention_pin, ROUTER_SUBMITTER, 200, "checkpoints",
      "Pin a checkpoint, so that nothing deletes it, or unpin it", "Pin", "Checkpoint", NULL, NULL},
     {"DELETE", "/v1/checkpoints/{id}", serve_retention_checkpoint, ROUTER_SUBMITTER, 200,

@@ -1,7 +1,7 @@
 /*
  * See schemas.h. Written in a short form: "name: type" pairs, where a type is
  *   s text, i integer, n number, b boolean, t time, o object, a array, * anything,
- *   @Name another schema, [Name] an array of it; a leading ? means "or null".
+ *   @Name another schema, [Name] an array of it; a leading ? means "or null" (not for @Name).
  */
 #include "api/schemas.h"
 
@@ -76,7 +76,7 @@ static const struct schema schemas[] = {
       {"preemptions", "i", "times that it was"},
       {"queued", "t", "since when it waits or waited last"},
       {"tags", "a", NULL}, {"notes", "s", NULL}, {"dataset", "?s", "path of the images"},
-      {"retention", "o", "what checkpoints stay, as in RunPatch; empty: the defaults"},
+      {"retention", "@Retention", "empty: the defaults"},
       {"created", "t", NULL}, {"updated", "t", NULL}, {"started", "?t", NULL},
       {"finished", "?t", NULL}}},
     {"RunList", "A page of runs.", NULL,
@@ -102,15 +102,15 @@ static const struct schema schemas[] = {
     {"GpuList", "The devices.", NULL, {{"items", "[Gpu]", "host slots first"}}},
     {"Cordon", "Why.", "reason", 
      {{"reason", "s", "1 to 255 bytes, shown to everybody"},
-      {"evict", "b", "true: the run that holds it saves and goes on elsewhere"}}},
+      {"evict", "?b", "true: the run that holds it saves and goes on elsewhere"}}},
     {"GpuPatch", "In use or not.", "schedulable",
      {{"schedulable", "b", "false: cordon; true: uncordon"},
-      {"reason", "s", "why; required to cordon"}}},
+      {"reason", "?s", "why; required to cordon"}}},
     {"RunConfig", "Parameters of a run.", NULL,
      {{"id", "s", NULL}, {"kind", "s", NULL}, {"submitted", "o", "as sent"},
       {"resolved", "o", "with every default"}, {"build", "?s", "commit that accepted it"},
       {"parent", "?s", "run it was made from"},
-      {"diff", "[ConfigDiff]", "resolved parameters that differ from the parent's; null without a "
+      {"diff", "?[ConfigDiff]", "resolved parameters that differ from the parent's; null without a "
                                "parent of the same kind"}}},
     {"ConfigDiff", "One parameter that differs.", NULL,
      {{"key", "s", NULL}, {"parent", "*", "there; null: it has none"},
@@ -119,7 +119,7 @@ static const struct schema schemas[] = {
      {{"name", "s", NULL}, {"params", "o", "merged over those submitted; null: the default"},
       {"priority", "i", NULL}, {"after", "a", NULL}, {"tags", "a", NULL}, {"notes", "s", NULL},
       {"hold", "b", NULL}, {"gpus", "i", NULL}, {"gpu_memory_bytes", "i", NULL},
-      {"preemptible", "b", NULL}}},
+      {"preemptible", "b", NULL}, {"retention", "@Retention", "takes the place of the whole"}}},
     {"Bulk", "One command for many runs.", "action",
      {{"action", "s", "cancel, kill, pause, resume, hold, release, requeue, checkpoint"},
       {"ids", "a", "1 to 200 runs"}}},
@@ -137,15 +137,19 @@ static const struct schema schemas[] = {
     {"RunPatch", "What may be changed.", NULL,
      {{"name", "s", NULL}, {"notes", "s", NULL}, {"tags", "a", "names"},
       {"priority", "i", "-1000 to 1000"},
-      {"retention", "o", "latest (1 or more), best (0 or more), best_by (knn or rankme), "
-                         "every_epochs (0: off); keys left out stay"}}},
-    {"Requeue", "Where to go on.", NULL, {{"from", "s", "\"checkpoint\": the newest one"}}},
+      {"retention", "@Retention", "keys left out stay"}}},
+    {"Retention", "What checkpoints of a run stay.", NULL,
+     {{"latest", "i", "so many newest, 1 or more"}, {"best", "i", "so many best, 0 or more"},
+      {"best_by", "s", "knn or rankme"},
+      {"every_epochs", "n", "and the first after each multiple of so many epochs; 0: off"}}},
+    {"Requeue", "Where to go on.", NULL,
+     {{"from", "?s", "\"checkpoint\": the newest one; \"scratch\": anew"}}},
     {"AttemptList", "Starts of a run.", NULL, {{"items", "[Attempt]", NULL}}},
     {"Attempt", "One start of a run.", NULL,
      {{"n", "i", "1, 2, ..."}, {"pid", "?i", NULL}, {"started", "t", NULL}, {"ended", "?t", NULL},
       {"exit_code", "?i", NULL}, {"signal", "?i", NULL}, {"cause", "?s", "for programs"},
       {"text", "?s", "for people"}, {"from_step", "i", NULL}, {"last_step", "i", NULL},
-      {"device", "?s", NULL}}},
+      {"device", "?s", NULL}, {"gpus", "a", "devices that it held, by id"}}},
     {"EventList", "What happened.", NULL, {{"items", "[Event]", NULL}}},
     {"Event", "One event.", NULL,
      {{"id", "i", "also the id in the stream"}, {"time", "t", NULL}, {"run", "?s", NULL},
@@ -157,6 +161,17 @@ static const struct schema schemas[] = {
     {"File", "One file.", NULL,
      {{"name", "s", "as in its path"}, {"folder", "s", "visualize or features"},
       {"type", "s", "media type"}, {"size_bytes", "i", NULL}}},
+    {"VisualList", "Pictures of a run, the newest visualisations first.", NULL,
+     {{"items", "[Visual]", NULL}}},
+    {"Visual", "Pictures of one checkpoint.", NULL,
+     {{"step", "i", "training step"}, {"epoch", "?n", NULL},
+      {"sha256", "?s", "of the checkpoint"}, {"run", "s", "the visualisation that made them"},
+      {"created", "t", NULL},
+      {"kinds", "o", "by kind (masks, pca, error, similarity, neighbors, decoder, grids) the name "
+                     "of the file"}}},
+    {"DryRun", "What would be submitted.", NULL,
+     {{"dry_run", "b", NULL}, {"resolved", "*", "with every default; of a sweep: each run's"},
+      {"plan", "*", "memory and work; null: unknown"}}},
     {"CheckpointList", "Checkpoints.", NULL, {{"items", "[Checkpoint]", NULL}}},
     {"Checkpoint", "One checkpoint.", NULL,
      {{"id", "s", "like c7"}, {"run", "s", NULL}, {"attempt", "i", NULL}, {"step", "i", NULL},
@@ -171,6 +186,7 @@ static const struct schema schemas[] = {
       {"params", "o", "what all share"},
       {"priority", "i", NULL}, {"tags", "a", NULL}, {"notes", "s", NULL}, {"hold", "b", NULL},
       {"gpus", "i", NULL}, {"gpu_memory_bytes", "i", NULL}, {"preemptible", "b", NULL},
+      {"retention", "@Retention", NULL},
       {"max_parallel", "i", "runs at a time, 1 to 64, default 1"},
       {"grid", "o", "arrays of values by parameter: every combination"},
       {"random", "o", "count, seed, and space: by parameter an array of choices or an object "
@@ -198,9 +214,9 @@ static const struct schema schemas[] = {
     {"WebhookRequest", "A webhook to make.", "url",
      {{"url", "s", "http or https"},
       {"events", "a", "1 to 32 of *, run.state, run.<state>, run.checkpoint, run.result, "
-                      "run.warning, run.health, run.changed, run.deleted, run.checkpoint_pinned, "
-                      "run.checkpoint_deleted, server"},
-      {"note", "s", "at most 128 bytes"}}},
+                      "run.warning, run.rewind, run.health, run.changed, run.deleted, "
+                      "run.checkpoint_pinned, run.checkpoint_deleted, server"},
+      {"note", "?s", "at most 128 bytes"}}},
     {"WebhookCreated", "The new webhook.", NULL,
      {{"id", "s", NULL}, {"url", "s", NULL}, {"events", "a", NULL}, {"note", "?s", NULL},
       {"user", "s", NULL}, {"enabled", "b", NULL}, {"reason", "?s", NULL}, {"created", "t", NULL},
@@ -222,7 +238,7 @@ static const struct schema schemas[] = {
     {"Deleted", "What went, or would go.", NULL,
      {{"id", "s", NULL}, {"dry_run", "b", NULL}, {"freed_bytes", "i", "of files on disk"}}},
     {"Gc", "What to keep.", NULL,
-     {{"keep", "i", "newest checkpoints of each run that stay, 1 to 1000, default 1"}}},
+     {{"keep", "?i", "newest checkpoints of each run that stay, 1 to 1000, default 1"}}},
     {"GcDone", "What went, or would go.", NULL,
      {{"dry_run", "b", NULL}, {"freed_bytes", "i", NULL},
       {"items", "[GcItem]", "at most 100 a call"}, {"more", "b", "there is more: ask again"}}},
@@ -248,7 +264,7 @@ static const struct schema schemas[] = {
     {"Presets", "Named recipes.", NULL, {{"items", "a", "name, kind, source, help, params"}}},
     {"MaskRequest", "What to preview.", NULL,
      {{"params", "o", "of a pretrain run; dataset may be left out"},
-      {"sample", "i", "which sample"}}},
+      {"sample", "?i", "which sample"}}},
     {"Masks", "Patch numbers, row by row.", NULL,
      {{"grid", "i", "patches per side"}, {"context", "a", NULL}, {"targets", "a", "by block"}}},
     {"Session", "Who the caller is.", NULL,
@@ -261,8 +277,8 @@ static const struct schema schemas[] = {
       {"created", "t", NULL}, {"expires", "?t", NULL}, {"used", "?t", NULL},
       {"revoked", "?t", NULL}}},
     {"TokenRequest", "A token to make.", "user",
-     {{"user", "s", "name"}, {"role", "s", "viewer, submitter, operator, admin"},
-      {"expires_s", "i", "seconds from now; never if left out"}}},
+     {{"user", "s", "name"}, {"role", "?s", "viewer, submitter, operator, admin"},
+      {"expires_s", "?i", "seconds from now; never if left out"}}},
     {"TokenCreated", "The new token.", NULL,
      {{"id", "s", NULL},
       {"token", "?s", "told only here; null when an Idempotency-Key is used again"},
@@ -270,7 +286,7 @@ static const struct schema schemas[] = {
     {"TokenRevoked", "The token no longer counts.", NULL,
      {{"id", "s", NULL}, {"revoked", "b", NULL}}},
     {"Backup", "Where the copy goes.", NULL,
-     {{"file", "s", "absolute path of a new file; left out: the folder of the regular copies"}}},
+     {{"file", "?s", "absolute path of a new file; left out: the folder of the regular copies"}}},
     {"BackupDone", "Where the copy is.", NULL,
      {{"file", "?s", "null: it is under way"}}},
     {"BackupList", "Verified copies.", NULL, {{"items", "[BackupEntry]", NULL}}},
@@ -322,6 +338,9 @@ static json_t *type_schema(const char *type)
     if (type[0] == '[')
         return json_pack("{s:s, s:o}", "type", "array", "items",
                          reference(type + 1, strlen(type) - 2));
+    if (type[0] == '?' && type[1] == '[')
+        return json_pack("{s:[s, s], s:o}", "type", "array", "null", "items",
+                         reference(type + 2, strlen(type) - 3));
     if (type[0] == '?')
         return json_pack("{s:[s, s]}", "type", plain_type(type[1]), "null");
     json_t *schema = json_pack("{s:s}", "type", plain_type(type[0]));
@@ -372,6 +391,8 @@ static json_t *submission_of(enum engine_kind kind)
                         json_pack("{s:s, s:i, s:I}", "type", "integer", "minimum", 0, "maximum",
                                   (json_int_t)SUBMIT_MEMORY_MAX));
     json_object_set_new(properties, "preemptible", json_pack("{s:s}", "type", "boolean"));
+    json_object_set_new(properties, "retention",
+                        json_pack("{s:s}", "$ref", "#/components/schemas/Retention"));
     return json_pack("{s:s, s:b, s:[s, s], s:o}", "type", "object", "additionalProperties", 0,
                      "required", "kind", "params", "properties", properties);
 }

@@ -131,14 +131,11 @@ static enum ij_status open_file(const struct api *api, int64_t run, const char *
     return IJ_ERR(reterr_err, IJ_NOT_FOUND, "r%" PRId64 " has no file %s", run, name);
 }
 
-enum ij_status serve_files_content(struct request *request, struct reply *reply,
-                                   struct ij_err *reterr_err)
+enum ij_status serve_files_reply(struct request *request, int64_t run, const char *name,
+                                 struct reply *reply, struct ij_err *reterr_err)
 {
-    const char *name = request->match.args[1];
     struct stat info;
     char etag[128];
-    int64_t run;
-    IJ_TRY(get_run(request, &run, reterr_err));
     IJ_TRY(open_file(request->api, run, name, &reply->fd, &info, reterr_err));
     (void)snprintf(etag, sizeof etag, "\"%jx-%jx-%jx.%lx\"", (uintmax_t)info.st_ino,
                    (uintmax_t)info.st_size, (uintmax_t)info.st_mtim.tv_sec, info.st_mtim.tv_nsec);
@@ -149,4 +146,12 @@ enum ij_status serve_files_content(struct request *request, struct reply *reply,
         return IJ_OK;
     }
     return file_reply_part(request, etag, (uint64_t)info.st_size, reply);
+}
+
+enum ij_status serve_files_content(struct request *request, struct reply *reply,
+                                   struct ij_err *reterr_err)
+{
+    int64_t run;
+    IJ_TRY(get_run(request, &run, reterr_err));
+    return serve_files_reply(request, run, request->match.args[1], reply, reterr_err);
 }

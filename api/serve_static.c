@@ -1,6 +1,7 @@
 /* The dashboard's files. Open to all: they hold no data. */
 #include <string.h>
 
+#include "api/compress.h"
 #include "api/handlers.h"
 #include "api/static.h"
 
@@ -12,12 +13,6 @@ static const struct static_file *find_file(const char *path)
         if (strcmp(static_files[i].path, path) == 0)
             return &static_files[i];
     return NULL;
-}
-
-static bool accepts_gzip(struct request *request)
-{
-    const char *accepted = request_header(request, "accept-encoding");
-    return accepted && strstr(accepted, "gzip") && !strstr(accepted, "gzip;q=0");
 }
 
 enum ij_status serve_static_file(struct request *request, struct reply *reply,
@@ -36,7 +31,7 @@ enum ij_status serve_static_file(struct request *request, struct reply *reply,
         reply->status = 304;
         return IJ_OK;
     }
-    bool packed = accepts_gzip(request);
+    bool packed = compress_accepts(request_header(request, "accept-encoding"));
     if (packed)
         reply_header(reply, "Content-Encoding", "gzip");
     reply->fixed = packed ? file->packed : file->plain;

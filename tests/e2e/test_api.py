@@ -253,6 +253,13 @@ def test_logs_show_control_bytes_as_text(idle_daemon, images):
     assert idle_daemon.api("GET", f"/v1/runs/{started}/logs?attempt=2").status_code == 404
     assert idle_daemon.api("GET", f"/v1/runs/{started}/logs?attempt=0").status_code == 422
     assert idle_daemon.api("GET", f"/v1/runs/{started}/logs?from=1&tail=1").status_code == 422
+    (idle_daemon.state / "logs" / f"{started}-a1.log").write_bytes(b"one\nTwo \x1b\nthree two\nfour two")
+    found = idle_daemon.api("GET", f"/v1/runs/{started}/logs?search=TWO")
+    assert found.text == "Two \\x1b\nthree two\nfour two" and found.headers["Log-Next"] == "28"
+    assert idle_daemon.api("GET", f"/v1/runs/{started}/logs?search=two&from=10").text == "three two\nfour two"
+    assert idle_daemon.api("GET", f"/v1/runs/{started}/logs?search=five").text == ""
+    assert idle_daemon.api("GET", f"/v1/runs/{started}/logs?search=two&tail=1").status_code == 422
+    assert idle_daemon.api("GET", f"/v1/runs/{started}/logs?search=").status_code == 422
     verb(idle_daemon, started, "kill", 202)
     idle_daemon.wait_for_state(started, "canceled")
 

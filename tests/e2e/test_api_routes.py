@@ -3,6 +3,7 @@ import json
 import pathlib
 import re
 import shlex
+import signal
 import subprocess
 
 import pytest
@@ -11,9 +12,9 @@ import requests
 from harness import Daemon, wait_until
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
-OPEN = {("get", "/healthz"), ("get", "/readyz"), ("get", "/problems/{code}"), ("get", "/v1/openapi.json"), ("get", "/"),
-        ("get", "/{file}")}
-EXAMPLES = {"{id}": "r1", "{kind}": "pretrain", "{code}": "conflict", "{file}": "app.js"}
+OPEN = {("get", "/healthz"), ("get", "/readyz"), ("get", "/problems/{code}"), ("get", "/openapi.json"), ("get", "/v1/openapi.json"),
+        ("get", "/"), ("get", "/{file}")}
+EXAMPLES = {"{id}": "r1", "{kind}": "pretrain", "{code}": "conflict", "{file}": "app.js", "{step}": "100"}
 SECURITY = {
     "Content-Security-Policy": "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; connect-src 'self'; "
                                "base-uri 'none'; form-action 'none'; frame-ancestors 'none'",
@@ -141,16 +142,6 @@ def test_every_problem_type_is_explained(idle_daemon):
         assert row.startswith(f"| {answer.json()['status']} |"), (code, answer.json(), row)
 
 
-def test_prometheus_text(idle_daemon):
-    text = idle_daemon.api("GET", "/metrics").text
-    names = set(re.findall(r"^# TYPE (\w+) (?:gauge|counter)$", text, flags=re.M))
-    assert {"ijepad_runs", "ijepad_http_requests_total", "ijepad_sse_clients", "ijepad_db_wal_bytes"} <= names
-    for line in text.splitlines():
-        if not line.startswith("#"):
-            assert re.fullmatch(r'\w+(\{[^{}]*(\{\w+\}[^{}]*)*\})? -?[0-9.e+]+', line), line
-    assert text.count("# TYPE ijepad_runs ") == 1
-
-
 # ---- docs/api.md --------------------------------------------------------------------------------
 
 def doc_lines():
@@ -174,7 +165,7 @@ def test_every_route_has_a_curl_line(routes):
 @pytest.fixture(scope="module")
 def training(tmp_path_factory, images):
     """A daemon with a run that trains for as long as the test needs, and its first checkpoint."""
-    daemon = Daemon(tmp_path_factory.mktemp("docs"), slots=1).start()
+    daemon = Daemon(tmp_path_factory.mktemp("docs"), slots=2).start()
     run = daemon.submit("pretrain", dataset=str(images), labels="none", crop=32, patch=8, model="custom", width=32, depth=1,
                         heads=2, pred_width=16, pred_depth=1, pred_heads=2, batch=8, epochs=100000, warmup_epochs=1,
                         min_keep=0, sampler="unbiased", threads=1, loader_threads=1, eval_every_epochs=0,
@@ -188,6 +179,13 @@ def training(tmp_path_factory, images):
     grids = daemon.state / "runs" / run / "visualize" / "grids.safetensors"  # as a visualisation leaves it
     grids.parent.mkdir()
     grids.write_bytes(b"\x02\0\0\0\0\0\0\0{}")
+    pictures = daemon.submit("visualize", dataset=str(images), eval_dataset=str(images), labels="none", images=2, bank=8, threads=1,
+                             checkpoint=daemon.api("GET", f"/v1/runs/{run}/checkpoints").json()["items"][-1]["id"])
+    daemon.wait_for_state(pictures, "succeeded")
+    conf = daemon.folder / "ijepad.conf"  # what the page submits shall wait
+    conf.write_text(conf.read_text().replace("slots = 2", "slots = 1"))
+    daemon.process.send_signal(signal.SIGHUP)
+    wait_until("one slot is left", lambda: len(daemon.api("GET", "/v1/gpus").json()["items"]) == 1)
     yield daemon, run
     daemon.api("POST", f"/v1/runs/{run}/kill")
     daemon.stop()
@@ -205,11 +203,61 @@ def test_every_curl_line_works(training, images, tmp_path):
         script.append(f"{line} >out 2>err || {{ echo {failed}; cat out err; exit 1; }}")
         if "-o /dev/null" not in line:
             script.append(f"[ -s out ] || {{ echo {failed}; exit 1; }}")
-    env = {"URL": daemon.url, "TOKEN": daemon.token, "RUN": run, "CHECKPOINT": items[0]["id"], "DATA": str(images),
+    step = daemon.api("GET", f"/v1/runs/{run}/visuals").json()["items"][0]["step"]
+    env = {"URL": daemon.url, "TOKEN": daemon.token, "RUN": run, "STEP": str(step), "CHECKPOINT": items[0]["id"], "DATA": str(images),
            "BACKUP": str(tmp_path / "copy.db"), "PATH": "/usr/bin:/bin"}
     done = subprocess.run(["bash", "-c", "\n".join(script)], env=env, cwd=tmp_path, capture_output=True, text=True, timeout=120)
     assert done.returncode == 0, done.stdout + done.stderr
     assert (tmp_path / "copy.db").stat().st_size > 0
+
+
+TYPES = {"string": str, "integer": int, "number": (int, float), "boolean": bool, "object": dict, "array": list, "null": type(None)}
+
+
+def check_form(value, schema, schemas, at):
+    """`value` has the form that the document says, and nothing that it does not name."""
+    schema = schemas[schema["$ref"].rsplit("/", 1)[1]] if "$ref" in schema else schema
+    kinds = [schema["type"]] if isinstance(schema.get("type"), str) else schema.get("type", list(TYPES))
+    assert any(isinstance(value, TYPES[kind]) and (kind == "boolean" or not isinstance(value, bool)) for kind in kinds), (at, value, kinds)
+    known = schema.get("properties") or {}
+    if isinstance(value, dict) and known:
+        assert set(value) <= set(known), f"{at}: the document does not name {set(value) - set(known)}"
+        for key in value:
+            check_form(value[key], known[key], schemas, f"{at}/{key}")
+    if isinstance(value, list) and "items" in schema:
+        for i, item in enumerate(value):
+            check_form(item, schema["items"], schemas, f"{at}/{i}")
+
+
+def test_what_is_answered_has_the_form_that_the_document_says(training, images):
+    """Every GET of JSON, of things that exist: runs that train, have ended and wait, their parts, hooks, sweeps, devices."""
+    daemon, run = training
+    document = daemon.api("GET", "/v1/openapi.json").json()
+    other = {"kind": "pretrain", "hold": True, "retention": {"best": 0}, "params": {"dataset": str(images)}}
+    sweep = daemon.api("POST", "/v1/sweeps", json={**other, "grid": {"seed": [1, 2]}}).json()["id"]
+    hook = daemon.api("POST", "/v1/webhooks", json={"url": "https://hooks.test/x", "events": ["run.failed"]}).json()["id"]
+    daemon.api("POST", f"/v1/webhooks/{hook}/test", json={})
+    clone = daemon.api("POST", f"/v1/runs/{run}/clone", json={"hold": True, "params": {"lr": 0.1}}).json()["id"]
+    pictures = daemon.api("GET", "/v1/runs?kind=visualize").json()["items"][0]["id"]
+    checkpoint = daemon.api("GET", f"/v1/runs/{run}/checkpoints").json()["items"][0]["id"]
+    ids = {"runs": [run, clone, pictures], "checkpoints": [checkpoint], "sweeps": [sweep], "webhooks": [hook], "gpus": ["host-0"]}
+    queries = {"/v1/metrics": f"?runs={run}&keys=train/loss", "/v1/runs": "?count=1"}
+    checked = 0
+    for path, item in document["paths"].items():
+        content = item.get("get", {}).get("responses", {}).get("200", {}).get("content", {})
+        if "application/json" not in content or path == "/problems/{code}":
+            continue
+        for one in ids.get(path.split("/")[2] if path.count("/") > 1 else "", [""]):
+            target = path.replace("{id}", one).replace("{kind}", "pretrain") + queries.get(path, "")
+            answer = daemon.api("GET", target)
+            assert answer.status_code == 200, (target, answer.text)
+            check_form(answer.json(), content["application/json"]["schema"], document["components"]["schemas"], target)
+            checked += 1
+    assert checked >= 40
+    for target, body in ((f"/v1/runs/{clone}/hold", {}), ("/v1/runs/bulk", {"action": "hold", "ids": [clone, "r9"]}),
+                         ("/v1/queue/move", {"run": clone, "top": True}), ("/v1/admin/gc?dry_run=1", {}), ("/v1/preview/masks", {})):
+        schema = document["paths"][target.split("?")[0].replace(clone, "{id}")]["post"]["responses"]["200"]["content"]["application/json"]["schema"]
+        check_form(daemon.api("POST", target, json=body).json(), schema, document["components"]["schemas"], target)
 
 
 def test_a_download_can_be_continued(training):

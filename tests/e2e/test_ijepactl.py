@@ -8,7 +8,7 @@ import subprocess
 
 import pytest
 
-from harness import wait_until
+from harness import Daemon, wait_until
 from test_api import PARAMS
 
 TOOL = pathlib.Path(__file__).resolve().parents[2] / "tools" / "ijepactl"
@@ -44,29 +44,32 @@ def test_a_run_from_submission_to_end(ctl, images, tmp_path):
     assert json.loads(ctl("get", "/v1/session"))["role"] == "admin"
 
 
-def test_a_log_is_followed_until_the_run_has_ended(idle_daemon, images):
-    body = {"kind": "pretrain", "hold": True, "params": {**PARAMS, "dataset": str(images)}}
-    run = idle_daemon.api("POST", "/v1/runs", json=body).json()["id"]
-    log = idle_daemon.state / "logs" / f"{run}-a0.log"
-    log.parent.mkdir(exist_ok=True)
-    log.write_text("before\n")
+def test_a_log_is_followed_until_the_run_has_ended(tmp_path, images):
+    worker = tmp_path / "worker"
+    worker.write_text("#!/bin/sh\necho before\nexec sleep 600\n")
+    worker.chmod(0o755)
+    daemon = Daemon(tmp_path, worker=worker, start_timeout_s=600, stop_grace_s=1).start()
+    env = {"PATH": os.environ["PATH"], "IJEPAD_SOCKET": str(daemon.state / "ijepad.sock")}
 
     def reads():
-        text = idle_daemon.api("GET", "/metrics").text
-        found = re.search(r'duration_seconds_count\{route="/v1/runs/\{id\}/logs",method="GET",code="2xx"\} (\d+)', text)
+        found = re.search(r'_count\{route="/v1/runs/\{id\}/logs",method="GET",code="2xx"\} (\d+)', daemon.api("GET", "/metrics").text)
         return int(found.group(1)) if found else 0
-    seen = reads()
-    env = {"PATH": os.environ["PATH"], "IJEPAD_SOCKET": str(idle_daemon.state / "ijepad.sock")}
-    with subprocess.Popen([TOOL, "follow", run], env=env, stdout=subprocess.PIPE, text=True) as follow:
-        wait_until("it has looked", lambda: reads() > seen)
-        with open(log, "a") as more:
-            more.write("one\ntwo")
-        assert follow.stdout.readline() == "one\n"
-        with open(log, "a") as more:
-            more.write(" and a half\nthree")
-        idle_daemon.api("POST", f"/v1/runs/{run}/cancel")
-        assert follow.stdout.read() == "two and a half\nthree"
-        assert follow.wait(20) == 0
+    try:
+        run = daemon.submit("pretrain", dataset=str(images), labels="none", batch=4)
+        log = daemon.state / "logs" / f"{run}-a1.log"
+        wait_until("its worker has printed", lambda: log.exists() and log.read_text() == "before\n")
+        with subprocess.Popen([TOOL, "follow", run], env=env, stdout=subprocess.PIPE, text=True) as follow:
+            wait_until("it has looked", lambda: reads() > 1)
+            with open(log, "a") as more:
+                more.write("one\ntwo")
+            assert follow.stdout.readline() == "one\n"
+            with open(log, "a") as more:
+                more.write(" and a half\nthree")
+            daemon.api("POST", f"/v1/runs/{run}/kill")
+            assert follow.stdout.read() == "two and a half\nthree"
+            assert follow.wait(20) == 0
+    finally:
+        daemon.stop()
 
 
 def test_mistakes_are_told(ctl, images):

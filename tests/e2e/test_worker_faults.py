@@ -75,9 +75,11 @@ def test_progress_saves_from_quarantine_but_not_for_ever(daemon, submit):
     run = daemon.wait_for_state(submit("fails_after_progress"), "failed")
     assert run["reason"] == "retries_spent"
     assert len(attempts(daemon, run["id"])) == 5
-    items = daemon.api("GET", f"/v1/runs/{run['id']}/checkpoints").json()["items"]
-    kept = [item["step"] for item in items if item["state"] == "valid"]
-    assert sorted(kept) == [3, 4, 5], "the newest three, as keep_checkpoints says"
+
+    def kept():
+        items = daemon.api("GET", f"/v1/runs/{run['id']}/checkpoints").json()["items"]
+        return sorted(item["step"] for item in items if item["state"] == "valid")
+    wait_until("the newest three are left, as keep_checkpoints says", lambda: kept() == [3, 4, 5])
 
 
 def test_flood_is_stored_and_its_log_is_capped(daemon, submit):

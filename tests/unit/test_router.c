@@ -52,6 +52,23 @@ Test(router, refuses_everything_else)
         cr_expect_eq(find("GET", paths[i], &match), ROUTER_NO_PATH, "%s", paths[i]);
 }
 
+Test(router, a_name_of_its_own_is_no_argument)
+{
+    static const struct route own[] = {
+        {.method = "POST", .pattern = "/a/bulk", .handler = nothing},
+        {.method = "GET", .pattern = "/a/{x}", .handler = nothing},
+        {.method = "POST", .pattern = "/a/{x}/go", .handler = nothing},
+    };
+    struct router_match match;
+    char allow[64];
+    cr_assert_eq(router_find(own, COUNT_OF(own), "POST", "/a/bulk", &match), ROUTER_FOUND);
+    cr_assert_eq(router_find(own, COUNT_OF(own), "GET", "/a/bulk?x", &match), ROUTER_NO_METHOD);
+    cr_assert_eq(router_find(own, COUNT_OF(own), "GET", "/a/bulks", &match), ROUTER_FOUND);
+    cr_assert_eq(router_find(own, COUNT_OF(own), "POST", "/a/bulk/go", &match), ROUTER_FOUND);
+    router_allow(own, COUNT_OF(own), "/a/bulk", allow, sizeof allow);
+    cr_assert_str_eq(allow, "POST");
+}
+
 Test(router, an_argument_at_its_limit)
 {
     char path[ROUTER_ARG_MAX + 8] = "/a/";
