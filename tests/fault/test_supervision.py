@@ -9,6 +9,7 @@ import time
 
 import pytest
 
+from fake_worker import BEHAVIOURS, ignores_stop
 from harness import BUILD, Daemon, wait_until
 from injection import need_strace
 from outcome import SHORT_RUN, Outcome, seed
@@ -172,3 +173,21 @@ def test_a_worker_that_is_stopped_in_any_phase(tmp_path, scenes, thorough):
         assert stopped > 0 and slowest < 2 + 5 and causes & {"hung", "start_timeout"}
     finally:
         daemon.stop()
+
+
+def test_a_second_stop_does_not_wait(tmp_path, scenes):
+    """The first SIGTERM gives a worker its time, which this one would use up; the second ends both at once."""
+    daemon = Daemon(tmp_path, worker=HERE / "fake_worker.py", stop_grace_s=600).start()
+    try:
+        run = daemon.submit("pretrain", dataset=str(scenes), batch=1, labels="none", seed=BEHAVIOURS.index(ignores_stop))
+        daemon.wait_for_state(run, "running")
+        pids = daemon.worker_pids()
+        daemon.process.send_signal(signal.SIGTERM)
+        wait_until("it is told", lambda: "running runs save a checkpoint first" in daemon.log())
+        with pytest.raises(subprocess.TimeoutExpired):
+            daemon.process.wait(1)
+        daemon.process.send_signal(signal.SIGTERM)
+        assert daemon.process.wait(10) == 0
+        wait_until("the worker is gone", lambda: not [p for p in pids if alive(p)], 5)
+    finally:
+        daemon.kill()
