@@ -244,6 +244,14 @@ asan:
 	@ASAN_OPTIONS=use_sigaltstack=0 LSAN_OPTIONS=suppressions=$(abspath tests/lsan.supp) \
 	    PYTEST_ASAN_OPTIONS=use_sigaltstack=0:detect_leaks=0 tests/run.sh build/asan $(patsubst build/%,build/asan/%,$(UNIT_TESTS))
 
+## tsan: the daemon under ThreadSanitizer through the end-to-end tests, with ordinary workers
+tsan: all
+	@$(MAKE) --no-print-directory -j$$(nproc) FLAVOUR=tsan build/tsan/ijepad build/tsan/ijepad-webhook
+	@ln -sf $(abspath $(BUILD))/ijepad-worker build/tsan/ijepad-worker
+	@IJEPAD_BUILD=$(abspath build/tsan) PYTHONPATH=tests/e2e TSAN_OPTIONS=halt_on_error=1 /usr/bin/python3 -m pytest -q -ra \
+	    -p no:cacheprovider tests/e2e
+.PHONY: tsan
+
 ## coverage: branches taken in what recovers, parses, authenticates and deletes (tests/coverage_files.txt)
 coverage:
 	@tools/install-packages.sh test
