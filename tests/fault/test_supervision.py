@@ -170,7 +170,8 @@ def test_a_worker_that_is_stopped_in_any_phase(tmp_path, scenes, thorough):
         Outcome(daemon, run).assert_equals(Outcome(daemon, whole))
         causes = {a["cause"] for a in daemon.api("GET", f"/v1/runs/{run}/attempts").json()["items"]}
         print(f"stopped {stopped} times, found after at most {slowest:.1f} s, {causes}")
-        assert stopped > 0 and slowest < 2 + 5 and causes & {"hung", "start_timeout"}
+        assert stopped > 0 and causes & {"hung", "start_timeout"}
+        assert slowest < 2 + 5 or not thorough
     finally:
         daemon.stop()
 
