@@ -287,11 +287,11 @@ deb:
 deb-test:
 	tests/deb/test_package.sh
 
-## fault: every kill, power cut, failing call and seeded bug, up to an hour; IJEPAD_SEED repeats one
+## fault: every kill, power cut, failing call and seeded bug, for more than an hour; IJEPAD_SEED repeats one
 fault: all
 	@tools/install-packages.sh test
 	@IJEPAD_FAULT=all IJEPAD_KILLS=200 IJEPAD_BUILD=$(abspath $(BUILD)) /usr/bin/python3 -m pytest -q -s \
-	    -p no:cacheprovider tests/fault tests/e2e/test_kill.py
+	    -p no:cacheprovider tests/fault tests/e2e/test_kill.py tests/e2e/test_api_matrix.py
 
 ## soak: ten minutes (SOAK_S) of mixed load with faults; memory, descriptors and threads must stay flat
 soak: all
