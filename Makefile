@@ -54,7 +54,7 @@ UNIT_TESTS := $(patsubst %.c,$(BUILD)/%,$(call sources,tests/unit tests/ops)) $(
 BENCHES    := $(patsubst %.c,$(BUILD)/%,$(call sources,tests/bench))
 
 .DEFAULT_GOAL := all
-.PHONY: deb deb-test web-test all help demo test unit-programs bench bench_api bench_loader bench_slots asan fault soak fuzz fuzz-programs format clean install
+.PHONY: deb deb-test web-test all help demo test unit-programs bench bench_api bench_loader bench_peer bench_slots asan fault soak fuzz fuzz-programs format clean install
 .SECONDARY:
 
 ## all: build ijepad, ijepad-worker and ijepad-webhook into build/
@@ -71,6 +71,11 @@ $(BUILD)/obj/%.o: %.c
 	@mkdir -p $(dir $@)
 	@echo "  CC    $<"
 	$(Q)$(CC) $(CPPFLAGS) $(CFLAGS) -MMD -MP -c $< -o $@
+
+# GCC halves AVX-512's vectors unless it is told not to.
+ifeq ($(shell uname -m),x86_64)
+$(BUILD)/obj/gpu/ops/host/%.o: CFLAGS += -mprefer-vector-width=512
+endif
 
 # The build id changes with every commit; only this object is rebuilt.
 $(BUILD)/obj/base/build.o: CPPFLAGS += -DIJ_BUILD_ID='"$(COMMIT)"'
@@ -218,7 +223,7 @@ demo:
 bench: all $(BENCHES)
 	@mkdir -p $(BUILD)/bench
 	@for b in $(filter-out %/loader_epochs,$(BENCHES)); do echo "  BENCH $$b"; $$b | tee $(BUILD)/bench/$$(basename $$b).jsonl; done
-	@$(MAKE) --no-print-directory bench_loader bench_api bench_slots
+	@$(MAKE) --no-print-directory bench_loader bench_peer bench_api bench_slots
 	@IJEPAD_BUILD=$(abspath $(BUILD)) /usr/bin/python3 tests/bench/dashboard.py | tee $(BUILD)/bench/dashboard.jsonl
 
 ## bench_loader: the loader against Pillow and torchvision on the same files and crops; PYTHONS='a b' names several
@@ -227,6 +232,11 @@ bench_loader: all $(BUILD)/tests/bench/loader_epochs
 	@IJEPAD_BUILD=$(abspath $(BUILD)) BENCH_FLAGS='$(FLAGS_$(FLAVOUR))' /usr/bin/python3 tests/bench/loader_peer.py \
 	  $(addprefix --python ,$(PYTHONS)) | tee $(BUILD)/bench/loader.jsonl
 	@IJEPAD_BUILD=$(abspath $(BUILD)) /usr/bin/python3 tests/bench/scan_rate.py | tee $(BUILD)/bench/scan.jsonl
+
+## bench_peer: a training step against PyTorch's in turns; CASES='vit_small_16' does some of it
+bench_peer: all
+	@mkdir -p $(BUILD)/bench
+	@IJEPAD_BUILD=$(abspath $(BUILD)) /usr/bin/python3 tests/bench/bench_peer.py $(CASES) | tee $(BUILD)/bench/bench_peer.jsonl
 
 ## bench_api: the whole service over its sockets: lists, metrics, streams, starts, bad workers
 bench_api: all

@@ -87,6 +87,7 @@ enum ij_status worker_tools_check_device(int argc, char **argv, struct ij_err *r
 struct bench {
     const char *model, *precision, *dataset, *preset, *device;
     uint64_t batch, threads, crop, patch, accumulate, loader_threads, warmup, steps, seed;
+    uint64_t pred_width, pred_depth;
     double seconds;
     bool help;
 };
@@ -126,6 +127,8 @@ static enum ij_status bench_spec(const struct bench *bench, bool step, struct en
     set_if(params, "threads", bench->threads);
     set_if(params, "crop", bench->crop);
     set_if(params, "patch", bench->patch);
+    set_if(params, "pred_width", bench->pred_width);
+    set_if(params, "pred_depth", bench->pred_depth);
     set_if(params, "accumulate", bench->accumulate);
     set_if(params, "loader_threads", bench->loader_threads);
     set_if(params, "seed", bench->seed);
@@ -180,6 +183,8 @@ enum ij_status worker_tools_bench(int argc, char **argv, struct ij_err *reterr_e
         {"accumulate", OPTIONS_UINT, &bench.accumulate, "N", "micro-batches per step"},
         {"crop", OPTIONS_UINT, &bench.crop, "PIXELS", "side of the image"},
         {"patch", OPTIONS_UINT, &bench.patch, "PIXELS", "side of a patch"},
+        {"pred-width", OPTIONS_UINT, &bench.pred_width, "N", "width of the predictor"},
+        {"pred-depth", OPTIONS_UINT, &bench.pred_depth, "N", "blocks of the predictor"},
         {"precision", OPTIONS_TEXT, &bench.precision, "NAME", "float32 or bfloat16"},
         {"device", OPTIONS_TEXT, &bench.device, "NAME", "auto, host or cuda"},
         {"threads", OPTIONS_UINT, &bench.threads, "N", "of the host backend; 0 = all cores"},

@@ -1,6 +1,7 @@
 /* See bench_ceiling.h. */
 #include "gpu/bench_ceiling.h"
 
+#include <math.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -129,6 +130,17 @@ static enum ij_status measure_product(struct backend *backend, enum tensor_type 
     return IJ_OK;
 }
 
+static void measure_registers(int threads, enum tensor_type type, struct bench_ceiling *ret_ceiling)
+{
+    double vector = host_peak_gflops(HOST_PEAK_FLOAT32, threads), tiles = 0;
+    if (type == TENSOR_BF16) {
+        vector = fmax(vector, host_peak_gflops(HOST_PEAK_BF16, threads));
+        tiles = host_peak_gflops(HOST_PEAK_BF16_TILES, threads);
+    }
+    ret_ceiling->vector_gflops = vector;
+    ret_ceiling->gflops = fmax(vector, tiles);
+}
+
 static enum ij_status measure_all(struct backend *backend, enum tensor_type type, bool host,
                                   char *memory, size_t bytes, struct bench_ceiling *ret_ceiling,
                                   struct ij_err *reterr_err)
@@ -140,9 +152,12 @@ static enum ij_status measure_all(struct backend *backend, enum tensor_type type
     IJ_TRY(backend->ops->clear(backend, memory, bytes, reterr_err));
     IJ_TRY(bench_ceiling_time(backend, &call, CEILING_S, &seconds, reterr_err));
     ret_ceiling->gbytes_s = (double)bytes / seconds / 1e9;
-    if (!host)
-        return measure_product(backend, type, memory, &ret_ceiling->gflops, reterr_err);
-    ret_ceiling->gflops = host_peak_gflops(backend->threads);
+    if (host) {
+        measure_registers(backend->threads, type, ret_ceiling);
+        return IJ_OK;
+    }
+    IJ_TRY(measure_product(backend, type, memory, &ret_ceiling->gflops, reterr_err));
+    ret_ceiling->vector_gflops = ret_ceiling->gflops;
     return IJ_OK;
 }
 

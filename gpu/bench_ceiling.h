@@ -9,8 +9,9 @@
 #include "gpu/ops/ops.h"
 
 struct bench_ceiling {
-    double gflops;   /* of matrix products: host: fused multiply-adds on registers; GPU: the best of
-                        a few large square products of the type */
+    double gflops;   /* of matrix products: host: the level's best instruction for the type, on
+                        registers; GPU: the best of a few large square products of the type */
+    double vector_gflops; /* host: without AMX tiles; GPU: as `gflops` */
     double gbytes_s; /* of a large copy, bytes read and bytes written */
 };
 

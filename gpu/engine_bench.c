@@ -31,6 +31,7 @@ struct bench {
     uint8_t *pixels;
     double *seconds;                /* per step */
     double peak_gflops;             /* the better of before and after: other load comes and goes */
+    double vector_peak_gflops;      /* the same without AMX tiles */
     double loss;                    /* of the last step */
     double flops, context, targets; /* sums over the measured steps, per image */
 };
@@ -115,7 +116,7 @@ static json_t *bench_json(const struct bench *b, uint32_t steps)
     return json_pack(
         "{s:s, s:i, s:i, s:i, s:i, s:i, s:i, s:s, s:s, s:i, s:i, s:f, s:f, s:f, s:f, s:f, s:f, "
         "s:f, "
-        "s:f, s:{s:f, s:f, s:f}, s:s, s:s}",
+        "s:f, s:f, s:f, s:s, s:{s:f, s:f, s:f}, s:s, s:s}",
         "model", shape_name(&s->model), "width", (int)s->model.width, "depth", (int)s->model.depth,
         "pred_depth", (int)s->model.pred_depth, "crop", (int)s->data.crop, "patch",
         (int)s->model.patch, "batch", (int)s->optimizer.batch, "precision",
@@ -123,9 +124,11 @@ static json_t *bench_json(const struct bench *b, uint32_t steps)
         "threads", b->backend->threads, "steps", (int)steps, "images_per_s", rate,
         "mean_context_patches", b->context / steps, "mean_target_patches", b->targets / steps,
         "loss", b->loss, "gflop_per_image", gflop, "gflops", gflop * rate, "peak_gflops",
-        b->peak_gflops, "share_of_peak", gflop * rate / b->peak_gflops, "step_s", "median", median,
-        "min", b->seconds[0], "max", b->seconds[steps - 1], "gelu",
-        s->model.gelu_tanh ? "tanh" : "erf", "build", build_id());
+        b->peak_gflops, "share_of_peak", gflop * rate / b->peak_gflops, "vector_peak_gflops",
+        b->vector_peak_gflops, "share_of_vector_peak", gflop * rate / b->vector_peak_gflops,
+        "level", b->backend->level ? b->backend->level : "", "step_s", "median", median, "min",
+        b->seconds[0], "max", b->seconds[steps - 1], "gelu", s->model.gelu_tanh ? "tanh" : "erf",
+        "build", build_id());
 }
 
 static enum ij_status bench_run(struct bench *b, uint32_t warmup, uint32_t steps,
@@ -151,6 +154,7 @@ static enum ij_status bench_run(struct bench *b, uint32_t warmup, uint32_t steps
     qsort(b->seconds, steps, sizeof *b->seconds, by_value);
     IJ_TRY(bench_ceiling_measure(b->backend, b->config.type, &after, reterr_err));
     b->peak_gflops = fmax(before.gflops, after.gflops);
+    b->vector_peak_gflops = fmax(before.vector_gflops, after.vector_gflops);
     json_t *object = bench_json(b, steps);
     char *text = object ? json_dumps(object, JSON_COMPACT | JSON_REAL_PRECISION(6)) : NULL;
     *ret_json = text ? mem_strdup(text) : NULL;

@@ -375,6 +375,7 @@ struct ops {
 struct backend {
     const struct ops *ops;
     const char *name;         /* "host", "cuda" */
+    const char *level;        /* instructions of a host's products; NULL for a GPU */
     int threads;              /* host threads in use; 1 for a GPU */
 };
 

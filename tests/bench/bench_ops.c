@@ -279,7 +279,7 @@ int main(int argc, char **argv)
         fprintf(stderr, "usage: bench_ops [threads]\n");
         return 2;
     }
-    bench.peak = host_peak_gflops(bench.backend->threads);
+    bench.peak = host_peak_gflops(HOST_PEAK_FLOAT32, bench.backend->threads);
     printf("{\"bench\":\"ops\",\"threads\":%d,\"peak_gflops\":%.1f}\n", bench.backend->threads,
            bench.peak);
     int failed = 0;

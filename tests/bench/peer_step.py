@@ -5,8 +5,8 @@
 
 One step is what the engine's is: target encoder over all patches without gradient, second layer norm,
 context encoder over the kept patches, predictor over four target blocks, smooth L1 (or l2), backward,
-AdamW, moving average. Matrix products in bfloat16 by autocast over float32 weights, attention by
-scaled_dot_product_attention, fused AdamW, multi-tensor moving average, random masks of the given sizes.
+AdamW, moving average. Matrix products in bfloat16 by autocast over float32 weights (--precision float32:
+none), attention by scaled_dot_product_attention (by plain products where PyTorch is too old for it), fused AdamW, multi-tensor moving average, random masks of the given sizes.
 --compile compiles the transformer block (one graph per shape serves all layers). PyTorch is the only need.
 One JSON object per line.
 """
@@ -33,6 +33,12 @@ NORM_EPS, TARGET_EPS = 1e-6, 1e-5
 DTYPES = {"F32": torch.float32, "F64": torch.float64, "I32": torch.int32, "I64": torch.int64}
 
 
+def attend(q, k, v):
+    if hasattr(F, "scaled_dot_product_attention"):
+        return F.scaled_dot_product_attention(q, k, v)
+    return (q @ k.transpose(-2, -1) * q.shape[-1] ** -0.5).softmax(-1) @ v
+
+
 class Attention(nn.Module):
     def __init__(self, width, heads):
         super().__init__()
@@ -42,7 +48,7 @@ class Attention(nn.Module):
         images, tokens, width = x.shape
         qkv = self.qkv(x).view(images, tokens, 3, self.heads, width // self.heads)
         q, k, v = qkv.permute(2, 0, 3, 1, 4).unbind(0)
-        y = F.scaled_dot_product_attention(q, k, v)
+        y = attend(q, k, v)
         return self.proj(y.transpose(1, 2).reshape(images, tokens, width))
 
 
@@ -149,8 +155,9 @@ def optimizer_of(model, fused):
     named = [(n, p) for n, p in model.named_parameters() if p.requires_grad]
     matrices = [p for n, p in named if p.ndim > 1]
     others = [p for n, p in named if p.ndim <= 1]
+    options = {"fused": True} if fused else {}
     return torch.optim.AdamW([{"params": matrices, "weight_decay": 0.04},
-                              {"params": others, "weight_decay": 0.0}], lr=1e-3, fused=fused)
+                              {"params": others, "weight_decay": 0.0}], lr=1e-3, **options)
 
 
 def moving_average(model, momentum):
@@ -229,6 +236,19 @@ def check(args):
 
 # ---- Timing -----------------------------------------------------------------------------------------
 
+def fused_works(device):
+    """Fused AdamW came to the CPU with PyTorch 2.4."""
+    version = tuple(int(part) for part in torch.__version__.split("+")[0].split(".")[:2] if part.isdigit())
+    return device == "cuda" or version >= (2, 4)
+
+
+def blas_in_use():
+    """The library of matrix products that is not built in, by its file."""
+    with open("/proc/self/maps") as maps:
+        paths = {line.split()[-1] for line in maps if "blas" in line or "mkl" in line}
+    return sorted(path for path in paths if path.startswith("/"))
+
+
 def random_indices(count, batch, patches, device):
     return torch.stack([torch.randperm(patches)[:count].sort().values for _ in range(batch)]).to(device)
 
@@ -236,11 +256,14 @@ def random_indices(count, batch, patches, device):
 def bench(args):
     width, depth, heads, ratio, pred_depth, patch = SHAPES[args.model]
     patch, device = args.patch or patch, args.device
+    pred_depth, bf16 = args.pred_depth or pred_depth, args.precision == "bfloat16"
     torch.manual_seed(0)
+    if args.threads:
+        torch.set_num_threads(args.threads)
     if device == "cuda":
         torch.backends.cudnn.benchmark = True
-    model = Model(args.crop, patch, width, depth, heads, ratio, pred_depth=pred_depth).to(device)
-    optimizer = optimizer_of(model, device == "cuda")
+    model = Model(args.crop, patch, width, depth, heads, ratio, args.pred_width, pred_depth).to(device)
+    optimizer = optimizer_of(model, fused_works(device))
     patches = (args.crop // patch) ** 2
     if args.compile:
         for module in model.modules():
@@ -251,7 +274,7 @@ def bench(args):
     targets = [random_indices(args.targets, args.batch, patches, device) for _ in range(4)]
 
     def step():
-        with torch.autocast(device, torch.bfloat16):
+        with torch.autocast(device, torch.bfloat16, enabled=bf16):
             loss, _, _ = model(images, keep, targets)
         optimizer.zero_grad(set_to_none=True)
         loss.backward()
@@ -278,7 +301,8 @@ def bench(args):
     print(json.dumps({
         "peer": "torch " + torch.__version__, "mode": "compile" if args.compile else "eager",
         "model": args.model, "batch": args.batch, "crop": args.crop, "patch": patch,
-        "context": args.context, "targets": args.targets, "precision": "bfloat16", "device": device,
+        "context": args.context, "targets": args.targets, "precision": args.precision, "device": device,
+        "threads": torch.get_num_threads(), "blas": blas_in_use(),
         "images_per_s": args.batch / median, "step_s": median, "steps": len(seconds),
         "warmup_s": round(ready, 2), "loss": float(loss.detach()),
         "peak_bytes": torch.cuda.max_memory_allocated() if device == "cuda" else 0},
@@ -294,6 +318,9 @@ def main():
     for name, value in (("batch", 128), ("context", 50), ("targets", 34), ("crop", 224), ("patch", 0),
                         ("warmup", 3), ("steps", 10), ("limit", 60)):
         p.add_argument("--" + name, type=int, default=value)
+    for name, value in (("threads", 0), ("pred-width", 384), ("pred-depth", 0)):
+        p.add_argument("--" + name, type=int, default=value)
+    p.add_argument("--precision", default="bfloat16", choices=("bfloat16", "float32"))
     p.add_argument("--compile", action="store_true")
     p.set_defaults(run=bench)
     p = commands.add_parser("check")

@@ -23,7 +23,7 @@
 #define OPS_GUARD        256 /* bytes on either side; a multiple of the alignment */
 #define OPS_GUARD_BYTE   0xa5
 #define OPS_BUFFERS_MAX  24
-#define OPS_BACKENDS_MAX 4
+#define OPS_BACKENDS_MAX 5
 #define OPS_THREADS      2
 /* Of a float32 result, norm-wise, unless a test says otherwise. A sanitizer's build adds up one
  * value after the other, without vectors. */
@@ -70,11 +70,28 @@ static inline int ops_backends_cuda(struct backend **ret_backend)
     return 1;
 }
 
+/* The host backend at each level of instructions that this machine has. */
+static inline int ops_backends_host(struct backend **list)
+{
+    static const char *const levels[] = {"plain", "avx512", "avx512_bf16", "amx"};
+    struct ij_err err = IJ_ERR_INIT;
+    int count = 0;
+    for (size_t i = 0; i < COUNT_OF(levels); i++) {
+        setenv("IJEPAD_HOST_ISA", levels[i], 1);
+        cr_assert_eq(backend_host_new(OPS_THREADS, &list[count], &err), IJ_OK, "%s", err.text);
+        if (strcmp(list[count]->level, levels[i]) == 0)
+            count++;
+        else /* the processor has no such instructions */
+            list[count]->ops->free(list[count]);
+    }
+    unsetenv("IJEPAD_HOST_ISA");
+    return count;
+}
+
 static inline int ops_backends(struct backend *list[OPS_BACKENDS_MAX])
 {
-    struct ij_err err = IJ_ERR_INIT;
-    cr_assert_eq(backend_host_new(OPS_THREADS, &list[0], &err), IJ_OK, "%s", err.text);
-    return 1 + ops_backends_cuda(&list[1]);
+    int count = ops_backends_host(list);
+    return count + ops_backends_cuda(&list[count]);
 }
 
 static inline void ops_backends_free(struct backend *list[OPS_BACKENDS_MAX], int count)
@@ -299,8 +316,9 @@ static inline double ops_error(const double *got, const double *want, size_t cou
         if (emulated_)                                                                             \
             allowed_ += 2 * ops_error(emulated_, (want), (buffer)->count);                         \
         double error_ = ops_error(ops_result((c), (buffer)), (want), (buffer)->count);             \
-        cr_assert(error_ <= allowed_, "%s: %s: error %.3g, allowed %.3g", (c)->backend->name,      \
-                  #buffer, error_, allowed_);                                                      \
+        const char *level_ = (c)->backend->level ? (c)->backend->level : "";                       \
+        cr_assert(error_ <= allowed_, "%s %s: %s: error %.3g, allowed %.3g", (c)->backend->name,   \
+                  level_, #buffer, error_, allowed_);                                              \
     } while (0)
 
 #define ops_run(c, name, args)                                                                     \

@@ -6,24 +6,27 @@ enum { CHAIN_ROWS = 2 * 70, CHAIN_WIDTH = 48, CHAIN_HEADS = 2, CHAIN_OUTPUTS = 9
 /* One block's worth of operations on fixed inputs; what they wrote, as raw values. */
 struct chain {
     struct ops_case c;
-    struct ops_buffer *x, *weight, *bias, *gamma, *index;
+    struct ops_buffer *x, *weight, *bias, *gamma, *target;
     struct ops_buffer *outputs[CHAIN_OUTPUTS];
 };
 
-static void chain_begin(struct chain *k, struct backend *backend)
+static void chain_begin(struct chain *k, struct backend *backend, enum tensor_type type)
 {
     ops_begin(&k->c, backend, 61);
     size_t rows = CHAIN_ROWS, width = CHAIN_WIDTH;
-    k->x = ops_input(&k->c, TENSOR_F32, rows * width);
-    k->weight = ops_random(&k->c, OPS_INPUT, TENSOR_F32, 3 * width * width, 0.2);
+    k->x = ops_input(&k->c, type, rows * width);
+    k->target = ops_input(&k->c, TENSOR_F32, rows * width);
+    k->weight = ops_random(&k->c, OPS_INPUT, type, 3 * width * width, 0.2);
     k->bias = ops_input(&k->c, TENSOR_F32, 3 * width);
     k->gamma = ops_input(&k->c, TENSOR_F32, width);
     const size_t counts[CHAIN_OUTPUTS] = {
         rows * 3 * width, rows * width,         rows * CHAIN_HEADS,
         rows * 3 * width, 3 * width * width,    3 * width,
         rows * width,     2 * width + 2 * rows, 3};
-    for (int i = 0; i < CHAIN_OUTPUTS; i++)
-        k->outputs[i] = ops_output(&k->c, TENSOR_F32, counts[i]);
+    for (int i = 0; i < CHAIN_OUTPUTS; i++) {
+        bool typed = i < 2 || i == 3 || i == 6; /* the others are float32 by contract */
+        k->outputs[i] = ops_output(&k->c, typed ? type : TENSOR_F32, counts[i]);
+    }
 }
 
 static void chain_attention(struct chain *k)
@@ -94,7 +97,7 @@ static void chain_run(struct chain *k)
     struct op_loss loss = {.rows = CHAIN_ROWS,
                            .width = CHAIN_WIDTH,
                            .prediction = ops_tensor(o[1]),
-                           .target = ops_data(k->x),
+                           .target = ops_data(k->target),
                            .gradient_scale = 1,
                            .sums = ops_data(o[8])};
     ops_run(&k->c, loss, &loss);
@@ -121,23 +124,32 @@ static void chain_compare(struct chain *a, struct chain *b)
     }
 }
 
+static void same_bits(int threads, enum tensor_type type)
+{
+    struct backend *first = chain_backend(threads), *second = chain_backend(threads);
+    struct chain a, b;
+    chain_begin(&a, first, type);
+    chain_begin(&b, second, type);
+    chain_run(&a);
+    chain_run(&b);
+    chain_compare(&a, &b);
+    chain_run(&b); /* and again in the same buffers */
+    chain_compare(&a, &b);
+    ops_end(&a.c);
+    ops_end(&b.c);
+    first->ops->free(first);
+    second->ops->free(second);
+}
+
 Test(ops_backend, same_threads_same_bits)
 {
-    for (int threads = 1; threads <= 3; threads++) {
-        struct backend *first = chain_backend(threads), *second = chain_backend(threads);
-        struct chain a, b;
-        chain_begin(&a, first);
-        chain_begin(&b, second);
-        chain_run(&a);
-        chain_run(&b);
-        chain_compare(&a, &b);
-        chain_run(&b); /* and again in the same buffers */
-        chain_compare(&a, &b);
-        ops_end(&a.c);
-        ops_end(&b.c);
-        first->ops->free(first);
-        second->ops->free(second);
-    }
+    static const char *const levels[] = {"plain", "avx512", "avx512_bf16", "amx"};
+    for (size_t i = 0; i < COUNT_OF(levels); i++)
+        for (int threads = 1; threads <= 3; threads++) {
+            setenv("IJEPAD_HOST_ISA", levels[i], 1); /* or the best of this machine */
+            same_bits(threads, TENSOR_F32);
+            same_bits(threads, TENSOR_BF16);
+        }
 }
 
 /* More threads than rows: the idle ones must do no harm. */
@@ -175,7 +187,7 @@ Test(ops_backend, nothing_allocates_after_reserve)
         backend->ops->reserve_scratch(backend, CHAIN_ROWS, 3 * CHAIN_WIDTH, CHAIN_HEADS, &err),
         IJ_OK);
     struct chain k;
-    chain_begin(&k, backend);
+    chain_begin(&k, backend, TENSOR_F32);
     mem_fail_after(0);
     chain_run(&k);
     mem_fail_after(-1);

@@ -1,16 +1,17 @@
 /*
  * Softmax attention, forward and backward: heads out of tensors, split between the threads.
  *
- * The (sequence, head) pairs are dealt out in contiguous parts; host_head.c computes one. A
- * float32 head whose size is a multiple of 8 is used where it lies; others (bfloat16, odd sizes)
- * are copied into the thread's scratch as float32 with rows padded by zeros, and their results
- * copied back.
+ * The (sequence, head) pairs are dealt out in contiguous parts. Where the level has a product for
+ * the type, host_head_tile.c computes one; elsewhere host_head.c, in float32: there a head whose
+ * size is a multiple of 8 is used where it lies; others (bfloat16, odd sizes) are copied into the
+ * thread's scratch with rows padded by zeros, and their results copied back.
  */
 #include "gpu/ops/host/host_attention.h"
 
 #include <math.h>
 
 #include "gpu/ops/host/host_backend.h"
+#include "gpu/ops/host/host_head_tile.h"
 #include "gpu/ops/host/host_small.h"
 #include "gpu/ops/host/host_tensor.h"
 
@@ -21,7 +22,9 @@
 static size_t host_attention_floats(int64_t length, int64_t dim)
 {
     int64_t padded = host_small_padded(dim);
-    return host_head_floats(length, padded) + HOST_HEAD_COPIES * (size_t)(length * padded);
+    size_t plain = host_head_floats(length, padded) + HOST_HEAD_COPIES * (size_t)(length * padded);
+    size_t tiles = host_head_tile_floats(length, dim);
+    return plain > tiles ? plain : tiles;
 }
 
 size_t host_attention_local_floats(int64_t length, int64_t head_dim)
@@ -110,6 +113,51 @@ static void host_attention_inputs(struct host_head *head, const struct host_slic
 }
 
 /* ---- One head -------------------------------------------------------------------------------- */
+
+static void host_attention_forward_tiles(const struct op_attention_forward *args, int64_t sequence,
+                                         int64_t h, host_tile_fn *tile, float *local)
+{
+    int64_t dim = args->head_dim, width = args->heads * dim, length;
+    int64_t first = host_sequence(args->offsets, sequence, args->length, &length);
+    struct host_head_tile head = {.tile = tile,
+                                  .length = length,
+                                  .dim = dim,
+                                  .query_start = args->query_start,
+                                  .q = first * 3 * width + h * dim,
+                                  .stride = 3 * width,
+                                  .at = first * width + h * dim,
+                                  .width = width,
+                                  .qkv = args->qkv,
+                                  .out = args->out,
+                                  .lse = args->lse ? args->lse + first * args->heads + h : NULL,
+                                  .lse_stride = args->heads,
+                                  .scratch = local};
+    host_head_tile_forward(&head);
+}
+
+static void host_attention_backward_tiles(const struct op_attention_backward *args,
+                                          int64_t sequence, int64_t h, host_tile_fn *tile,
+                                          float *local)
+{
+    int64_t dim = args->head_dim, width = args->heads * dim, length;
+    int64_t first = host_sequence(args->offsets, sequence, args->length, &length);
+    struct host_head_tile head = {.tile = tile,
+                                  .length = length,
+                                  .dim = dim,
+                                  .query_start = args->query_start,
+                                  .q = first * 3 * width + h * dim,
+                                  .stride = 3 * width,
+                                  .at = first * width + h * dim,
+                                  .width = width,
+                                  .qkv = args->qkv,
+                                  .out = args->out,
+                                  .dout = args->dout,
+                                  .dqkv = args->dqkv,
+                                  .lse = (float *)args->lse + first * args->heads + h,
+                                  .lse_stride = args->heads,
+                                  .scratch = local};
+    host_head_tile_backward(&head);
+}
 
 static void host_attention_forward_head(const struct op_attention_forward *args, int64_t sequence,
                                         int64_t h, float *local)
@@ -208,12 +256,19 @@ enum ij_status host_attention_forward(struct backend *backend,
     IJ_TRY(host_tensor_check(op, "out", args->out, reterr_err));
     IJ_TRY(host_backend_need(host, 0, host_attention_floats(args->length, args->head_dim),
                              reterr_err));
+    host_tile_fn *tile =
+        args->out.type == args->qkv.type ? host_tile_of(host->isa, args->qkv.type) : NULL;
 #pragma omp parallel num_threads(backend->threads)
     {
         struct host_span span = host_my_part(args->sequences * args->heads, 1);
+        float *local = host_backend_local(host);
+        host_tile_begin(host->isa);
         for (int64_t i = span.begin; i < span.end; i++)
-            host_attention_forward_head(args, i / args->heads, i % args->heads,
-                                        host_backend_local(host));
+            if (tile)
+                host_attention_forward_tiles(args, i / args->heads, i % args->heads, tile, local);
+            else
+                host_attention_forward_head(args, i / args->heads, i % args->heads, local);
+        host_tile_end(host->isa);
     }
     return IJ_OK;
 }
@@ -235,12 +290,18 @@ enum ij_status host_attention_backward(struct backend *backend,
         return IJ_ERR(reterr_err, IJ_INVALID, "%s: all four tensors must have one type", op);
     IJ_TRY(host_backend_need(host, 0, host_attention_floats(args->length, args->head_dim),
                              reterr_err));
+    host_tile_fn *tile = host_tile_of(host->isa, args->qkv.type);
 #pragma omp parallel num_threads(backend->threads)
     {
         struct host_span span = host_my_part(args->sequences * args->heads, 1);
+        float *local = host_backend_local(host);
+        host_tile_begin(host->isa);
         for (int64_t i = span.begin; i < span.end; i++)
-            host_attention_backward_head(args, i / args->heads, i % args->heads,
-                                         host_backend_local(host));
+            if (tile)
+                host_attention_backward_tiles(args, i / args->heads, i % args->heads, tile, local);
+            else
+                host_attention_backward_head(args, i / args->heads, i % args->heads, local);
+        host_tile_end(host->isa);
     }
     return IJ_OK;
 }

@@ -12,6 +12,7 @@
 
 #define HOST_ALIGNMENT   64
 #define HOST_THREADS_MAX 1024
+#define HOST_CLEAR_GRAIN 4096
 
 static enum ij_status host_backend_grow(float **block, size_t *size, size_t floats, size_t copies,
                                         struct ij_err *reterr_err)
@@ -80,12 +81,17 @@ static enum ij_status host_download(struct backend *backend, void *host, const v
     return host_upload(backend, host, device, bytes, reterr_err);
 }
 
+/* By all threads: the first to touch a page decides to which socket it belongs. */
 static enum ij_status host_clear(struct backend *backend, void *device, size_t bytes,
                                  struct ij_err *reterr_err)
 {
-    (void)backend, (void)reterr_err;
-    if (bytes)
-        memset(device, 0, bytes);
+    (void)reterr_err;
+#pragma omp parallel num_threads(backend->threads)
+    {
+        struct host_span span = host_my_part((int64_t)bytes, HOST_CLEAR_GRAIN);
+        if (span.begin < span.end)
+            memset((char *)device + span.begin, 0, (size_t)(span.end - span.begin));
+    }
     return IJ_OK;
 }
 
@@ -169,6 +175,7 @@ enum ij_status backend_host_new(int threads, struct backend **ret_backend,
     host_gelu_init(&host->gelu);
     host->base.ops = &host_ops;
     host->base.name = "host";
+    host->base.level = host_isa_name(host->isa);
     host->base.threads = threads ? threads : host_core_count();
     *ret_backend = &host->base;
     return IJ_OK;

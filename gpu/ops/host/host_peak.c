@@ -8,6 +8,9 @@
 #include <stdint.h>
 #include <time.h>
 
+#include "gpu/ops/host/host_isa.h"
+#include "gpu/ops/host/host_tile.h"
+
 #define HOST_PEAK_ROUNDS 5
 #define HOST_PEAK_LOOPS  4000000
 
@@ -37,6 +40,38 @@
 HOST_PEAK_LOOP(host_peak_avx512, __attribute__((target("avx512f"))), 64, "v")
 HOST_PEAK_LOOP(host_peak_avx2, __attribute__((target("avx2,fma"))), 32, "x")
 HOST_PEAK_LOOP(host_peak_plain, , 16, "x")
+
+#include <immintrin.h>
+
+#define HOST_PEAK_CHAINS 16 /* vdpbf16ps takes longer than an addition */
+
+__attribute__((target("avx512f,avx512bf16"))) static double host_peak_bf16(void)
+{
+    __m512 y[HOST_PEAK_CHAINS];
+    __m512bh a = (__m512bh)_mm512_set1_epi32(0x3f003f00);
+    for (int i = 0; i < HOST_PEAK_CHAINS; i++)
+        y[i] = _mm512_setzero_ps();
+    for (int64_t n = 0; n < HOST_PEAK_LOOPS; n++)
+        for (int i = 0; i < HOST_PEAK_CHAINS; i++) {
+            y[i] = _mm512_dpbf16_ps(y[i], a, a);
+            __asm__ volatile("" : "+v"(y[i]));
+        }
+    return 64.0 * HOST_PEAK_CHAINS * HOST_PEAK_LOOPS;
+}
+
+/* What the tiles hold does not matter, as long as nothing is subnormal: zeros. */
+__attribute__((target("amx-tile,amx-bf16"))) static double host_peak_tiles(void)
+{
+    host_tile_begin(HOST_ISA_AMX);
+    for (int64_t n = 0; n < HOST_PEAK_LOOPS / 16; n++) {
+        _tile_dpbf16ps(0, 4, 6);
+        _tile_dpbf16ps(1, 4, 7);
+        _tile_dpbf16ps(2, 5, 6);
+        _tile_dpbf16ps(3, 5, 7);
+    }
+    host_tile_end(HOST_ISA_AMX);
+    return 4.0 * 16 * 16 * 64 * (HOST_PEAK_LOOPS / 16);
+}
 #else
 static double host_peak_plain(void)
 {
@@ -47,15 +82,21 @@ static double host_peak_plain(void)
 }
 #endif
 
-static double (*host_peak_loop(void))(void)
+/* NULL: the machine has no such instructions. */
+static double (*host_peak_loop(enum host_peak peak, enum host_isa isa))(void)
 {
 #if defined(__x86_64__)
+    if (peak == HOST_PEAK_BF16_TILES)
+        return isa >= HOST_ISA_AMX ? host_peak_tiles : NULL;
+    if (peak == HOST_PEAK_BF16)
+        return isa >= HOST_ISA_AVX512_BF16 ? host_peak_bf16 : NULL;
     if (__builtin_cpu_supports("avx512f"))
         return host_peak_avx512;
     if (__builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma"))
         return host_peak_avx2;
 #endif
-    return host_peak_plain;
+    (void)isa;
+    return peak == HOST_PEAK_FLOAT32 ? host_peak_plain : NULL;
 }
 
 static double host_peak_now(void)
@@ -77,9 +118,13 @@ static double host_peak_thread(double (*loop)(void))
     return best;
 }
 
-double host_peak_gflops(int threads)
+double host_peak_gflops(enum host_peak peak, int threads)
 {
-    double (*loop)(void) = host_peak_loop(), sum = 0;
+    enum host_isa isa = HOST_ISA_PLAIN;
+    (void)!host_isa_detect(&isa, NULL);
+    double (*loop)(void) = host_peak_loop(peak, isa), sum = 0;
+    if (!loop)
+        return 0;
 #pragma omp parallel num_threads(threads) reduction(+ : sum)
     sum += host_peak_thread(loop);
     return sum;
