@@ -24,7 +24,7 @@ ROUNDS = int(os.environ.get("IJEPAD_PEER_ROUNDS", 3))
 
 SMALL_32 = {"model": "vit_tiny", "crop": 32, "patch": 4, "pred-width": 96, "pred-depth": 4}
 CASES = {
-    "vit_small_16": ({"model": "vit_small"}, 16, 3),
+    "vit_small_16": ({"model": "vit_small"}, 16, 2),
     "vit_small_64": ({"model": "vit_small"}, 64, 2),
     "vit_base_16": ({"model": "vit_base"}, 16, 2),
     "vit_tiny_32": (SMALL_32, 64, 10),
