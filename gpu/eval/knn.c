@@ -14,7 +14,7 @@
 #include "gpu/ops/host/host_simd.h"
 
 #define BANK_BLOCK  4096
-#define QUERY_BLOCK 256
+#define QUERY_BLOCK 1024
 #define GLANCE      64 /* cosines that are compared with the worst neighbour at once */
 
 struct neighbor {
