@@ -21,6 +21,26 @@ const STORE = "ijepad.chart.";
 const MARKS = {checkpoint: ["--quiet", 0.55, [2, 4], [[-2.5, 0], [2.5, 0], [2.5, 5], [-2.5, 5]]], restart: ["--warn", 0.9, [], [[-4, 7], [4, 7], [0, 0]]],
   fault: ["--bad", 0.9, [], [[-4, 0], [4, 0], [0, 7]]], phase: ["--accent", 0.8, [8, 4], [[0, 0], [4, 4], [0, 8], [-4, 4]]]};
 
+const ALPHA = 0.16;
+
+/* Min to max as one shape: dygraphs draws one for each pair of points, which takes a browser without a GPU many times as long. */
+function drawBand({points, drawingContext: pen, plotArea: {y, h}, color}) {
+  const known = points.filter((point) => isFinite(point.y_top) && isFinite(point.y_bottom));
+  if (!known.some((point) => point.y_top !== point.y_bottom)) return;
+  pen.save();
+  pen.fillStyle = color.replace(/rgba?\((\d+), *(\d+), *(\d+).*/, `rgba($1, $2, $3, ${ALPHA})`);
+  pen.beginPath();
+  known.forEach((point) => pen.lineTo(point.canvasx, y + h * point.y_top));
+  known.reverse().forEach((point) => pen.lineTo(point.canvasx, y + h * point.y_bottom));
+  pen.fill();
+  pen.restore();
+}
+
+function plotBand(event) {
+  drawBand(event);
+  Dygraph.Plotters.linePlotter(event);
+}
+
 /* As many digits as tell the ticks of the range apart. */
 function axisText(value, [low, high]) {
   const size = Math.max(Math.abs(low), Math.abs(high)), span = (high - low) / 4;
@@ -123,8 +143,9 @@ export class Chart {
       const dash = one.old ? [3, 3] : this.group.dashOf(one.id), colour = resolved(one.old ? "--quiet" : runStyle(one.id).property), name = one.old ? `${one.id} old` : one.id;
       labels.push(`${name} raw`, name);
       colours.push(smoothing ? colour.replace("rgb(", "rgba(").replace(")", ", .3)") : colour, colour);
-      styles[`${name} raw`] = {strokeWidth: smoothing ? 1 : 1.6, strokePattern: dash, drawPoints: one.x.length < 40, pointSize: 2.2};
-      styles[name] = {strokeWidth: smoothing ? 2 : 0, strokePattern: dash, highlightCircleSize: smoothing ? 4 : 0};
+      const line = Dygraph.Plotters.linePlotter;
+      styles[`${name} raw`] = {plotter: band ? plotBand : line, strokeWidth: smoothing ? 1 : 1.6, strokePattern: dash, drawPoints: one.x.length < 40, pointSize: 2.2};
+      styles[name] = {plotter: line, strokeWidth: smoothing ? 2 : 0, strokePattern: dash, highlightCircleSize: smoothing ? 4 : 0};
     }
     return {labels, colors: colours, series: styles, customBars: band, logscale: this.log, valueRange: this.range(),
       gridLineColor: resolved("--grid"), axisLineColor: resolved("--line"), dateWindow: this.group.window};
@@ -149,11 +170,11 @@ export class Chart {
 
   build(file, options) {
     this.graph = new Dygraph(this.plot, file, {
-      ...options, legend: "never", height: HEIGHT, rightGap: 8, fillAlpha: 0.16, connectSeparatedPoints: true,
+      ...options, legend: "never", height: HEIGHT, rightGap: 8, connectSeparatedPoints: true,
       highlightCircleSize: 3, axisLabelFontSize: 11, animatedZooms: false, xRangePad: 4, yRangePad: 6,
       axes: {x: {axisLabelWidth: 56, pixelsPerLabel: 70, axisLabelFormatter: (value) => this.group.xText(value)},
         y: {axisLabelWidth: 52, pixelsPerLabel: 34, axisLabelFormatter: (value, _, __, graph) => axisText(value, graph.yAxisRange())}},
-      highlightCallback: (event, x) => this.group.point(x), unhighlightCallback: () => this.group.point(null),
+      highlightCallback: (event, x) => { if (!this.group.panning) this.group.point(x); }, unhighlightCallback: () => this.group.point(null),
       zoomCallback: (low, high) => this.group.zoomed(low, high, this.graph.isZoomed("x")),
       drawCallback: (graph, first) => { if (!first && !this.painting && graph.isZoomed("x")) this.group.moved(this, graph.xAxisRange()); },
       underlayCallback: (pen, area, graph) => this.drawMarks(pen, area, graph),

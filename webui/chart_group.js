@@ -12,7 +12,7 @@ import {duration, grouped, number} from "./format.js";
 import {append, inOrder, load, metricName, smooth, smoothable, titleOf} from "./metrics.js";
 import {onTheme} from "./theme.js";
 
-const DRAW_MS = 200, SETTLE_MS = 250, APPENDED_MAX = 60;
+const DRAW_MS = 200, SETTLE_MS = 250, SLOW_MS = 25, SKIPPED_MAX = 4, APPENDED_MAX = 60;
 const X_NAMES = {step: "step", epoch: "epoch", images: "images seen", time: "wall time"};
 
 export class ChartGroup {
@@ -37,6 +37,8 @@ export class ChartGroup {
     this.drawTimer = this.settleTimer = this.paintFrame = this.slideFrame = 0;
     this.unpainted = new Set();
     this.unslid = new Set();
+    this.panning = false;
+    this.slidAt = this.skipped = 0;
     this.endTheme = onTheme(() => this.draw());
   }
 
@@ -222,19 +224,25 @@ export class ChartGroup {
     this.follow = high >= this.newest();
     this.showFollow();
     for (const other of this.charts.values()) if (other !== chart && other.visible) this.unslid.add(other);
-    if (!this.slideFrame) this.slideFrame = requestAnimationFrame(() => this.slideNext());
+    if (!this.slideFrame) this.slideFrame = requestAnimationFrame((at) => this.slideNext(at));
+    this.panning = true;
     clearTimeout(this.settleTimer);
     this.settleTimer = setTimeout(() => {
+      this.panning = false;
       this.draw();
       this.reload();
     }, SETTLE_MS);
   }
 
-  slideNext() {
-    const [chart] = this.unslid;
-    this.slideFrame = chart ? requestAnimationFrame(() => this.slideNext()) : 0;
+  /* Where frames take long, the one under the pointer comes first. */
+  slideNext(now = 0) {
+    const [chart] = this.unslid, slow = now - this.slidAt > SLOW_MS && this.skipped < SKIPPED_MAX;
+    this.slideFrame = chart ? requestAnimationFrame((at) => this.slideNext(at)) : 0;
+    this.slidAt = now;
+    this.skipped = slow ? this.skipped + 1 : 0;
+    if (slow || !chart) return;
     this.unslid.delete(chart);
-    chart?.slideTo(this.window);
+    chart.slideTo(this.window);
   }
 
   scale(chart, factor) {

@@ -2,9 +2,10 @@
 import {get} from "./api.js";
 
 const NAMES = {pretrain: "Pretraining", linear_probe: "Linear probe", knn: "k-NN", low_shot: "Low-shot", finetune: "Fine-tuning", clevr: "Clevr",
-  features: "Features", visualize: "Pictures", scan: "Dataset check"};
+  features: "Features", visualize: "Pictures", scan: "Dataset check", benchmark: "Benchmark"};
 let known = null;
 
+export const NAMED_KINDS = Object.keys(NAMES);
 export const kindName = (kind) => NAMES[kind] || kind;
 
 /* Asked once per tab; from the API's own description, so that a new kind is there without a change here. */

@@ -5,6 +5,7 @@ import {command, commandMany, commandWord} from "./command.js";
 import {button, empty, later, make} from "./dom.js";
 import {ago, duration, grouped, number, time} from "./format.js";
 import {healthLight} from "./health.js";
+import {kindName, NAMED_KINDS} from "./kinds.js";
 import {Sparks} from "./spark.js";
 import {bar, chip, commandsOf, patchRun, STATE_NAMES} from "./states.js";
 import {VirtualTable} from "./virtual_table.js";
@@ -38,7 +39,7 @@ export async function runsPage({address, who, fail}) {
   const state = make("select", {"aria-label": "State", onchange: (event) => set({state: event.target.value})},
     STATES.map(([value, text]) => make("option", {value}, text)));
   const kind = make("select", {"aria-label": "Kind", onchange: (event) => set({kind: event.target.value})},
-    [["", "every kind"], ["pretrain", "pretrain"], ["linear_probe", "linear_probe"], ["knn", "knn"]].map(([value, text]) => make("option", {value}, text)));
+    [["", "every kind"], ...NAMED_KINDS.map((one) => [one, kindName(one)])].map(([value, text]) => make("option", {value}, text)));
   const name = make("input", {type: "search", placeholder: "Name begins with …", "aria-label": "Name begins with",
     oninput: later(() => set({name: name.value.trim()}), 250)});
   const tag = make("input", {type: "search", placeholder: "Tag", "aria-label": "Tag", oninput: later(() => set({tag: tag.value.trim()}), 250)});

@@ -2,7 +2,7 @@
 """Pictures of the dashboard for docs/screenshots: screenshots.py URL TOKEN FOLDER NAME=ADDRESS...
 
 Each address is taken light and dark at 1440 by 900 and narrow at 360 by 740; a name with a trailing + also at 3840 by 2160.
-The server and its runs are whatever answers at URL.
+The server and its runs are whatever answers at URL. Large pictures are reduced to 256 colours where Pillow is installed.
 """
 import pathlib
 import sys
@@ -12,7 +12,18 @@ sys.path[:0] = [str(pathlib.Path(__file__).parent), str(pathlib.Path(__file__).p
 from conftest import browser  # noqa: E402
 from page import Page  # noqa: E402
 
+SMALL = 64 * 1024  # bytes
 LOOKS = {"light": ("light", 1440, 900, False), "dark": ("dark", 1440, 900, False), "narrow": ("light", 360, 740, True), "wide": ("light", 3840, 2160, False)}
+
+
+def take(driver, file):
+    driver.save_screenshot(str(file))
+    try:
+        from PIL import Image
+    except ImportError:
+        return
+    if file.stat().st_size > SMALL:
+        Image.open(file).convert("RGB").quantize(256, method=Image.Quantize.MEDIANCUT, dither=Image.Dither.NONE).save(file, optimize=True)
 
 
 def main(url, token, folder, *pages):
@@ -33,7 +44,7 @@ def main(url, token, folder, *pages):
             page.go(address)
             wait_until(address, lambda: "no such page" not in page.text("main h1"))
             wait_until(f"{name} stands still", lambda: page.settled(), every_s=0.2)
-            driver.save_screenshot(str(pathlib.Path(folder) / f"{look}-{name.rstrip('+')}.png"))
+            take(driver, pathlib.Path(folder) / f"{look}-{name.rstrip('+')}.png")
     driver.quit()
 
 
