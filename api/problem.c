@@ -77,7 +77,8 @@ void problem_from_err(struct problem *problem, const struct ij_err *err)
     join_detail(problem, err);
     if (problem->http == 503)
         problem->retry_after_s = 2;
-    if (is_pointer(err->field) && !problem->errors)
+    /* Where the server failed a field is one of its own files, not a place in the body. */
+    if (problem->http < 500 && is_pointer(err->field) && !problem->errors)
         problem_add_error(problem, err->field, "%s", err->text);
 }
 

@@ -2,7 +2,7 @@
  * The event stream: one per tab, open while the tab can be seen. EventSource comes back by itself with
  * Last-Event-ID, so no durable event is missed; a new stream after a pause asks for everything anew.
  */
-const TYPES = ["run.state", "run.changed", "run.progress", "run.checkpoint", "run.result", "run.warning", "run.health", "metric.frame", "reset"];
+const TYPES = ["run.state", "run.changed", "run.progress", "run.checkpoint", "run.result", "run.warning", "run.rewind", "run.health", "metric.frame", "reset"];
 const RETRY_MS = 3000;
 
 export class Live {

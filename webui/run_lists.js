@@ -60,7 +60,7 @@ export const configTab = ({run, fail}) => listTab([], fail, async () => {
     simpleTable(["Parameter", "Value", "From"], rows, group))))];
 });
 
-export const eventsTab = ({run, fail}) => listTab(["run.state", "run.checkpoint", "run.result", "run.warning", "run.health", "run.changed"], fail, async () => {
+export const eventsTab = ({run, fail}) => listTab(["run.state", "run.checkpoint", "run.result", "run.warning", "run.rewind", "run.health", "run.changed"], fail, async () => {
   const [events, attempts] = await Promise.all([get(`/v1/runs/${run.id}/events?limit=1000`), get(`/v1/runs/${run.id}/attempts`)]);
   const spent = (item) => (item.ended ? duration((Date.parse(item.ended) - Date.parse(item.started)) / 1000) : "–");
   const how = (item) => (item.ended ? item.text || item.cause || (item.signal ? `signal ${item.signal}` : `exit code ${item.exit_code}`) : "has a worker");

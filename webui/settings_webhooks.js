@@ -5,7 +5,7 @@ import {button, empty, make, simpleTable, toast} from "./dom.js";
 import {ago, time} from "./format.js";
 import {sign} from "./states.js";
 
-const EVENTS = ["run.succeeded", "run.failed", "run.quarantined", "run.canceled", "run.running", "run.checkpoint", "run.result", "run.warning", "server", "*"];
+const EVENTS = ["run.succeeded", "run.failed", "run.quarantined", "run.canceled", "run.running", "run.checkpoint", "run.result", "run.warning", "run.rewind", "server", "*"];
 const CHOSEN = ["run.succeeded", "run.failed", "run.quarantined"];
 const STATES = {delivered: ["good", "check"], failed: ["bad", "cross"], waiting: ["idle", "wait"]};
 

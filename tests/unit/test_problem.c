@@ -45,6 +45,20 @@ Test(problem, an_error_without_code_is_internal)
     problem_done(&problem);
 }
 
+Test(problem, a_file_of_the_server_is_no_place_in_the_body)
+{
+    static const enum ij_status codes[] = {IJ_INVALID, IJ_NO_SPACE};
+    for (int i = 0; i < 2; i++) {
+        struct problem problem;
+        struct ij_err err = IJ_ERR_INIT;
+        problem_init(&problem);
+        (void)IJ_ERR_FIELD(&err, codes[i], "/state/state.db", "full");
+        problem_from_err(&problem, &err);
+        cr_expect_eq(json_array_size(problem.errors), i == 0 ? 1 : 0);
+        problem_done(&problem);
+    }
+}
+
 Test(problem, a_field_is_named_once)
 {
     struct problem problem;
