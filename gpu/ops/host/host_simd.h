@@ -12,8 +12,10 @@
 #include <string.h>
 
 /* The resolvers that pick a clone run before a sanitizer's runtime is up, so sanitized builds have
- * the plain version only. */
-#if defined(__x86_64__) && !defined(__SANITIZE_ADDRESS__) && !defined(__SANITIZE_THREAD__)
+ * the plain version only; so has clang, which builds the fuzz targets and takes no such pair of
+ * attributes. */
+#if defined(__x86_64__) && !defined(__SANITIZE_ADDRESS__) && !defined(__SANITIZE_THREAD__) &&      \
+    !defined(__clang__)
 #define HOST_CLONES                                                                                \
     __attribute__((target_clones("arch=x86-64-v4", "arch=x86-64-v3", "default"), noinline))
 #else
