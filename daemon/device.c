@@ -8,11 +8,14 @@
 
 #include "base/mem.h"
 
+#define GPU_COMPUTE_MAJOR_MIN 8 /* bfloat16 */
+
 struct device_table {
     pthread_mutex_t lock;
     struct device devices[DEVICE_MAX]; /* guarded by lock where written; places never move */
     size_t count;
-    bool gpu_absent; /* as the newest report says, and why */
+    bool gpu_absent;   /* as the newest report says, and why */
+    bool gpu_unusable; /* a worker cannot compute on them */
     char gpu_reason[256];
     struct cordon_row *cordons; /* of devices that were not there at the start */
     size_t cordon_count;
@@ -237,6 +240,7 @@ bool device_table_update(struct device_table *table, const struct gpu_report *re
             take_gpu(table, device, gpu);
     }
     table->gpu_absent = report->state == GPU_REPORT_ABSENT;
+    table->gpu_unusable = report->state != GPU_REPORT_OK || report->unusable[0];
     snprintf(table->gpu_reason, sizeof(table->gpu_reason), "%s", report->reason);
     bool changed = fingerprint(table) != before;
     pthread_mutex_unlock(&table->lock);
@@ -250,6 +254,36 @@ bool device_table_lacks_gpu(struct device_table *table, char *ret_reason, size_t
     snprintf(ret_reason, size, "%s", table->gpu_reason);
     pthread_mutex_unlock(&table->lock);
     return absent;
+}
+
+bool device_table_has_usable_gpu(struct device_table *table)
+{
+    bool any = false;
+    pthread_mutex_lock(&table->lock);
+    for (size_t i = 0; i < table->count && !table->gpu_unusable; i++) {
+        const struct device *device = &table->devices[i];
+        any |= device->kind == DEVICE_GPU && device->present && !device->trouble[0] &&
+               device->gpu.compute_major >= GPU_COMPUTE_MAJOR_MIN;
+    }
+    pthread_mutex_unlock(&table->lock);
+    return any;
+}
+
+struct device_room device_table_room(struct device_table *table, uint64_t bytes)
+{
+    struct device_room room = {.gpus = 0};
+    pthread_mutex_lock(&table->lock);
+    for (size_t i = 0; i < table->count; i++) {
+        const struct device *device = &table->devices[i];
+        if (device->kind != DEVICE_GPU || !device->present)
+            continue;
+        room.gpus++;
+        room.large_enough += device->memory_bytes >= bytes;
+        if (device->memory_bytes > room.largest_bytes)
+            room.largest_bytes = device->memory_bytes;
+    }
+    pthread_mutex_unlock(&table->lock);
+    return room;
 }
 
 /* ---- Holding --------------------------------------------------------------------------------- */

@@ -105,6 +105,17 @@ void device_table_ids(const struct device_table *table, int64_t run, char *ret_t
 /* Any thread. True: the newest report says that this machine has no GPU, and why. */
 bool device_table_lacks_gpu(struct device_table *table, char *ret_reason, size_t size);
 
+/* Any thread. Is there a GPU that a worker can compute on, in use or not? What `auto` means. */
+bool device_table_has_usable_gpu(struct device_table *table);
+
+/* Any thread. How many GPUs are here, and how many of them have so much memory; the largest one's.
+ * Those that are held, cordoned or used by others count too. */
+struct device_room {
+    size_t gpus, large_enough;
+    uint64_t largest_bytes;
+};
+struct device_room device_table_room(struct device_table *table, uint64_t bytes);
+
 /* Any thread: a copy of every device, present, held or cordoned; the caller frees it. */
 IJ_MUST_USE enum ij_status device_table_copy(struct device_table *table,
                                              struct device **ret_devices, size_t *ret_count,

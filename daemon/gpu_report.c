@@ -83,9 +83,10 @@ void gpu_report_write(const struct gpu_report *report, struct buf *buf)
     for (size_t i = 0; i < report->xid_count; i++)
         json_array_append_new(xids, json_pack("{s:o, s:I}", "uuid", words(report->xids[i].uuid),
                                               "xid", (json_int_t)report->xids[i].xid));
-    json_t *object = json_pack(
-        "{s:s, s:o, s:o, s:o, s:o}", "state", gpu_report_state_name(report->state), "reason",
-        words(report->reason), "driver", words(report->driver), "gpus", gpus, "xids", xids);
+    json_t *object =
+        json_pack("{s:s, s:o, s:o, s:o, s:o, s:o}", "state", gpu_report_state_name(report->state),
+                  "reason", words(report->reason), "driver", words(report->driver), "unusable",
+                  words(report->unusable), "gpus", gpus, "xids", xids);
     char *text = object ? json_dumps(object, JSON_COMPACT) : NULL;
     json_decref(object);
     if (text)
@@ -236,6 +237,9 @@ static enum ij_status read_report(const json_t *object, struct gpu_report *repor
     IJ_TRY(read_name(object, "state", state_names, GPU_REPORT_STATE_COUNT, &state, reterr_err));
     IJ_TRY(read_text(object, "reason", report->reason, sizeof(report->reason), reterr_err));
     IJ_TRY(read_text(object, "driver", report->driver, sizeof(report->driver), reterr_err));
+    if (json_object_get(object, "unusable"))
+        IJ_TRY(
+            read_text(object, "unusable", report->unusable, sizeof(report->unusable), reterr_err));
     IJ_TRY(read_list(object, "gpus", GPU_REPORT_GPUS_MAX, &gpus, reterr_err));
     IJ_TRY(read_list(object, "xids", GPU_REPORT_XIDS_MAX, &xids, reterr_err));
     report->state = (enum gpu_report_state)state;

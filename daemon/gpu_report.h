@@ -68,7 +68,8 @@ struct gpu_report {
     enum gpu_report_state state;
     char reason[256]; /* for people: why `gpus` is empty or old; "" when state is OK */
     char driver[80];
-    int64_t taken_ms; /* monotonic, by the daemon's clock; 0: never */
+    char unusable[160]; /* why a worker cannot compute on them; "": it can */
+    int64_t taken_ms;   /* monotonic, by the daemon's clock; 0: never */
     size_t gpu_count;
     struct gpu_report_gpu gpus[GPU_REPORT_GPUS_MAX];
     size_t xid_count; /* since the last report */

@@ -357,12 +357,18 @@ const struct param_row params_rows[] = {
         "loader: how long; ops: each operation."),
     /* ---- Execution ---- */
     ENUM("device", "Execution", device, ALL, "\"auto\"",
-         "auto: the host, until the CUDA backend has been proven on a GPU. cuda is refused where "
-         "there is none.",
+         "auto: a GPU where there is one that workers can compute on, else the host. cuda is "
+         "refused where there is none.",
          "auto", "host", "cuda"),
     ENUM("precision", "Execution", precision, ALL, "\"float32\"",
          "Type of activations and weights in matrix products; master weights are float32.",
          "float32", "bfloat16"),
+    ENUM("target_precision", "Execution", target_precision, PRE, "\"same\"",
+         "Of the matrix products in the target encoder's blocks, which no gradient passes. float8: "
+         "E4M3 with a scale per token and per output channel, on GPUs of compute capability 8.9 or "
+         "newer (the host emulates it, slowly); the embedding, norms and attention stay as they "
+         "are. It changes the targets a little: compare loss curves first.",
+         "same", "float8"),
     ROW("threads", "Execution", UINT32, threads, ALL, 0, 1024, "threads", "0",
         "Compute threads on the host; 0: all cores. Part of what makes a run repeatable bit by "
         "bit."),

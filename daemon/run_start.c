@@ -2,6 +2,7 @@
 #include "daemon/run_start.h"
 
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
 
@@ -76,6 +77,20 @@ static void fill_threads(const struct run *run, json_t *params)
     json_object_set_new(params, "threads", json_integer(share > 0 ? share : 1));
 }
 
+/* `auto` was settled when the run was accepted. A GPU that nobody named is checked by its worker,
+ * which remembers those that passed in *ret_checks. */
+static void fill_device(const struct run *run, json_t *params, char *ret_checks, size_t size)
+{
+    const char *device = json_string_value(json_object_get(params, "device"));
+    bool on_gpu = strcmp(run->row.backend, "cuda") == 0;
+    ret_checks[0] = '\0';
+    if (!device || strcmp(device, "auto") != 0)
+        return;
+    json_object_set_new(params, "device", json_string(run->row.backend));
+    if (on_gpu && !getenv("IJEPAD_DEVICE"))
+        snprintf(ret_checks, size, "%s/device-checks", run->daemon->config.state_dir);
+}
+
 /* The worker removes by age only; what else stays is told by files (retention.h). */
 static void fill_keep(struct run *run, json_t *params)
 {
@@ -88,7 +103,7 @@ static void fill_keep(struct run *run, json_t *params)
 /* The SPEC message. New reference in *ret_spec. */
 static enum ij_status make_spec(struct run *run, json_t **ret_spec, struct ij_err *reterr_err)
 {
-    char directory[ENGINE_PATH_MAX];
+    char directory[ENGINE_PATH_MAX], checks[ENGINE_PATH_MAX + 32];
     run_work_directory(run, directory, sizeof(directory));
     json_t *params = json_loads(run->row.resolved, 0, NULL);
     if (!params)
@@ -102,12 +117,13 @@ static enum ij_status make_spec(struct run *run, json_t **ret_spec, struct ij_er
     }
     fill_threads(run, params);
     fill_keep(run, params);
+    fill_device(run, params, checks, sizeof(checks));
     json_t *gpus = json_loads(run->attempt.gpus, 0, NULL);
     double patience_s = 0.75 * run->daemon->config.hang_timeout_s; /* before the hang watch's end */
-    *ret_spec = json_pack("{s:s, s:o, s:s, s:s, s:I, s:i, s:o, s:f}", "kind", run->row.kind,
-                          "params", params, "directory", directory, "resume", "", "run",
-                          (json_int_t)run->row.id, "attempt", (int)run->attempt.n, "gpus", gpus,
-                          "rank_timeout_s", patience_s);
+    *ret_spec = json_pack("{s:s, s:o, s:s, s:s, s:s, s:I, s:i, s:o, s:f}", "kind", run->row.kind,
+                          "params", params, "directory", directory, "device_checks", checks,
+                          "resume", "", "run", (json_int_t)run->row.id, "attempt",
+                          (int)run->attempt.n, "gpus", gpus, "rank_timeout_s", patience_s);
     if (!*ret_spec)
         return IJ_ERR(reterr_err, IJ_NO_MEMORY, "no memory for a run's parameters");
     return IJ_OK;

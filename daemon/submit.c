@@ -128,12 +128,16 @@ static void check_count(const json_t *body, const char *key, int64_t min, int64_
         *value = json_integer_value(given);
 }
 
-/* As the worker will understand it, which inherits the environment (gpu/engine_device.h). */
-static bool runs_on_gpu(const struct engine_spec *spec)
+/* `auto` is what the environment says, else a GPU where there is one; the worker is told which
+ * (run_start.c). */
+static bool runs_on_gpu(const struct engine_spec *spec, const struct submit_lookup *lookup)
 {
     const char *automatic = getenv("IJEPAD_DEVICE");
-    return spec->device == ENGINE_DEVICE_CUDA ||
-           (spec->device == ENGINE_DEVICE_AUTO && automatic && strcmp(automatic, "cuda") == 0);
+    if (spec->device != ENGINE_DEVICE_AUTO)
+        return spec->device == ENGINE_DEVICE_CUDA;
+    if (automatic && (strcmp(automatic, "cuda") == 0 || strcmp(automatic, "host") == 0))
+        return strcmp(automatic, "cuda") == 0;
+    return lookup && lookup->devices && device_table_has_usable_gpu(lookup->devices);
 }
 
 static void check_devices(const json_t *body, struct submit_result *result,
@@ -149,6 +153,32 @@ static void check_devices(const json_t *body, struct submit_result *result,
     result->preemptible = json_is_true(preemptible);
 }
 
+/* A run that fits none of this machine's GPUs is refused with what would; any other is given to one
+ * that it fits. */
+static void check_memory(const struct submit_lookup *lookup, struct submit_result *result,
+                         struct problems *problems)
+{
+    const double gib = 1 << 30;
+    struct engine_fit fit;
+    char text[160];
+    if (result->kind != ENGINE_PRETRAIN || engine_fit(&result->spec, 0, &fit, NULL) != IJ_OK)
+        return;
+    uint64_t needed = fit.bytes + ENGINE_CONTEXT_BYTES;
+    struct device_room room = device_table_room(lookup->devices, needed);
+    if ((uint64_t)result->gpu_memory_bytes < needed && room.gpus > 0)
+        result->gpu_memory_bytes = (int64_t)needed;
+    if (room.gpus == 0 || room.large_enough > 0)
+        return;
+    uint64_t usable =
+        room.largest_bytes > ENGINE_CONTEXT_BYTES ? room.largest_bytes - ENGINE_CONTEXT_BYTES : 0;
+    if (engine_fit(&result->spec, usable, &fit, NULL) != IJ_OK)
+        return;
+    engine_fit_text(&fit, text, sizeof(text));
+    problem(problems, "/params/batch",
+            "the run needs %.2f GiB of a GPU's memory and the largest GPU here has %.2f: %s",
+            (double)needed / gib, (double)room.largest_bytes / gib, text);
+}
+
 /* What only params and devices together tell. */
 static void check_placement(const struct submit_lookup *lookup, struct submit_result *result,
                             struct problems *problems)
@@ -157,10 +187,13 @@ static void check_placement(const struct submit_lookup *lookup, struct submit_re
     if (result->gpus > 1 && result->kind != ENGINE_PRETRAIN)
         problem(problems, "/gpus", "only pretrain runs on several devices");
     result->spec.ranks.count = (uint32_t)result->gpus;
-    result->on_gpu = runs_on_gpu(&result->spec);
-    if (result->on_gpu && lookup && lookup->devices &&
-        device_table_lacks_gpu(lookup->devices, reason, sizeof(reason)))
+    result->on_gpu = runs_on_gpu(&result->spec, lookup);
+    if (!result->on_gpu || !lookup || !lookup->devices)
+        return;
+    if (device_table_lacks_gpu(lookup->devices, reason, sizeof(reason)))
         problem(problems, "/params/device", "there is no GPU here: %s", reason);
+    else if (problems->status == IJ_OK)
+        check_memory(lookup, result, problems);
 }
 
 /* ---- Dependencies ---------------------------------------------------------------------------- */
@@ -367,13 +400,14 @@ static json_t *after_json(const struct submit_result *result)
 
 static json_t *plan_json(const struct engine_plan *plan)
 {
-    return json_pack("{s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:f, s:I}", "parameters_encoder",
-                     (json_int_t)plan->parameters_encoder, "parameters_predictor",
-                     (json_int_t)plan->parameters_predictor, "bytes_parameters",
-                     (json_int_t)plan->bytes_parameters, "bytes_optimizer",
+    return json_pack("{s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:f, s:I}",
+                     "parameters_encoder", (json_int_t)plan->parameters_encoder,
+                     "parameters_predictor", (json_int_t)plan->parameters_predictor,
+                     "bytes_parameters", (json_int_t)plan->bytes_parameters, "bytes_optimizer",
                      (json_int_t)plan->bytes_optimizer, "bytes_activations",
                      (json_int_t)plan->bytes_activations, "bytes_input",
-                     (json_int_t)plan->bytes_input, "bytes_total", (json_int_t)plan->bytes_total,
+                     (json_int_t)plan->bytes_input, "bytes_scratch",
+                     (json_int_t)plan->bytes_scratch, "bytes_total", (json_int_t)plan->bytes_total,
                      "bytes_checkpoint", (json_int_t)plan->bytes_checkpoint, "flop_per_image",
                      isfinite(plan->flop_per_image) ? plan->flop_per_image : 0.0, "steps",
                      (json_int_t)plan->steps);

@@ -13,6 +13,7 @@
 #include "daemon/gpu_report.h"
 #include "daemon/nvml.h"
 #include "daemon/options.h"
+#include "gpu/engine.h"
 
 #define EVERY_MS 1000
 
@@ -36,6 +37,7 @@ static enum ij_status look(bool watch, struct gpu_report *report, struct ij_err 
 {
     struct nvml *nvml = NULL;
     struct ij_err err = IJ_ERR_INIT;
+    char unusable[sizeof(report->unusable)];
     enum ij_status status = nvml_open(&nvml, &err);
     if (status == IJ_UNSUPPORTED) {
         report->state = GPU_REPORT_ABSENT;
@@ -44,9 +46,12 @@ static enum ij_status look(bool watch, struct gpu_report *report, struct ij_err 
     }
     if (status != IJ_OK && reterr_err)
         *reterr_err = err;
+    (void)engine_cuda_usable(unusable,
+                             sizeof(unusable)); /* a driver that hangs here is a hung one */
     while (status == IJ_OK) {
         int64_t next_ms = clock_monotonic_ms() + EVERY_MS;
         status = nvml_read(nvml, report, reterr_err);
+        snprintf(report->unusable, sizeof(report->unusable), "%s", unusable);
         if (status == IJ_OK)
             status = print(report, reterr_err);
         if (status != IJ_OK || !watch)

@@ -11,8 +11,9 @@
 
 #define FILE_MAX (1024 * 1024)
 
-static const char *const known_keys[] = {"kind", "params",  "directory", "resume",
-                                         "run",  "attempt", "gpus",      "rank_timeout_s"};
+static const char *const known_keys[] = {"kind",   "params",        "directory",
+                                         "resume", "run",           "attempt",
+                                         "gpus",   "device_checks", "rank_timeout_s"};
 
 static enum ij_status check_keys(const json_t *object, struct ij_err *reterr_err)
 {
@@ -87,6 +88,7 @@ enum ij_status worker_spec_parse(const json_t *object, struct engine_spec *ret_s
     if (ret_spec->ranks.count > 1 && kind != ENGINE_PRETRAIN)
         return IJ_ERR_FIELD(reterr_err, IJ_INVALID, "gpus", "only pretrain runs on several GPUs");
     IJ_TRY(copy_path(object, "directory", ret_spec->directory, reterr_err));
+    IJ_TRY(copy_path(object, "device_checks", ret_spec->device_checks, reterr_err));
     return copy_path(object, "resume", ret_spec->resume, reterr_err);
 }
 

@@ -85,7 +85,7 @@ enum ij_status worker_tools_check_device(int argc, char **argv, struct ij_err *r
 /* ---- bench ----------------------------------------------------------------------------------- */
 
 struct bench {
-    const char *model, *precision, *dataset, *preset, *device;
+    const char *model, *precision, *target_precision, *dataset, *preset, *device;
     uint64_t batch, threads, crop, patch, accumulate, loader_threads, warmup, steps, seed;
     uint64_t pred_width, pred_depth;
     double seconds;
@@ -123,6 +123,8 @@ static enum ij_status bench_spec(const struct bench *bench, bool step, struct en
         json_object_set_new(params, "device", json_string(bench->device));
     if (bench->precision)
         json_object_set_new(params, "precision", json_string(bench->precision));
+    if (bench->target_precision)
+        json_object_set_new(params, "target_precision", json_string(bench->target_precision));
     set_if(params, "batch", bench->batch);
     set_if(params, "threads", bench->threads);
     set_if(params, "crop", bench->crop);
@@ -186,6 +188,7 @@ enum ij_status worker_tools_bench(int argc, char **argv, struct ij_err *reterr_e
         {"pred-width", OPTIONS_UINT, &bench.pred_width, "N", "width of the predictor"},
         {"pred-depth", OPTIONS_UINT, &bench.pred_depth, "N", "blocks of the predictor"},
         {"precision", OPTIONS_TEXT, &bench.precision, "NAME", "float32 or bfloat16"},
+        {"target-precision", OPTIONS_TEXT, &bench.target_precision, "NAME", "same or float8"},
         {"device", OPTIONS_TEXT, &bench.device, "NAME", "auto, host or cuda"},
         {"threads", OPTIONS_UINT, &bench.threads, "N", "of the host backend; 0 = all cores"},
         {"loader-threads", OPTIONS_UINT, &bench.loader_threads, "N", "0 = chosen"},
@@ -213,17 +216,33 @@ enum ij_status worker_tools_bench(int argc, char **argv, struct ij_err *reterr_e
 
 /* ---- plan ------------------------------------------------------------------------------------ */
 
+/* What of it fits a GPU: "memory" as told with --memory, less what CUDA takes for itself. */
+static enum ij_status print_fit(const struct engine_spec *spec, uint64_t memory,
+                                struct ij_err *reterr_err)
+{
+    struct engine_fit fit;
+    uint64_t usable = memory > ENGINE_CONTEXT_BYTES ? memory - ENGINE_CONTEXT_BYTES : 0;
+    IJ_TRY(engine_fit(spec, usable, &fit, reterr_err));
+    printf("{\"bytes_memory\":%llu,\"bytes_needed\":%llu,\"fits\":%s,\"largest_batch\":%u,"
+           "\"split_batch\":%u,\"split_accumulate\":%u}\n",
+           (unsigned long long)memory, (unsigned long long)(fit.bytes + ENGINE_CONTEXT_BYTES),
+           fit.fits ? "true" : "false", fit.batch, fit.split, fit.accumulate);
+    return IJ_OK;
+}
+
 static void print_plan(const struct engine_plan *plan, uint64_t images)
 {
     printf("{\"images\":%llu,\"parameters_encoder\":%llu,\"parameters_predictor\":%llu,"
            "\"bytes_parameters\":%llu,\"bytes_optimizer\":%llu,\"bytes_activations\":%llu,"
-           "\"bytes_input\":%llu,\"bytes_total\":%llu,\"bytes_checkpoint\":%llu,"
+           "\"bytes_input\":%llu,\"bytes_scratch\":%llu,\"bytes_total\":%llu,\"bytes_checkpoint\":%"
+           "llu,"
            "\"flop_per_image\":%.6g,\"steps\":%llu}\n",
            (unsigned long long)images, (unsigned long long)plan->parameters_encoder,
            (unsigned long long)plan->parameters_predictor,
            (unsigned long long)plan->bytes_parameters, (unsigned long long)plan->bytes_optimizer,
            (unsigned long long)plan->bytes_activations, (unsigned long long)plan->bytes_input,
-           (unsigned long long)plan->bytes_total, (unsigned long long)plan->bytes_checkpoint,
+           (unsigned long long)plan->bytes_scratch, (unsigned long long)plan->bytes_total,
+           (unsigned long long)plan->bytes_checkpoint,
            isfinite(plan->flop_per_image) ? plan->flop_per_image : 0.0,
            (unsigned long long)plan->steps);
 }
@@ -231,11 +250,12 @@ static void print_plan(const struct engine_plan *plan, uint64_t images)
 enum ij_status worker_tools_plan(int argc, char **argv, struct ij_err *reterr_err)
 {
     const char *file = NULL;
-    uint64_t images = 0;
+    uint64_t images = 0, memory = 0;
     bool help = false;
     size_t count;
     const struct options_row rows[] = {
         {"spec", OPTIONS_TEXT, &file, "FILE", "JSON {\"kind\", \"params\"}"},
+        {"memory", OPTIONS_UINT, &memory, "BYTES", "of a GPU: a second line says what fits it"},
         {"images", OPTIONS_UINT, &images, "N", "size of the dataset; default: params.limit"},
         {"help", OPTIONS_FLAG, &help, NULL, "print this"},
     };
@@ -245,7 +265,7 @@ enum ij_status worker_tools_plan(int argc, char **argv, struct ij_err *reterr_er
         return IJ_ERR(reterr_err, IJ_NO_MEMORY, "no memory for a plan");
     IJ_TRY(options_parse(argc, argv, rows, COUNT_OF(rows), NULL, 0, &count, reterr_err));
     if (help) {
-        print_help("plan --spec FILE [--images N]", rows, COUNT_OF(rows));
+        print_help("plan --spec FILE [--images N] [--memory BYTES]", rows, COUNT_OF(rows));
         return IJ_OK;
     }
     if (!file)
@@ -258,7 +278,7 @@ enum ij_status worker_tools_plan(int argc, char **argv, struct ij_err *reterr_er
                             "say how many images the dataset has: --images N");
     IJ_TRY(engine_plan(spec, images, &plan, reterr_err));
     print_plan(&plan, images);
-    return IJ_OK;
+    return memory ? print_fit(spec, memory, reterr_err) : IJ_OK;
 }
 
 /* ---- scenes ---------------------------------------------------------------------------------- */

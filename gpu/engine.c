@@ -10,6 +10,7 @@
 #include "gpu/eval/low_shot.h"
 #include "gpu/eval/scan.h"
 #include "gpu/eval/visualize.h"
+#include "gpu/ops/cuda_plan.h"
 #include "gpu/train/train.h"
 
 #define DIRECTORY_MODE 0750
@@ -35,6 +36,31 @@ static enum ij_status run_kind(struct backend *backend, const struct engine_spec
     }
 }
 
+/* Pretraining that does not fit its GPU is refused before it starts, with what would. What the
+ * backend has already is part of the plan. IJ_INVALID: it never will; IJ_NO_MEMORY: others use the
+ * memory now. The model of other kinds is known once their checkpoint is read. */
+static enum ij_status check_memory(struct backend *backend, const struct engine_spec *spec,
+                                   struct ij_err *reterr_err)
+{
+    const double gib = 1 << 30;
+    uint64_t left, all;
+    struct engine_fit fit;
+    char text[160];
+    IJ_TRY(backend->ops->memory(backend, &left, &all, reterr_err));
+    if (all == 0 || spec->kind != ENGINE_PRETRAIN)
+        return IJ_OK;
+    IJ_TRY(engine_fit(spec, left + CUDA_PLAN_FIXED, &fit, reterr_err));
+    if (fit.fits)
+        return IJ_OK;
+    engine_fit_text(&fit, text, sizeof text);
+    bool never = fit.bytes + ENGINE_CONTEXT_BYTES > all;
+    return IJ_ERR_FIELD(
+        reterr_err, never ? IJ_INVALID : IJ_NO_MEMORY, "optimizer.batch",
+        "the run needs %.2f GiB of device memory and %.2f of the GPU's %.2f GiB are "
+        "left: %s",
+        (double)fit.bytes / gib, (double)left / gib, (double)all / gib, text);
+}
+
 enum ij_status engine_run(const struct engine_spec *spec, const struct engine_sink *sink,
                           struct ij_err *reterr_err)
 {
@@ -47,8 +73,11 @@ enum ij_status engine_run(const struct engine_spec *spec, const struct engine_si
         return scan_run(spec, sink, reterr_err);
     if (spec->kind == ENGINE_BENCHMARK) /* opens the device itself, where it needs one */
         return engine_benchmark_run(spec, sink, reterr_err);
+    IJ_TRY(engine_device_trust(spec, reterr_err));
     IJ_TRY(engine_device_open(spec, &backend, reterr_err));
-    enum ij_status status = run_kind(backend, spec, sink, reterr_err);
+    enum ij_status status = check_memory(backend, spec, reterr_err);
+    if (status == IJ_OK)
+        status = run_kind(backend, spec, sink, reterr_err);
     backend->ops->free(backend);
     return status;
 }

@@ -37,6 +37,7 @@ enum engine_kind {
 };
 enum engine_device { ENGINE_DEVICE_AUTO, ENGINE_DEVICE_HOST, ENGINE_DEVICE_CUDA };
 enum engine_precision { ENGINE_FLOAT32, ENGINE_BFLOAT16 };
+enum engine_target_precision { ENGINE_TARGET_SAME, ENGINE_TARGET_FLOAT8 };
 enum engine_loss { ENGINE_SMOOTH_L1, ENGINE_L2 };
 enum engine_sampler { ENGINE_MASKS_PUBLISHED, ENGINE_MASKS_UNBIASED };
 /* How context and targets are cut from the patches: I-JEPA's own, or what it was compared with
@@ -239,6 +240,7 @@ struct engine_spec {
     enum engine_kind kind;
     enum engine_device device;
     enum engine_precision precision;
+    enum engine_target_precision target_precision; /* kind pretrain: of the target encoder */
     enum engine_loss loss;
     uint64_t seed;
     uint32_t threads; /* host backend; 0 = all cores */
@@ -255,8 +257,11 @@ struct engine_spec {
     struct engine_scan scan;
     struct engine_benchmark benchmark;
     struct engine_ranks ranks;
-    char directory[ENGINE_PATH_MAX]; /* run directory: checkpoints/ and results go below it */
-    char resume[ENGINE_PATH_MAX];    /* checkpoint directory to continue from; "" = the newest
+    char
+        device_checks[ENGINE_PATH_MAX]; /* not "": the GPU was chosen by `auto` elsewhere; this file
+                                            remembers the GPUs that passed their check */
+    char directory[ENGINE_PATH_MAX];    /* run directory: checkpoints/ and results go below it */
+    char resume[ENGINE_PATH_MAX];       /* checkpoint directory to continue from; "" = the newest
                                          valid one in `directory`, or from scratch */
     char init_from[ENGINE_PATH_MAX]; /* checkpoint whose weights a new pretraining run begins with:
                                          both encoders become its target encoder; "" = random */
@@ -330,6 +335,9 @@ IJ_MUST_USE enum ij_status engine_check(const struct engine_spec *spec, struct i
 /* Will the run of this spec use the host backend, as the device named or for want of a GPU? */
 bool engine_runs_on_host(const struct engine_spec *spec);
 
+/* Could this process compute on a GPU? Asks the driver; *ret_reason says why not. */
+bool engine_cuda_usable(char *ret_reason, size_t size);
+
 /* Looks at the file system: paths exist, are readable and hold at least one image (it stops at the
  * first). `reterr_err->field` is "data.path" or "data.eval_path". Gives up looking, with IJ_OK,
  * after 20,000 entries. */
@@ -338,7 +346,9 @@ IJ_MUST_USE enum ij_status engine_check_data(const struct engine_spec *spec,
 
 struct engine_plan {
     uint64_t parameters_encoder, parameters_predictor;
-    uint64_t bytes_parameters, bytes_optimizer, bytes_activations, bytes_input, bytes_total;
+    uint64_t bytes_parameters, bytes_optimizer, bytes_activations, bytes_input;
+    uint64_t bytes_scratch; /* a GPU's: the backend's own; 0 where the device is the host */
+    uint64_t bytes_total;   /* of the five above */
     uint64_t bytes_checkpoint;
     double flop_per_image; /* training step; expectation over masks (ijepa.md 23) */
     uint64_t steps;        /* for `images` images */
@@ -347,6 +357,27 @@ struct engine_plan {
 /* Memory, work and steps for a dataset of `images` images. */
 IJ_MUST_USE enum ij_status engine_plan(const struct engine_spec *spec, uint64_t images,
                                        struct engine_plan *ret_plan, struct ij_err *reterr_err);
+
+/* The same without work and steps, which are 0: fast. */
+IJ_MUST_USE enum ij_status engine_plan_memory(const struct engine_spec *spec,
+                                              struct engine_plan *ret_plan,
+                                              struct ij_err *reterr_err);
+
+/* What CUDA itself takes of a GPU beside a plan. An estimate on the safe side: it depends on GPU
+ * and driver, and none was measured. */
+#define ENGINE_CONTEXT_BYTES ((uint64_t)768 << 20)
+
+/* What of a run fits into some memory. */
+struct engine_fit {
+    uint64_t bytes; /* of the run as it is */
+    bool fits;
+    uint32_t batch;             /* the largest batch that would fit; 0: none */
+    uint32_t split, accumulate; /* as many images per step in smaller micro-batches; 0: none */
+};
+IJ_MUST_USE enum ij_status engine_fit(const struct engine_spec *spec, uint64_t bytes,
+                                      struct engine_fit *ret_fit, struct ij_err *reterr_err);
+/* "a batch of 96 would fit, or batch 64 with accumulate 4 for as many images per step" */
+void engine_fit_text(const struct engine_fit *fit, char *ret_text, size_t size);
 
 /* Named encoder shapes: vit_tiny .. vit_giant. False if unknown. Sets width, depth, heads,
  * mlp_ratio and the predictor depth that the paper uses with it. */

@@ -18,6 +18,7 @@
 #include "gpu/engine_device.h"
 #include "gpu/model/flops.h"
 #include "gpu/model/masks.h"
+#include "gpu/ops/cuda_plan.h"
 #include "gpu/train/trainer.h"
 
 #define STEPS_MAX 100000
@@ -34,6 +35,11 @@ struct bench {
     double vector_peak_gflops;      /* the same without AMX tiles */
     double loss;                    /* of the last step */
     double flops, context, targets; /* sums over the measured steps, per image */
+    int64_t sent_context, sent_targets; /* of the batch that was sent last */
+    bool sent;                          /* it is not worked on yet */
+    double input_first_s; /* a step whose input does not travel ahead; NaN: as above */
+    double plan_off;      /* device memory taken against that planned, less 1; NaN: the host's */
+    uint64_t left_at_start;
 };
 
 static enum ij_status bench_prepare(struct bench *b, uint32_t steps, struct ij_err *reterr_err)
@@ -42,7 +48,9 @@ static enum ij_status bench_prepare(struct bench *b, uint32_t steps, struct ij_e
     struct predictor_limits limits = ijepa_limits(&rules, b->spec.optimizer.batch);
     size_t bytes = (size_t)b->spec.optimizer.batch * b->spec.data.crop * b->spec.data.crop * 3;
     b->config = vit_config_from_spec(&b->spec);
+    uint64_t all;
     IJ_TRY(engine_device_open(&b->spec, &b->backend, reterr_err));
+    IJ_TRY(b->backend->ops->memory(b->backend, &b->left_at_start, &all, reterr_err));
     IJ_TRY(masks_init(&b->masks, &rules, b->spec.seed, b->spec.optimizer.batch, reterr_err));
     IJ_TRY(trainer_new(b->backend, &b->config, &limits, TENSOR_U8, &b->trainer, reterr_err));
     IJ_TRY(trainer_set_random(b->trainer, b->spec.seed, reterr_err));
@@ -57,21 +65,31 @@ static enum ij_status bench_prepare(struct bench *b, uint32_t steps, struct ij_e
     return IJ_OK;
 }
 
-/* One optimiser step of one micro-batch. */
-static enum ij_status bench_step(struct bench *b, uint64_t index, double *ret_seconds,
+/* Draws the masks of step `index` and sends its batch to the device. */
+static enum ij_status bench_send(struct bench *b, uint64_t index, struct ij_err *reterr_err)
+{
+    masks_draw(&b->masks, 0, index, b->spec.optimizer.batch);
+    struct ijepa_batch batch = {.pixels = b->pixels,
+                                .images = b->spec.optimizer.batch,
+                                .context_count = b->masks.context_count,
+                                .target_count = b->masks.target_count,
+                                .context = b->masks.context,
+                                .targets = b->masks.targets};
+    b->sent = true;
+    b->sent_context = batch.context_count;
+    b->sent_targets = batch.target_count;
+    return trainer_prefetch(b->trainer, &batch, reterr_err);
+}
+
+/* One optimiser step of one micro-batch, as in training; `ahead`: the next input travels beside
+ * it. */
+static enum ij_status bench_step(struct bench *b, uint64_t index, bool ahead, double *ret_seconds,
                                  struct ij_err *reterr_err)
 {
     const struct engine_optimizer *o = &b->spec.optimizer;
     struct ijepa_loss loss;
     struct trainer_norms norms;
     int64_t begin_ns = clock_monotonic_ns();
-    masks_draw(&b->masks, 0, index, o->batch);
-    struct ijepa_batch batch = {.pixels = b->pixels,
-                                .images = o->batch,
-                                .context_count = b->masks.context_count,
-                                .target_count = b->masks.target_count,
-                                .context = b->masks.context,
-                                .targets = b->masks.targets};
     struct trainer_update update = {.step = index + 1,
                                     .lr = o->start_lr,
                                     .weight_decay = o->weight_decay,
@@ -80,11 +98,22 @@ static enum ij_status bench_step(struct bench *b, uint64_t index, double *ret_se
                                     .beta2 = o->beta2,
                                     .eps = o->adam_eps,
                                     .clip = o->clip_grad};
-    IJ_TRY(trainer_micro_batch(b->trainer, &batch, 0, 1, &loss, reterr_err));
-    b->loss = (double)loss.loss;
+    if (!b->sent)
+        IJ_TRY(bench_send(b, index, reterr_err));
+    int64_t context = b->sent_context, targets = b->sent_targets;
+    IJ_TRY(trainer_start(b->trainer, NULL, 0, 1, reterr_err));
+    b->sent = false;
+    if (ahead)
+        IJ_TRY(bench_send(b, index + 1, reterr_err));
+    IJ_TRY(trainer_loss(b->trainer, &loss, reterr_err));
     IJ_TRY(trainer_update(b->trainer, &update, &norms, reterr_err));
     IJ_TRY(b->backend->ops->synchronize(b->backend, reterr_err));
     *ret_seconds = (double)(clock_monotonic_ns() - begin_ns) / 1e9;
+    b->loss = (double)loss.loss;
+    b->context += (double)context;
+    b->targets += (double)targets;
+    b->flops +=
+        flops_per_image(&b->config, b->masks.rules.targets, (double)context, (double)targets);
     return IJ_OK;
 }
 
@@ -108,6 +137,11 @@ static const char *shape_name(const struct engine_model *model)
     return "custom";
 }
 
+static json_t *number_or_null(double value)
+{
+    return isfinite(value) ? json_real(value) : json_null();
+}
+
 static json_t *bench_json(const struct bench *b, uint32_t steps)
 {
     const struct engine_spec *s = &b->spec;
@@ -116,7 +150,7 @@ static json_t *bench_json(const struct bench *b, uint32_t steps)
     return json_pack(
         "{s:s, s:i, s:i, s:i, s:i, s:i, s:i, s:s, s:s, s:i, s:i, s:f, s:f, s:f, s:f, s:f, s:f, "
         "s:f, "
-        "s:f, s:f, s:f, s:s, s:{s:f, s:f, s:f}, s:s, s:s}",
+        "s:f, s:f, s:f, s:s, s:{s:f, s:f, s:f}, s:s, s:s, s:o, s:o, s:s}",
         "model", shape_name(&s->model), "width", (int)s->model.width, "depth", (int)s->model.depth,
         "pred_depth", (int)s->model.pred_depth, "crop", (int)s->data.crop, "patch",
         (int)s->model.patch, "batch", (int)s->optimizer.batch, "precision",
@@ -128,7 +162,59 @@ static json_t *bench_json(const struct bench *b, uint32_t steps)
         b->vector_peak_gflops, "share_of_vector_peak", gflop * rate / b->vector_peak_gflops,
         "level", b->backend->level ? b->backend->level : "", "step_s", "median", median, "min",
         b->seconds[0], "max", b->seconds[steps - 1], "gelu", s->model.gelu_tanh ? "tanh" : "erf",
+        "target_precision", s->target_precision == ENGINE_TARGET_FLOAT8 ? "float8" : "same",
+        "input_first_s", number_or_null(b->input_first_s), "plan_off", number_or_null(b->plan_off),
         "build", build_id());
+}
+
+/* Some steps whose input travels before them, as the median. */
+static enum ij_status bench_input_first(struct bench *b, uint32_t from, uint32_t steps,
+                                        struct ij_err *reterr_err)
+{
+    struct bench saved = *b;
+    mem_auto double *seconds = mem_array(double, steps);
+    if (!seconds)
+        return IJ_ERR(reterr_err, IJ_NO_MEMORY, "no memory for the timings");
+    for (uint32_t i = 0; i < steps; i++)
+        IJ_TRY(bench_step(b, from + i, false, &seconds[i], reterr_err));
+    qsort(seconds, steps, sizeof *seconds, by_value);
+    saved.sent = b->sent;
+    *b = saved; /* the sums are those of the steps before */
+    b->input_first_s = seconds[steps / 2];
+    return IJ_OK;
+}
+
+/* How far the plan is from what the device has given. */
+static enum ij_status bench_memory(struct bench *b, struct ij_err *reterr_err)
+{
+    uint64_t left, all;
+    struct engine_plan plan;
+    b->plan_off = (double)NAN;
+    IJ_TRY(b->backend->ops->memory(b->backend, &left, &all, reterr_err));
+    if (all == 0)
+        return IJ_OK;
+    IJ_TRY(engine_plan_memory(&b->spec, &plan, reterr_err));
+    double taken = (double)b->left_at_start - (double)left + (double)CUDA_PLAN_FIXED;
+    b->plan_off = taken / (double)plan.bytes_total - 1;
+    return IJ_OK;
+}
+
+static enum ij_status bench_steps(struct bench *b, uint32_t warmup, uint32_t steps,
+                                  const struct engine_bench_watch *watch,
+                                  struct ij_err *reterr_err)
+{
+    for (uint32_t i = 0; i < warmup + steps; i++) {
+        if (i == warmup)
+            b->context = b->targets = b->flops = 0;
+        IJ_TRY(bench_step(b, i, true, &b->seconds[i < warmup ? 0 : i - warmup], reterr_err));
+        if (watch)
+            IJ_TRY(watch->step(watch->user, i + 1, warmup + steps, reterr_err));
+    }
+    IJ_TRY(bench_memory(b, reterr_err));
+    b->input_first_s = (double)NAN;
+    if (isfinite(b->plan_off)) /* on the host there is nowhere to go */
+        IJ_TRY(bench_input_first(b, warmup + steps, steps / 2 + 1, reterr_err));
+    return IJ_OK;
 }
 
 static enum ij_status bench_run(struct bench *b, uint32_t warmup, uint32_t steps,
@@ -138,19 +224,7 @@ static enum ij_status bench_run(struct bench *b, uint32_t warmup, uint32_t steps
     struct bench_ceiling before, after;
     IJ_TRY(bench_prepare(b, steps, reterr_err));
     IJ_TRY(bench_ceiling_measure(b->backend, b->config.type, &before, reterr_err));
-    for (uint32_t i = 0; i < warmup + steps; i++) {
-        double seconds;
-        IJ_TRY(bench_step(b, i, &seconds, reterr_err));
-        if (watch)
-            IJ_TRY(watch->step(watch->user, i + 1, warmup + steps, reterr_err));
-        if (i < warmup)
-            continue;
-        b->seconds[i - warmup] = seconds;
-        b->context += b->masks.context_count;
-        b->targets += b->masks.target_count;
-        b->flops += flops_per_image(&b->config, b->masks.rules.targets, b->masks.context_count,
-                                    b->masks.target_count);
-    }
+    IJ_TRY(bench_steps(b, warmup, steps, watch, reterr_err));
     qsort(b->seconds, steps, sizeof *b->seconds, by_value);
     IJ_TRY(bench_ceiling_measure(b->backend, b->config.type, &after, reterr_err));
     b->peak_gflops = fmax(before.gflops, after.gflops);

@@ -49,6 +49,20 @@ static enum ij_status check_stack(uint32_t width, uint32_t depth, uint32_t heads
     return IJ_OK;
 }
 
+/* Rows of float8 products are multiples of 16 bytes. */
+static enum ij_status check_float8(const struct engine_spec *spec, struct ij_err *reterr_err)
+{
+    uint32_t hidden = (uint32_t)((double)spec->model.width * spec->model.mlp_ratio);
+    if (spec->kind != ENGINE_PRETRAIN || spec->target_precision != ENGINE_TARGET_FLOAT8)
+        return IJ_OK;
+    if (spec->model.width % 16 == 0 && hidden % 16 == 0)
+        return IJ_OK;
+    return IJ_ERR_FIELD(reterr_err, IJ_INVALID, "target_precision",
+                        "float8 needs a width and an MLP width that are multiples of 16, got %u "
+                        "and %u",
+                        spec->model.width, hidden);
+}
+
 static enum ij_status check_model(const struct engine_spec *spec, struct ij_err *reterr_err)
 {
     const struct engine_model *m = &spec->model;
@@ -283,6 +297,7 @@ enum ij_status engine_check(const struct engine_spec *spec, struct ij_err *reter
     if (spec->kind == ENGINE_SCAN)
         return IJ_OK;
     IJ_TRY(check_model(spec, reterr_err));
+    IJ_TRY(check_float8(spec, reterr_err));
     if (shape_is_named(spec))
         IJ_TRY(check_grid(spec, reterr_err));
     if (spec->kind == ENGINE_BENCHMARK)

@@ -6,6 +6,7 @@
 #include "gpu/model/flops.h"
 #include "gpu/model/ijepa.h"
 #include "gpu/model/schedule.h"
+#include "gpu/ops/cuda_plan.h"
 
 #define FLOAT_BYTES 4u
 #define BF16_BYTES  2u
@@ -13,23 +14,29 @@
 #define PLANNED_CLASSES 1000
 
 /* Parameters with their moving average and gradients; both moments. */
-static void plan_arenas(const struct layout *layout, bool bf16, struct engine_plan *plan)
+static void plan_arenas(const struct layout *layout, const struct vit_config *config,
+                        struct engine_plan *plan)
 {
     uint64_t all = (uint64_t)layout->floats, encoder = (uint64_t)layout->encoder_floats;
     uint64_t trained = layout->parameters_encoder + layout->parameters_predictor;
     plan->parameters_encoder = layout->parameters_encoder;
     plan->parameters_predictor = layout->parameters_predictor;
     plan->bytes_parameters = (2 * all + encoder) * FLOAT_BYTES;
-    if (bf16)
+    if (config->type == TENSOR_BF16)
         plan->bytes_parameters += (all + encoder) * BF16_BYTES;
+    if (config->target_e4m3)
+        plan->bytes_parameters +=
+            encoder + (uint64_t)block_scale_at(layout->encoder_floats) * FLOAT_BYTES;
     plan->bytes_optimizer = 2 * all * FLOAT_BYTES;
     /* Parameters, target encoder and two moments. */
     plan->bytes_checkpoint = (3 * trained + layout->parameters_encoder) * FLOAT_BYTES;
+    plan->bytes_scratch = CUDA_PLAN_FIXED +
+                          cuda_plan_chunks(layout->floats, (int64_t)layout->count) +
+                          layout->count * sizeof(double);
 }
 
 static enum ij_status plan_pretrain(const struct engine_spec *spec, const struct vit_config *config,
-                                    uint64_t images, struct engine_plan *plan,
-                                    struct ij_err *reterr_err)
+                                    struct engine_plan *plan, struct ij_err *reterr_err)
 {
     struct mask_sizes_rules rules = mask_sizes_from_spec(spec);
     struct predictor_limits limits = ijepa_limits(&rules, spec->optimizer.batch);
@@ -37,10 +44,17 @@ static enum ij_status plan_pretrain(const struct engine_spec *spec, const struct
     IJ_TRY(ijepa_measure(config, &limits, TENSOR_U8, &bytes, reterr_err));
     plan->bytes_activations = bytes.activations;
     plan->bytes_input = bytes.input;
-    uint64_t ranks = spec->ranks.count > 1 ? spec->ranks.count : 1;
-    uint64_t per_epoch = schedule_steps_per_epoch(&spec->optimizer, images / ranks);
-    plan->steps = per_epoch ? schedule_new(&spec->optimizer, per_epoch).steps : 0;
-    return flops_expected(config, &rules, spec->optimizer.batch, &plan->flop_per_image, reterr_err);
+    plan->bytes_scratch += bytes.scratch;
+    return IJ_OK;
+}
+
+static uint64_t plan_encoder_scratch(const struct vit_config *config, uint64_t images)
+{
+    int64_t widths[] = {3 * config->encoder.width, config->encoder.hidden, config->patch_values};
+    int64_t widest = 0;
+    for (size_t i = 0; i < 3; i++)
+        widest = widths[i] > widest ? widths[i] : widest;
+    return cuda_plan_scratch((int64_t)images * config->patches, widest, config->encoder.heads);
 }
 
 /* Evaluation only runs the encoder forward. */
@@ -55,23 +69,22 @@ static void plan_evaluation(const struct engine_spec *spec, const struct vit_con
     plan->bytes_optimizer = plan->bytes_checkpoint = 0;
     plan->bytes_activations = carve.peak;
     plan->bytes_input = pixels;
+    plan->bytes_scratch = CUDA_PLAN_FIXED + plan_encoder_scratch(config, spec->eval.batch);
 }
 
 /* Training of the encoder with a classifier, whose classes the dataset alone knows. */
 static enum ij_status plan_finetune(const struct engine_spec *spec, const struct vit_config *config,
-                                    uint64_t images, struct engine_plan *plan,
-                                    struct ij_err *reterr_err)
+                                    struct engine_plan *plan, struct ij_err *reterr_err)
 {
     const struct engine_finetune *f = &spec->finetune;
     uint64_t floats = plan->parameters_encoder;
-    uint64_t per_epoch = images / f->batch / f->accumulate;
     plan->bytes_parameters = 2 * floats * FLOAT_BYTES;
     if (config->type == TENSOR_BF16)
         plan->bytes_parameters += floats * BF16_BYTES;
     plan->bytes_optimizer = 2 * floats * FLOAT_BYTES;
     plan->bytes_checkpoint = 3 * floats * FLOAT_BYTES;
-    plan->steps = (uint64_t)(f->epochs * (double)per_epoch);
     plan->bytes_input = f->batch * (uint64_t)(config->crop * config->crop) * 3;
+    plan->bytes_scratch += plan_encoder_scratch(config, f->batch);
     return classifier_measure(config, PLANNED_CLASSES, f->batch, &plan->bytes_activations,
                               reterr_err);
 }
@@ -82,8 +95,8 @@ static bool trains_encoder(const struct engine_spec *spec)
            (spec->kind == ENGINE_LOW_SHOT && spec->low_shot.method == ENGINE_LOW_SHOT_FINETUNE);
 }
 
-enum ij_status engine_plan(const struct engine_spec *spec, uint64_t images,
-                           struct engine_plan *ret_plan, struct ij_err *reterr_err)
+enum ij_status engine_plan_memory(const struct engine_spec *spec, struct engine_plan *ret_plan,
+                                  struct ij_err *reterr_err)
 {
     IJ_TRY(engine_check(spec, reterr_err));
     struct vit_config config = vit_config_from_spec(spec);
@@ -95,16 +108,46 @@ enum ij_status engine_plan(const struct engine_spec *spec, uint64_t images,
         return IJ_OK;
     }
     IJ_TRY(layout_init(&layout, &config, reterr_err));
-    plan_arenas(&layout, config.type == TENSOR_BF16, &plan);
+    plan_arenas(&layout, &config, &plan);
     layout_done(&layout);
     if (spec->kind == ENGINE_PRETRAIN)
-        IJ_TRY(plan_pretrain(spec, &config, images, &plan, reterr_err));
+        IJ_TRY(plan_pretrain(spec, &config, &plan, reterr_err));
     else if (trains_encoder(spec))
-        IJ_TRY(plan_finetune(spec, &config, images, &plan, reterr_err));
+        IJ_TRY(plan_finetune(spec, &config, &plan, reterr_err));
     else
         plan_evaluation(spec, &config, &plan);
-    plan.bytes_total =
-        plan.bytes_parameters + plan.bytes_optimizer + plan.bytes_activations + plan.bytes_input;
+    if (spec->device == ENGINE_DEVICE_HOST)
+        plan.bytes_scratch = 0;
+    plan.bytes_total = plan.bytes_parameters + plan.bytes_optimizer + plan.bytes_activations +
+                       plan.bytes_input + plan.bytes_scratch;
+    *ret_plan = plan;
+    return IJ_OK;
+}
+
+/* ---- Work ------------------------------------------------------------------------------------ */
+
+static enum ij_status plan_work(const struct engine_spec *spec, uint64_t images,
+                                struct engine_plan *plan, struct ij_err *reterr_err)
+{
+    struct vit_config config = vit_config_from_spec(spec);
+    struct mask_sizes_rules rules = mask_sizes_from_spec(spec);
+    uint64_t ranks = spec->ranks.count > 1 ? spec->ranks.count : 1;
+    uint64_t per_epoch = schedule_steps_per_epoch(&spec->optimizer, images / ranks);
+    plan->steps = per_epoch ? schedule_new(&spec->optimizer, per_epoch).steps : 0;
+    return flops_expected(&config, &rules, spec->optimizer.batch, &plan->flop_per_image,
+                          reterr_err);
+}
+
+enum ij_status engine_plan(const struct engine_spec *spec, uint64_t images,
+                           struct engine_plan *ret_plan, struct ij_err *reterr_err)
+{
+    const struct engine_finetune *f = &spec->finetune;
+    struct engine_plan plan;
+    IJ_TRY(engine_plan_memory(spec, &plan, reterr_err));
+    if (spec->kind == ENGINE_PRETRAIN)
+        IJ_TRY(plan_work(spec, images, &plan, reterr_err));
+    else if (trains_encoder(spec))
+        plan.steps = (uint64_t)(f->epochs * (double)(images / f->batch / f->accumulate));
     *ret_plan = plan;
     return IJ_OK;
 }

@@ -387,6 +387,15 @@ enum ij_status loader_next(struct loader *loader, const struct loader_batch **re
     return status;
 }
 
+bool loader_is_ready(struct loader *loader)
+{
+    pthread_mutex_lock(&loader->mutex);
+    IJ_ASSERT(!loader->holding);
+    bool ready = loader->status == IJ_OK && head_is_ready(loader);
+    pthread_mutex_unlock(&loader->mutex);
+    return ready;
+}
+
 void loader_release(struct loader *loader)
 {
     pthread_mutex_lock(&loader->mutex);

@@ -112,6 +112,8 @@ uint64_t loader_batches(const struct loader *loader); /* per epoch and rank */
 IJ_MUST_USE enum ij_status loader_next(struct loader *loader, const struct loader_batch **ret_batch,
                                        struct ij_err *reterr_err);
 void loader_release(struct loader *loader);
+/* Would loader_next give a batch at once? None may be held. */
+bool loader_is_ready(struct loader *loader);
 /* The next batch will be `batch` of `epoch`; batches made ahead are thrown away. */
 void loader_seek(struct loader *loader, uint64_t epoch, uint64_t batch);
 

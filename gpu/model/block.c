@@ -103,6 +103,29 @@ static enum ij_status join(const struct pass *p, const struct op_linear_forward 
     return IJ_OK;
 }
 
+/* Completes a linear layer with its weight and bias; where the arena has the matrix in float8, the
+ * input is brought to it. */
+static enum ij_status product(const struct pass *p, int64_t weight, int64_t bias,
+                              struct op_linear_forward *linear, struct ij_err *reterr_err)
+{
+    struct backend *backend = p->backend;
+    const struct block_arena *arena = p->arena;
+    const struct block_saved *s = p->saved;
+    linear->weight = block_matrix(arena, weight);
+    linear->bias = arena->parameter + bias;
+    linear->bias_bf16 = block_bias_bf16(arena, bias);
+    if (!arena->parameter_e4m3)
+        return IJ_OK;
+    OP_CALL(quantize_rows, .rows = linear->rows, .width = linear->in, .x = linear->x,
+            .y = s->quantized, .scale = s->row_scale);
+    linear->x = s->quantized;
+    linear->x_scale = s->row_scale;
+    linear->weight.data = (void *)(uintptr_t)(arena->parameter_e4m3 + weight);
+    linear->weight.type = TENSOR_E4M3;
+    linear->weight_scale = arena->scale_e4m3 + block_scale_at(weight);
+    return IJ_OK;
+}
+
 static enum ij_status attention_half(const struct pass *p, struct tensor x,
                                      struct ij_err *reterr_err)
 {
@@ -114,25 +137,23 @@ static enum ij_status attention_half(const struct pass *p, struct tensor x,
     OP_CALL(layer_norm_forward, .rows = rows, .width = d, .eps = VIT_CONFIG_NORM_EPS, .x = x,
             .gamma = parameter + p->at->norm1_weight, .beta = parameter + p->at->norm1_bias,
             .y = s->normed1, .mean = s->mean1, .rstd = s->rstd1);
-    OP_CALL(linear_forward, .rows = rows, .in = d, .out = 3 * d, .x = s->normed1,
-            .weight = block_matrix(p->arena, p->at->qkv_weight),
-            .bias = parameter + p->at->qkv_bias,
-            .bias_bf16 = block_bias_bf16(p->arena, p->at->qkv_bias), .y = s->qkv);
+    struct op_linear_forward qkv = {
+        .rows = rows, .in = d, .out = 3 * d, .x = s->normed1, .y = s->qkv};
+    IJ_TRY(product(p, p->at->qkv_weight, p->at->qkv_bias, &qkv, reterr_err));
+    IJ_TRY(backend->ops->linear_forward(backend, &qkv, reterr_err));
     OP_CALL(attention_forward, .sequences = p->rows->sequences, .length = p->rows->length,
             .heads = p->stack->heads, .head_dim = d / p->stack->heads,
             .query_start = p->rows->tail ? p->rows->length - p->rows->tail : 0, .qkv = s->qkv,
             .out = s->attended, .lse = s->lse);
     if (!all)
         IJ_TRY(pick_rows(p, x, reterr_err));
-    const struct op_linear_forward proj = {.rows = block_rows_out(p->rows),
-                                           .in = d,
-                                           .out = d,
-                                           .x = all ? s->attended : s->picked,
-                                           .weight = block_matrix(p->arena, p->at->proj_weight),
-                                           .bias = parameter + p->at->proj_bias,
-                                           .bias_bf16 = block_bias_bf16(p->arena, p->at->proj_bias),
-                                           .residual = all ? x : s->middle,
-                                           .y = s->middle};
+    struct op_linear_forward proj = {.rows = block_rows_out(p->rows),
+                                     .in = d,
+                                     .out = d,
+                                     .x = all ? s->attended : s->picked,
+                                     .residual = all ? x : s->middle,
+                                     .y = s->middle};
+    IJ_TRY(product(p, p->at->proj_weight, p->at->proj_bias, &proj, reterr_err));
     return join(p, &proj, p->rows->drop ? p->rows->drop->attention : NULL, reterr_err);
 }
 
@@ -146,21 +167,19 @@ static enum ij_status mlp_half(const struct pass *p, struct tensor y, struct ij_
             .x = s->middle, .gamma = parameter + p->at->norm2_weight,
             .beta = parameter + p->at->norm2_bias, .y = s->normed2, .mean = s->mean2,
             .rstd = s->rstd2);
-    OP_CALL(linear_forward, .rows = rows, .in = d, .out = hidden, .x = s->normed2,
-            .weight = block_matrix(p->arena, p->at->fc1_weight),
-            .bias = parameter + p->at->fc1_bias,
-            .bias_bf16 = block_bias_bf16(p->arena, p->at->fc1_bias),
-            .activation = p->stack->gelu_tanh ? ACTIVATION_GELU_TANH : ACTIVATION_GELU,
-            .pre = s->pre, .y = s->hidden);
-    const struct op_linear_forward fc2 = {.rows = rows,
-                                          .in = hidden,
-                                          .out = d,
-                                          .x = s->hidden,
-                                          .weight = block_matrix(p->arena, p->at->fc2_weight),
-                                          .bias = parameter + p->at->fc2_bias,
-                                          .bias_bf16 = block_bias_bf16(p->arena, p->at->fc2_bias),
-                                          .residual = s->middle,
-                                          .y = y};
+    struct op_linear_forward fc1 = {.rows = rows,
+                                    .in = d,
+                                    .out = hidden,
+                                    .x = s->normed2,
+                                    .activation = p->stack->gelu_tanh ? ACTIVATION_GELU_TANH
+                                                                      : ACTIVATION_GELU,
+                                    .pre = s->pre,
+                                    .y = s->hidden};
+    IJ_TRY(product(p, p->at->fc1_weight, p->at->fc1_bias, &fc1, reterr_err));
+    IJ_TRY(backend->ops->linear_forward(backend, &fc1, reterr_err));
+    struct op_linear_forward fc2 = {
+        .rows = rows, .in = hidden, .out = d, .x = s->hidden, .residual = s->middle, .y = y};
+    IJ_TRY(product(p, p->at->fc2_weight, p->at->fc2_bias, &fc2, reterr_err));
     return join(p, &fc2, p->rows->drop ? p->rows->drop->mlp : NULL, reterr_err);
 }
 

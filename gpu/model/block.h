@@ -25,6 +25,8 @@ struct block_ready {
 struct block_arena {
     const float *parameter;
     const uint16_t *parameter_bf16;  /* copy for matrix products; NULL in float32 */
+    const uint8_t *parameter_e4m3;   /* copy of the blocks' matrices in float8; NULL: none. Row r */
+    const float *scale_e4m3;         /* of the one at `offset` has scale[offset / 16 + r] */
     float *gradient;                 /* NULL: no backward pass */
     bool accumulate;                 /* add to the gradients instead of writing them */
     const struct block_ready *ready; /* NULL: nobody wants to know */
@@ -70,7 +72,15 @@ struct block_saved {
     struct tensor middle, normed2;        /* (out, D) */
     struct tensor pre, hidden;            /* (out, hidden); `pre` absent without a backward pass */
     float *mean1, *rstd1, *mean2, *rstd2, *lse; /* NULL without a backward pass */
+    struct tensor quantized; /* (in, max(D, hidden)) a product's input in float8; else absent */
+    float *row_scale;        /* (in) */
 };
+
+/* What lies at `offset` in a layout has its rows' scales here: rows are 16 values or longer. */
+static inline int64_t block_scale_at(int64_t offset)
+{
+    return offset / 16;
+}
 
 /* Scratch of the backward pass, shared by the blocks of a stack. */
 struct block_work {

@@ -11,6 +11,12 @@ void encoder_infer_carve(struct encoder_infer *infer, struct carve *carve,
     infer->x = carve_tensor(carve, TENSOR_F32, rows, config->encoder.width);
     block_saved_carve(carve, &config->encoder, config->type, rows, rows, BLOCK_FORWARD_ONLY,
                       &infer->saved);
+    if (!config->target_e4m3)
+        return;
+    const struct vit_stack *stack = &config->encoder;
+    infer->saved.quantized = carve_tensor(
+        carve, TENSOR_E4M3, rows, stack->hidden > stack->width ? stack->hidden : stack->width);
+    infer->saved.row_scale = carve_floats(carve, rows);
 }
 
 enum ij_status encoder_infer_run(struct backend *backend, const struct vit_config *config,

@@ -6,14 +6,11 @@
 #include "base/mem.h"
 #include "gpu/model/op_call.h"
 #include "gpu/model/positions.h"
+#include "gpu/ops/cuda_plan.h"
 
 /* Everything in device memory. */
 struct views {
-    struct tensor pixels;
     float *position, *pred_position;       /* (patches, D), (patches, P) */
-    int32_t *context, *targets;            /* as in struct ijepa_batch */
-    int32_t *needed;                       /* (needed_count) rows of the target encoder's output */
-    int32_t *pick;                         /* (M * B * K) which of those each target token is */
     struct tensor needed_features, target; /* (needed_count, D), (M * B * K, D) float32 */
     float *sums;                           /* (3) of the loss */
     struct encoder encoder;
@@ -28,23 +25,9 @@ struct ijepa {
     const struct layout *layout;
     struct predictor_limits limits;
     struct views v;
-    void *memory;             /* owned; device */
-    struct ijepa_batch batch; /* of the last load; pointers are not valid */
-    int64_t needed_count;
-    int32_t *slots, *host_needed, *host_pick; /* owned; (B * patches), then as in views */
+    struct lanes lanes;
+    void *memory; /* owned; device: the lanes, then the views */
 };
-
-static void carve_input(struct views *v, struct carve *carve, const struct vit_config *config,
-                        const struct predictor_limits *limits, enum tensor_type pixels)
-{
-    int64_t tokens = limits->images * config->patches;
-    int64_t targets = limits->blocks * limits->images * limits->target_count;
-    v->pixels = carve_tensor(carve, pixels, limits->images * config->crop, 3 * config->crop);
-    v->context = carve_indices(carve, limits->images * limits->context_count);
-    v->targets = carve_indices(carve, targets);
-    v->needed = carve_indices(carve, targets < tokens ? targets : tokens);
-    v->pick = carve_indices(carve, targets);
-}
 
 static void carve_activations(struct views *v, struct carve *carve, const struct vit_config *config,
                               const struct predictor_limits *limits)
@@ -94,18 +77,41 @@ static void views_done(struct views *v)
     predictor_done(&v->predictor);
 }
 
+/* Largest rows, width and heads of any operation. */
+struct scratch {
+    int64_t rows, width, heads;
+};
+
+static struct scratch scratch_of(const struct vit_config *c, const struct predictor_limits *l)
+{
+    int64_t sequence_rows = l->images * l->blocks * (l->context_count + l->target_count);
+    int64_t widths[] = {3 * c->encoder.width, c->encoder.hidden, 3 * c->predictor.width,
+                        c->predictor.hidden, c->patch_values};
+    struct scratch s = {.rows = l->images * c->patches, .heads = c->encoder.heads};
+    if (s.rows < sequence_rows)
+        s.rows = sequence_rows;
+    for (size_t i = 0; i < COUNT_OF(widths); i++)
+        s.width = widths[i] > s.width ? widths[i] : s.width;
+    if (s.heads < c->predictor.heads)
+        s.heads = c->predictor.heads;
+    if (c->target_e4m3) /* sums of float8 products before they are scaled: a number per value */
+        s.heads = c->encoder.width;
+    return s;
+}
+
 enum ij_status ijepa_measure(const struct vit_config *config, const struct predictor_limits *limits,
                              enum tensor_type pixels, struct ijepa_bytes *ret_bytes,
                              struct ij_err *reterr_err)
 {
     struct views v;
-    struct carve input = {.base = NULL}, activations = {.base = NULL};
+    struct carve activations = {.base = NULL};
     enum ij_status status = views_init(&v, config, reterr_err);
     if (status == IJ_OK) {
-        carve_input(&v, &input, config, limits, pixels);
         carve_activations(&v, &activations, config, limits);
-        ret_bytes->input = input.peak;
+        ret_bytes->input = OPS_LANES * lanes_measure(config, limits, pixels);
         ret_bytes->activations = activations.peak;
+        struct scratch s = scratch_of(config, limits);
+        ret_bytes->scratch = cuda_plan_scratch(s.rows, s.width, s.heads);
     }
     views_done(&v);
     return status;
@@ -127,6 +133,16 @@ static enum ij_status check_support(struct backend *backend, enum tensor_type ty
     return IJ_OK;
 }
 
+static enum ij_status check_float8(struct backend *backend, const struct vit_config *config,
+                                   struct ij_err *reterr_err)
+{
+    if (!config->target_e4m3 || backend->ops->supports(backend, OP_quantize_rows, TENSOR_E4M3))
+        return IJ_OK;
+    return IJ_ERR_FIELD(reterr_err, IJ_UNSUPPORTED, "target_precision",
+                        "this device has no products of float8 (compute capability 8.9 or newer "
+                        "is needed); use target_precision same");
+}
+
 static enum ij_status upload_positions(struct ijepa *ijepa, struct ij_err *reterr_err)
 {
     const struct vit_config *c = ijepa->config;
@@ -145,41 +161,19 @@ static enum ij_status upload_positions(struct ijepa *ijepa, struct ij_err *reter
                                 reterr_err);
 }
 
-/* Largest rows and width of any operation. */
-static enum ij_status reserve_scratch(struct ijepa *ijepa, struct ij_err *reterr_err)
-{
-    const struct vit_config *c = ijepa->config;
-    const struct predictor_limits *l = &ijepa->limits;
-    int64_t rows = l->images * c->patches;
-    int64_t sequence_rows = l->images * l->blocks * (l->context_count + l->target_count);
-    int64_t widths[] = {3 * c->encoder.width, c->encoder.hidden, 3 * c->predictor.width,
-                        c->predictor.hidden, c->patch_values};
-    int64_t width = 0;
-    for (size_t i = 0; i < COUNT_OF(widths); i++)
-        width = widths[i] > width ? widths[i] : width;
-    int64_t heads = c->encoder.heads > c->predictor.heads ? c->encoder.heads : c->predictor.heads;
-    return ijepa->backend->ops->reserve_scratch(
-        ijepa->backend, rows > sequence_rows ? rows : sequence_rows, width, heads, reterr_err);
-}
-
 static enum ij_status allocate(struct ijepa *ijepa, enum tensor_type pixels,
                                struct ij_err *reterr_err)
 {
-    const struct vit_config *c = ijepa->config;
-    const struct predictor_limits *l = &ijepa->limits;
+    struct backend *backend = ijepa->backend;
     struct carve carve = {.base = NULL};
-    carve_input(&ijepa->v, &carve, c, l, pixels);
-    carve_activations(&ijepa->v, &carve, c, l);
-    IJ_TRY(ijepa->backend->ops->allocate(ijepa->backend, carve.peak, &ijepa->memory, reterr_err));
-    carve = (struct carve){.base = ijepa->memory};
-    carve_input(&ijepa->v, &carve, c, l, pixels);
-    carve_activations(&ijepa->v, &carve, c, l);
-    size_t targets = (size_t)(l->blocks * l->images * l->target_count);
-    ijepa->slots = mem_array(int32_t, (size_t)(l->images * c->patches));
-    ijepa->host_needed = mem_array(int32_t, targets);
-    ijepa->host_pick = mem_array(int32_t, targets);
-    if (!ijepa->slots || !ijepa->host_needed || !ijepa->host_pick)
-        return IJ_ERR(reterr_err, IJ_NO_MEMORY, "no memory for a batch's indices");
+    IJ_TRY(lanes_init(&ijepa->lanes, backend, ijepa->config, &ijepa->limits, pixels, reterr_err));
+    for (int pass = 0; pass < 2; pass++) { /* measure, then hand out */
+        lanes_carve(&ijepa->lanes, &carve);
+        carve_activations(&ijepa->v, &carve, ijepa->config, &ijepa->limits);
+        if (pass == 0)
+            IJ_TRY(backend->ops->allocate(backend, carve.peak, &ijepa->memory, reterr_err));
+        carve = (struct carve){.base = ijepa->memory};
+    }
     return IJ_OK;
 }
 
@@ -189,6 +183,7 @@ enum ij_status ijepa_new(struct backend *backend, const struct vit_config *confi
                          struct ij_err *reterr_err)
 {
     IJ_TRY(check_support(backend, config->type, reterr_err));
+    IJ_TRY(check_float8(backend, config, reterr_err));
     struct ijepa *ijepa = mem_new(struct ijepa);
     if (!ijepa)
         return IJ_ERR(reterr_err, IJ_NO_MEMORY, "no memory for a model");
@@ -199,7 +194,9 @@ enum ij_status ijepa_new(struct backend *backend, const struct vit_config *confi
     enum ij_status status;
     IJ_TRY_GOTO(status, views_init(&ijepa->v, config, reterr_err), out);
     IJ_TRY_GOTO(status, allocate(ijepa, pixels, reterr_err), out);
-    IJ_TRY_GOTO(status, reserve_scratch(ijepa, reterr_err), out);
+    struct scratch s = scratch_of(config, limits);
+    IJ_TRY_GOTO(status,
+                backend->ops->reserve_scratch(backend, s.rows, s.width, s.heads, reterr_err), out);
     IJ_TRY_GOTO(status, upload_positions(ijepa, reterr_err), out);
     *ret_ijepa = MEM_TAKE(ijepa);
 out:
@@ -213,74 +210,37 @@ void ijepa_free(struct ijepa *ijepa)
         return;
     views_done(&ijepa->v);
     ijepa->backend->ops->release(ijepa->backend, ijepa->memory);
-    mem_free(ijepa->slots);
-    mem_free(ijepa->host_needed);
-    mem_free(ijepa->host_pick);
+    lanes_done(&ijepa->lanes);
     mem_free(ijepa);
 }
 
 /* ---- One micro-batch ------------------------------------------------------------------------- */
 
-/* Lists every target token once, in the order of first use, and for each place in the target blocks
- * which of them it is. */
-static void list_needed(struct ijepa *ijepa, const struct ijepa_batch *b)
+enum ij_status ijepa_prefetch(struct ijepa *ijepa, const struct ijepa_batch *batch,
+                              struct ij_err *reterr_err)
 {
-    int64_t patches = ijepa->config->patches, count = 0;
-    int64_t blocks = ijepa->limits.blocks;
-    memset(ijepa->slots, 0xff, (size_t)(b->images * patches) * sizeof(int32_t));
-    for (int64_t i = 0; i < blocks * b->images * b->target_count; i++) {
-        int64_t image = i / b->target_count % b->images;
-        int64_t row = image * patches + b->targets[i];
-        if (ijepa->slots[row] < 0) {
-            ijepa->slots[row] = (int32_t)count;
-            ijepa->host_needed[count++] = (int32_t)row;
-        }
-        ijepa->host_pick[i] = ijepa->slots[row];
-    }
-    ijepa->needed_count = count;
-}
-
-static enum ij_status check_batch(const struct ijepa *ijepa, const struct ijepa_batch *b,
-                                  struct ij_err *reterr_err)
-{
-    const struct predictor_limits *l = &ijepa->limits;
-    if (b->images < 1 || b->images > l->images || b->context_count < 1 ||
-        b->context_count > l->context_count || b->target_count < 1 ||
-        b->target_count > l->target_count)
-        return IJ_ERR(
-            reterr_err, IJ_INVALID,
-            "a batch of %lld images, %lld context and %lld target patches is outside what "
-            "was planned: %lld, %lld, %lld",
-            (long long)b->images, (long long)b->context_count, (long long)b->target_count,
-            (long long)l->images, (long long)l->context_count, (long long)l->target_count);
-    return IJ_OK;
+    return lanes_prefetch(&ijepa->lanes, batch, reterr_err);
 }
 
 enum ij_status ijepa_load(struct ijepa *ijepa, const struct ijepa_batch *batch,
                           struct ij_err *reterr_err)
 {
-    struct backend *backend = ijepa->backend;
-    const struct views *v = &ijepa->v;
-    size_t values = (size_t)(batch->images * ijepa->config->crop * ijepa->config->crop) * 3;
-    IJ_TRY(check_batch(ijepa, batch, reterr_err));
-    size_t context = (size_t)(batch->images * batch->context_count) * sizeof(int32_t);
-    size_t targets =
-        (size_t)(ijepa->limits.blocks * batch->images * batch->target_count) * sizeof(int32_t);
-    list_needed(ijepa, batch);
-    ijepa->batch = *batch;
-    IJ_TRY(backend->ops->upload(backend, v->pixels.data, batch->pixels,
-                                values * tensor_type_size(v->pixels.type), reterr_err));
-    IJ_TRY(backend->ops->upload(backend, v->context, batch->context, context, reterr_err));
-    IJ_TRY(backend->ops->upload(backend, v->targets, batch->targets, targets, reterr_err));
-    IJ_TRY(backend->ops->upload(backend, v->needed, ijepa->host_needed,
-                                (size_t)ijepa->needed_count * sizeof(int32_t), reterr_err));
-    return backend->ops->upload(backend, v->pick, ijepa->host_pick, targets, reterr_err);
+    return lanes_load(&ijepa->lanes, batch, reterr_err);
+}
+
+static const struct lanes_input *input_of(const struct ijepa *ijepa)
+{
+    return lanes_input(&ijepa->lanes);
+}
+static const struct ijepa_batch *batch_of(const struct ijepa *ijepa)
+{
+    return &lanes_loaded(&ijepa->lanes)->batch;
 }
 
 static struct encoder_input all_patches(const struct ijepa *ijepa)
 {
-    struct encoder_input input = {.pixels = ijepa->v.pixels,
-                                  .images = ijepa->batch.images,
+    struct encoder_input input = {.pixels = input_of(ijepa)->pixels,
+                                  .images = batch_of(ijepa)->images,
                                   .keep_count = ijepa->config->patches,
                                   .position = ijepa->v.position};
     return input;
@@ -289,19 +249,19 @@ static struct encoder_input all_patches(const struct ijepa *ijepa)
 static struct encoder_input kept_patches(const struct ijepa *ijepa)
 {
     struct encoder_input input = all_patches(ijepa);
-    input.keep_count = ijepa->batch.context_count;
-    input.index = ijepa->v.context;
+    input.keep_count = batch_of(ijepa)->context_count;
+    input.index = input_of(ijepa)->context;
     return input;
 }
 
 static struct predictor_input predictor_input(const struct ijepa *ijepa)
 {
-    struct predictor_input input = {.images = ijepa->batch.images,
+    struct predictor_input input = {.images = batch_of(ijepa)->images,
                                     .blocks = ijepa->limits.blocks,
-                                    .context_count = ijepa->batch.context_count,
-                                    .target_count = ijepa->batch.target_count,
-                                    .context_index = ijepa->v.context,
-                                    .target_index = ijepa->v.targets,
+                                    .context_count = batch_of(ijepa)->context_count,
+                                    .target_count = batch_of(ijepa)->target_count,
+                                    .context_index = input_of(ijepa)->context,
+                                    .target_index = input_of(ijepa)->targets,
                                     .position = ijepa->v.pred_position,
                                     .features = ijepa->v.encoder.normed};
     return input;
@@ -309,7 +269,7 @@ static struct predictor_input predictor_input(const struct ijepa *ijepa)
 
 static int64_t target_rows(const struct ijepa *ijepa)
 {
-    return ijepa->limits.blocks * ijepa->batch.images * ijepa->batch.target_count;
+    return ijepa->limits.blocks * batch_of(ijepa)->images * batch_of(ijepa)->target_count;
 }
 
 /* The target encoder sees the patches of one target block at a time. */
@@ -319,11 +279,11 @@ static enum ij_status target_of_blocks(struct ijepa *ijepa, const struct block_a
     struct backend *backend = ijepa->backend;
     struct views *v = &ijepa->v;
     struct encoder_input input = all_patches(ijepa);
-    int64_t d = ijepa->config->encoder.width, rows = input.images * ijepa->batch.target_count;
-    input.keep_count = ijepa->batch.target_count;
+    int64_t d = ijepa->config->encoder.width, rows = input.images * batch_of(ijepa)->target_count;
+    input.keep_count = batch_of(ijepa)->target_count;
     for (int64_t m = 0; m < ijepa->limits.blocks; m++) {
         struct tensor y = {(float *)v->target.data + m * rows * d, TENSOR_F32};
-        input.index = v->targets + m * rows;
+        input.index = input_of(ijepa)->targets + m * rows;
         IJ_TRY(encoder_infer_run(backend, ijepa->config, ijepa->layout, target, &input, NULL, 0,
                                  &v->infer, NULL, y, reterr_err));
     }
@@ -341,12 +301,13 @@ enum ij_status ijepa_target(struct ijepa *ijepa, const struct block_arena *targe
     int64_t d = ijepa->config->encoder.width;
     if (ijepa->config->target_at_input)
         return target_of_blocks(ijepa, target, reterr_err);
-    IJ_TRY(encoder_infer_run(backend, ijepa->config, ijepa->layout, target, &input, v->needed,
-                             ijepa->needed_count, &v->infer, NULL, v->needed_features, reterr_err));
-    OP_CALL(layer_norm_forward, .rows = ijepa->needed_count, .width = d,
+    IJ_TRY(encoder_infer_run(backend, ijepa->config, ijepa->layout, target, &input,
+                             input_of(ijepa)->needed, lanes_loaded(&ijepa->lanes)->needed_count,
+                             &v->infer, NULL, v->needed_features, reterr_err));
+    OP_CALL(layer_norm_forward, .rows = lanes_loaded(&ijepa->lanes)->needed_count, .width = d,
             .eps = VIT_CONFIG_TARGET_EPS, .x = v->needed_features, .y = v->needed_features);
     OP_CALL(gather_rows, .rows = target_rows(ijepa), .width = d, .x = v->needed_features,
-            .index = v->pick, .y = v->target);
+            .index = input_of(ijepa)->pick, .y = v->target);
     return IJ_OK;
 }
 
@@ -367,17 +328,23 @@ enum ij_status ijepa_predict(struct ijepa *ijepa, const struct block_arena *aren
                              &ijepa->v.predictor, reterr_err);
 }
 
-enum ij_status ijepa_loss(struct ijepa *ijepa, float gradient_scale, struct ijepa_loss *ret_loss,
-                          struct ij_err *reterr_err)
+enum ij_status ijepa_loss(struct ijepa *ijepa, float gradient_scale, struct ij_err *reterr_err)
 {
     struct backend *backend = ijepa->backend;
     const struct views *v = &ijepa->v;
-    float sums[3];
     OP_CALL(loss, .rows = target_rows(ijepa), .width = ijepa->config->encoder.width,
             .kind = ijepa->config->loss, .prediction = v->predictor.prediction,
             .target = v->target.data, .gradient_scale = gradient_scale,
             .dprediction = v->predictor.dprediction, .sums = v->sums);
-    IJ_TRY(backend->ops->download(backend, sums, v->sums, sizeof sums, reterr_err));
+    return IJ_OK;
+}
+
+enum ij_status ijepa_read_loss(struct ijepa *ijepa, struct ijepa_loss *ret_loss,
+                               struct ij_err *reterr_err)
+{
+    struct backend *backend = ijepa->backend;
+    float sums[3];
+    IJ_TRY(backend->ops->download(backend, sums, ijepa->v.sums, sizeof sums, reterr_err));
     *ret_loss = (struct ijepa_loss){sums[0], sums[1], sums[2]};
     return IJ_OK;
 }
@@ -440,7 +407,7 @@ enum ij_status ijepa_copy_target_features(struct ijepa *ijepa, const struct bloc
 enum ij_status ijepa_copy_context_features(struct ijepa *ijepa, float *ret_values,
                                            struct ij_err *reterr_err)
 {
-    int64_t rows = ijepa->batch.images * ijepa->batch.context_count;
+    int64_t rows = batch_of(ijepa)->images * batch_of(ijepa)->context_count;
     return copy_values(ijepa, ijepa->v.encoder.normed, rows * ijepa->config->encoder.width,
                        ret_values, reterr_err);
 }

@@ -1,12 +1,13 @@
 /*
  * The whole model: context encoder, target encoder, predictor and loss, for one micro-batch.
  *
- *   ijepa_load      pixels and masks to the device
+ *   ijepa_load      pixels and masks to the device; ijepa_prefetch has sent them there before
  *   ijepa_target    target encoder over all patches, second layer norm, rows of the target blocks;
  *                   with target_at_input, target encoder over one target block's patches at a time
  *   ijepa_predict   context encoder over the kept patches, predictor
  *   ijepa_loss      loss, cosine and the gradient of the prediction
  *   ijepa_backward  gradients of encoder and predictor
+ *   ijepa_read_loss waits for the device
  *
  * Called in this order. All memory is one allocation, planned for the largest batch: the target
  * encoder's buffers and the backward pass's scratch share a place, as they are never alive
@@ -18,19 +19,11 @@
 
 #include "gpu/model/encoder.h"
 #include "gpu/model/encoder_infer.h"
+#include "gpu/model/lanes.h"
 #include "gpu/model/masks.h"
 #include "gpu/model/predictor.h"
 
 struct ijepa; /* borrows backend, config and layout */
-
-/* One micro-batch in host memory, borrowed for ijepa_load. */
-struct ijepa_batch {
-    const void
-        *pixels; /* of the type given to ijepa_new: (B, crop, crop, 3) or (B, 3, crop, crop) */
-    int64_t images, context_count, target_count;
-    const int32_t *context; /* (B, context_count) */
-    const int32_t *targets; /* (M, B, target_count) */
-};
 
 struct ijepa_loss {
     float loss, cosine;    /* cosine: mean over target tokens of that of prediction and target */
@@ -40,6 +33,7 @@ struct ijepa_loss {
 /* Device memory by part, in bytes. */
 struct ijepa_bytes {
     uint64_t activations, input;
+    uint64_t scratch; /* that a CUDA backend reserves */
 };
 IJ_MUST_USE enum ij_status ijepa_measure(const struct vit_config *config,
                                          const struct predictor_limits *limits,
@@ -56,6 +50,10 @@ IJ_MUST_USE enum ij_status ijepa_new(struct backend *backend, const struct vit_c
                                      struct ijepa **ret_ijepa, struct ij_err *reterr_err);
 void ijepa_free(struct ijepa *ijepa); /* NULL is fine */
 
+/* Sends the next batch to the device beside what it is doing with this one. */
+IJ_MUST_USE enum ij_status ijepa_prefetch(struct ijepa *ijepa, const struct ijepa_batch *batch,
+                                          struct ij_err *reterr_err);
+/* `batch` NULL: the one that was prefetched. */
 IJ_MUST_USE enum ij_status ijepa_load(struct ijepa *ijepa, const struct ijepa_batch *batch,
                                       struct ij_err *reterr_err);
 /* `target`: the target encoder's weights (the encoder's part of the layout). */
@@ -66,9 +64,12 @@ IJ_MUST_USE enum ij_status ijepa_predict(struct ijepa *ijepa, const struct block
 /* The context encoder alone, for ijepa_copy_context_features. */
 IJ_MUST_USE enum ij_status ijepa_encode(struct ijepa *ijepa, const struct block_arena *arena,
                                         struct ij_err *reterr_err);
-/* `gradient_scale`: 1 / micro-batches per optimiser step. Waits for the device. */
+/* `gradient_scale`: 1 / micro-batches per optimiser step. */
 IJ_MUST_USE enum ij_status ijepa_loss(struct ijepa *ijepa, float gradient_scale,
-                                      struct ijepa_loss *ret_loss, struct ij_err *reterr_err);
+                                      struct ij_err *reterr_err);
+/* Of the last ijepa_loss, whatever was asked since; waits for the device. */
+IJ_MUST_USE enum ij_status ijepa_read_loss(struct ijepa *ijepa, struct ijepa_loss *ret_loss,
+                                           struct ij_err *reterr_err);
 IJ_MUST_USE enum ij_status ijepa_backward(struct ijepa *ijepa, const struct block_arena *arena,
                                           struct ij_err *reterr_err);
 

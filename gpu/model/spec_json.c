@@ -117,6 +117,8 @@ char *spec_json_write(const struct engine_spec *spec)
     good = good && json_object_set_new(object, "loss", json_string(loss)) == 0;
     const char *precision = spec->precision == ENGINE_BFLOAT16 ? "bfloat16" : "float32";
     good = good && json_object_set_new(object, "precision", json_string(precision)) == 0;
+    const char *target = spec->target_precision == ENGINE_TARGET_FLOAT8 ? "float8" : "same";
+    good = good && json_object_set_new(object, "target_precision", json_string(target)) == 0;
     char *text = good ? json_dumps(object, JSON_COMPACT | JSON_REAL_PRECISION(17)) : NULL;
     char *copy = text ? mem_strdup(text) : NULL;
     free(text);

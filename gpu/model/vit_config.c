@@ -11,6 +11,7 @@ struct vit_config vit_config_from_spec(const struct engine_spec *spec)
         .patch_values = (int64_t)3 * m->patch * m->patch,
         .loss = spec->loss == ENGINE_L2 ? LOSS_L2 : LOSS_SMOOTH_L1,
         .target_at_input = spec->masks.target_at == ENGINE_TARGET_AT_INPUT,
+        .target_e4m3 = spec->target_precision == ENGINE_TARGET_FLOAT8,
         .type = spec->precision == ENGINE_BFLOAT16 ? TENSOR_BF16 : TENSOR_F32,
         .init_std = m->init_std,
         .patch_init_std = m->patch_init_std > 0 ? m->patch_init_std : m->init_std,

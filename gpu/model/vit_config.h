@@ -30,6 +30,7 @@ struct vit_config {
     struct vit_stack encoder, predictor;
     enum loss_kind loss;
     bool target_at_input;  /* the target encoder sees one target block at a time */
+    bool target_e4m3;      /* products of the target encoder's blocks in float8 */
     enum tensor_type type; /* of activations and weights in matrix products */
     float mean[3], std[3]; /* of pixels scaled to 0..1 */
     double init_std, patch_init_std;

@@ -21,6 +21,13 @@ extern "C" {
 __attribute__((weak)) enum ij_status backend_cuda_new(int device, struct backend **ret_backend,
                                                       struct ij_err *reterr_err);
 
+/* Could it be opened? Touches the driver, not the GPU. The same statuses; cuBLASLt is not asked. */
+__attribute__((weak)) enum ij_status backend_cuda_usable(int device, struct ij_err *reterr_err);
+
+/* "NVIDIA H100 80GB HBM3, driver 13.0, runtime 13.0": what a check of the GPU stands for. */
+__attribute__((weak)) enum ij_status backend_cuda_name(int device, char *ret_name, size_t size,
+                                                       struct ij_err *reterr_err);
+
 /* After each operation wait for it, so that an error is the operation's own; slow. */
 __attribute__((weak)) void backend_cuda_check_each(struct backend *backend, bool on);
 

@@ -14,7 +14,12 @@
 #define CUDA_PLAN_NORM_PARTS                                                                       \
     1056 /* most pairs of partial sums of a layer norm: GPUs of up to 264
                                      multiprocessors */
-#define CUDA_PLAN_SLACK ((size_t)64 << 10) /* sums of losses and squares */
+#define CUDA_PLAN_SLACK       ((size_t)64 << 10) /* sums of losses and squares */
+#define CUDA_PLAN_CHUNK       8192 /* parameters that a block of the optimiser updates */
+#define CUDA_PLAN_CHUNK_BYTES 32   /* of the list of them, twice: the norms have their own */
+
+/* What every backend has. */
+#define CUDA_PLAN_FIXED (CUDA_PLAN_WORKSPACE + CUDA_PLAN_BIAS)
 
 /* Partial sums of columns (bias and norm gradients), or one number per token and head (attention's
  * backward pass): an operation at a time. */
@@ -26,6 +31,13 @@ static inline size_t cuda_plan_scratch(int64_t rows_max, int64_t width_max, int6
     int64_t columns = (parts > 2 * blocks ? parts : 2 * blocks) * width_max;
     int64_t heads = rows_max * heads_max;
     return (size_t)(columns > heads ? columns : heads) * sizeof(float) + CUDA_PLAN_SLACK;
+}
+
+/* The optimiser's lists, for `segments` tensors of `values` parameters in all. */
+static inline size_t cuda_plan_chunks(int64_t values, int64_t segments)
+{
+    size_t chunks = (size_t)(values / CUDA_PLAN_CHUNK + segments);
+    return 2 * (chunks * CUDA_PLAN_CHUNK_BYTES + (size_t)(segments + 1) * sizeof(int64_t));
 }
 
 #endif

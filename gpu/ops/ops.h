@@ -35,7 +35,8 @@
 extern "C" {
 #endif
 
-enum tensor_type { TENSOR_F32, TENSOR_BF16, TENSOR_U8, TENSOR_I32 };
+/* TENSOR_E4M3: float8 with 4 exponent and 3 mantissa bits, +-448, no infinity; a scale per row. */
+enum tensor_type { TENSOR_F32, TENSOR_BF16, TENSOR_U8, TENSOR_I32, TENSOR_E4M3 };
 
 /* A view of device memory; shape is known to whoever uses it. NULL data: absent. */
 struct tensor {
@@ -45,7 +46,7 @@ struct tensor {
 
 static inline size_t tensor_type_size(enum tensor_type type)
 {
-    return type == TENSOR_U8 ? 1 : type == TENSOR_BF16 ? 2 : 4;
+    return type == TENSOR_U8 || type == TENSOR_E4M3 ? 1 : type == TENSOR_BF16 ? 2 : 4;
 }
 static inline struct tensor tensor_f32(float *data)
 {
@@ -61,11 +62,16 @@ enum activation {
     ACTIVATION_GELU_TANH /* its tanh form, up to 5e-4 away */
 };
 
-/* y = activation(x * weight^T + bias) + residual. Writes y. */
+/*
+ * y = activation(x * weight^T + bias) + residual. Writes y. Where x and weight are E4M3, as
+ * quantize_rows left them, each row counts times its scale; in and out are then multiples of 16.
+ */
 struct op_linear_forward {
     int64_t rows, in, out;
     struct tensor x;          /* (rows, in) */
     struct tensor weight;     /* (out, in) */
+    const float *x_scale;     /* (rows) of E4M3; else NULL */
+    const float *weight_scale; /* (out) */
     const float *bias;        /* (out) or NULL */
     const uint16_t *bias_bf16; /* the same in bfloat16, where the caller has it; or NULL */
     enum activation activation;
@@ -308,7 +314,18 @@ struct op_convert {
     struct tensor x, y;
 };
 
+/* scale[r] = largest |x[r]| / 448; y[r] = x[r] / scale[r] as E4M3, nearest even. A row of zeros has
+ * scale 1. NaN stays NaN. Writes y and scale. */
+struct op_quantize_rows {
+    int64_t rows, width;
+    struct tensor x;          /* (rows, width) float32 or bfloat16 */
+    struct tensor y;          /* (rows, width) E4M3 */
+    float *scale;             /* (rows) */
+};
+
 /* ---- Backend -------------------------------------------------------------------------------- */
+
+#define OPS_LANES 2 /* input that is used, and input that is on its way */
 
 /* X(name): struct op_<name>, function <name>. The order is free. */
 #define OPS_LIST(X)                                                                                \
@@ -332,7 +349,8 @@ struct op_convert {
     X(loss)                                                                                        \
     X(adamw_ema)                                                                                   \
     X(square_sums)                                                                                 \
-    X(convert)
+    X(convert)                                                                                     \
+    X(quantize_rows)
 
 enum op_id {
 #define X(name) OP_##name,
@@ -364,10 +382,26 @@ struct ops {
     enum ij_status (*clear)(struct backend *backend, void *device, size_t bytes,
                             struct ij_err *reterr_err);
     enum ij_status (*synchronize)(struct backend *backend, struct ij_err *reterr_err);
+    /*
+     * Uploads beside the operations, in lanes 0 .. OPS_LANES - 1. Each has `bytes` at `device`, the
+     * same in every call. lane_open waits until the lane's last upload is done and gives the host
+     * memory to fill; lane_send starts the copy of its first `bytes`, which waits for the
+     * operations before the lane's last lane_leave; operations after lane_enter find the new
+     * content. The order is open, send, enter, operations, leave; lanes do not wait for each other.
+     */
+    enum ij_status (*lane_open)(struct backend *backend, int lane, void *device, size_t bytes,
+                                void **ret_host, struct ij_err *reterr_err);
+    enum ij_status (*lane_send)(struct backend *backend, int lane, size_t bytes,
+                                struct ij_err *reterr_err);
+    enum ij_status (*lane_enter)(struct backend *backend, int lane, struct ij_err *reterr_err);
+    enum ij_status (*lane_leave)(struct backend *backend, int lane, struct ij_err *reterr_err);
     /* Scratch for operations that need it; call once, with the largest rows (tokens), width and
      * heads to come. */
     enum ij_status (*reserve_scratch)(struct backend *backend, int64_t rows_max, int64_t width_max,
                                       int64_t heads_max, struct ij_err *reterr_err);
+    /* Device memory that is left, and all of it; 0 and 0 where that is the host's. */
+    enum ij_status (*memory)(struct backend *backend, uint64_t *ret_left, uint64_t *ret_all,
+                             struct ij_err *reterr_err);
     void (*free)(struct backend *backend);
 };
 

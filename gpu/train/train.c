@@ -36,6 +36,8 @@ struct run {
     struct dataset *dataset;
     struct loader *loader;
     struct masks masks;
+    bool fetched; /* the next micro-batch is on its way to the device, with these masks: */
+    int64_t context_count, target_count;
     struct trainer *trainer;
     struct train_save save;
     struct checkpoint_writer *writer;
@@ -280,17 +282,13 @@ static enum ij_status report_bad_images(struct run *r, struct ij_err *reterr_err
 
 /* ---- Steps ----------------------------------------------------------------------------------- */
 
-/* Loads, masks and runs micro-batch `index` of the current step; adds to *metrics. */
-static enum ij_status micro_batch(struct run *r, uint32_t index, struct train_sink_step *metrics,
-                                  double *nonfinite_share, struct ij_err *reterr_err)
+/* Takes micro-batch `place` of the epoch from the loader, draws its masks and sends both to the
+ * device. */
+static enum ij_status fetch(struct run *r, uint64_t epoch, uint64_t place,
+                            struct ij_err *reterr_err)
 {
     const struct loader_batch *images;
-    struct ijepa_loss loss;
-    uint32_t count = r->spec->optimizer.accumulate;
-    uint64_t epoch = epoch_of(r), place = batch_of(r) + index;
-    int64_t begin_ns = clock_monotonic_ns();
     IJ_TRY(loader_next(r->loader, &images, reterr_err));
-    metrics->data_wait_s += (double)(clock_monotonic_ns() - begin_ns) / 1e9;
     IJ_ASSERT(images->epoch == epoch && images->batch == place);
     IJ_ASSERT(images->count == r->spec->optimizer.batch);
     train_ranks_draw(r->spec, &r->masks, epoch, place);
@@ -302,17 +300,50 @@ static enum ij_status micro_batch(struct run *r, uint32_t index, struct train_si
                                 .targets = r->masks.targets};
     enum ij_status status = IJ_OK;
     if (train_replay_is_due(r->replay, r->step + 1))
-        status = train_replay_keep(r->replay, &batch, index, reterr_err);
+        status = train_replay_keep(r->replay, &batch, (uint32_t)(place - batch_of(r)), reterr_err);
     if (status == IJ_OK)
-        status = trainer_micro_batch(r->trainer, &batch, index, count, &loss, reterr_err);
+        status = trainer_prefetch(r->trainer, &batch, reterr_err);
     loader_release(r->loader);
-    if (status != IJ_OK)
-        return status;
+    r->fetched = status == IJ_OK;
+    r->context_count = batch.context_count;
+    r->target_count = batch.target_count;
+    return status;
+}
+
+/* The micro-batch after number `index` of this step, if the loader has it and it is of the same
+ * epoch: it travels while the device works. Not round a step that is made twice, whose batches are
+ * kept and come again. */
+static enum ij_status fetch_ahead(struct run *r, uint32_t index, struct ij_err *reterr_err)
+{
+    uint64_t place = batch_of(r) + index + 1;
+    bool last = r->step + 1 == r->schedule.steps && index + 1 == r->spec->optimizer.accumulate;
+    bool twice =
+        train_replay_is_due(r->replay, r->step + 1) || train_replay_is_due(r->replay, r->step + 2);
+    if (last || twice || place == r->steps_per_epoch * r->spec->optimizer.accumulate ||
+        !loader_is_ready(r->loader))
+        return IJ_OK;
+    return fetch(r, epoch_of(r), place, reterr_err);
+}
+
+/* Runs micro-batch `index` of the current step; adds to *metrics. */
+static enum ij_status micro_batch(struct run *r, uint32_t index, struct train_sink_step *metrics,
+                                  double *nonfinite_share, struct ij_err *reterr_err)
+{
+    struct ijepa_loss loss;
+    uint32_t count = r->spec->optimizer.accumulate;
+    int64_t begin_ns = clock_monotonic_ns();
+    if (!r->fetched)
+        IJ_TRY(fetch(r, epoch_of(r), batch_of(r) + index, reterr_err));
+    metrics->data_wait_s += (double)(clock_monotonic_ns() - begin_ns) / 1e9;
+    metrics->context_patches += (double)r->context_count / count;
+    metrics->target_patches += (double)r->target_count / count;
+    r->fetched = false;
+    IJ_TRY(trainer_start(r->trainer, NULL, index, count, reterr_err));
+    IJ_TRY(fetch_ahead(r, index, reterr_err));
+    IJ_TRY(trainer_loss(r->trainer, &loss, reterr_err));
     *nonfinite_share += (double)loss.nonfinite_share / count;
     metrics->loss += (double)loss.loss / count;
     metrics->cosine += (double)loss.cosine / count;
-    metrics->context_patches += (double)r->masks.context_count / count;
-    metrics->target_patches += (double)r->masks.target_count / count;
     return IJ_OK;
 }
 

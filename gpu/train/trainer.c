@@ -32,6 +32,13 @@ static enum ij_status allocate(struct trainer *t, struct ij_err *reterr_err)
         IJ_TRY(ops->allocate(t->backend, (size_t)t->layout.encoder_floats * sizeof(uint16_t),
                              (void **)&t->target_bf16, reterr_err));
     }
+    if (t->config.target_e4m3) {
+        size_t values = (size_t)t->layout.encoder_floats;
+        size_t scales = (size_t)block_scale_at(t->layout.encoder_floats) * sizeof(float);
+        IJ_TRY(ops->allocate(t->backend, values, (void **)&t->target_e4m3, reterr_err));
+        IJ_TRY(ops->allocate(t->backend, scales, (void **)&t->target_scale, reterr_err));
+        t->target_is_new = true;
+    }
     IJ_TRY(ops->allocate(t->backend, sums, (void **)&t->square_sums, reterr_err));
     t->host_sums = mem_array(double, t->layout.count);
     return t->host_sums ? IJ_OK : IJ_ERR(reterr_err, IJ_NO_MEMORY, "no memory for gradient norms");
@@ -68,6 +75,8 @@ void trainer_free(struct trainer *trainer)
         ops->release(trainer->backend, trainer->arenas[i]);
     ops->release(trainer->backend, trainer->parameter_bf16);
     ops->release(trainer->backend, trainer->target_bf16);
+    ops->release(trainer->backend, trainer->target_e4m3);
+    ops->release(trainer->backend, trainer->target_scale);
     ops->release(trainer->backend, trainer->square_sums);
     mem_free(trainer->host_sums);
     layout_done(&trainer->layout);
@@ -84,6 +93,7 @@ enum ij_status trainer_write(struct trainer *trainer, enum trainer_arena arena, 
                                                 : NULL;
     IJ_TRY(backend->ops->upload(backend, trainer->arenas[arena], values,
                                 (size_t)count * sizeof(float), reterr_err));
+    trainer->target_is_new |= arena == TRAINER_TARGET;
     if (copy)
         OP_CALL(convert, .count = count, .x = tensor_f32(trainer->arenas[arena]),
                 .y = {copy, TENSOR_BF16});
@@ -195,18 +205,69 @@ static enum ij_status backward(struct trainer *t, struct block_arena *weights, b
 
 /* ---- Steps ----------------------------------------------------------------------------------- */
 
+static enum ij_status quantize(struct trainer *t, int64_t offset, int64_t rows, int64_t width,
+                               struct ij_err *reterr_err)
+{
+    struct backend *backend = t->backend;
+    OP_CALL(quantize_rows, .rows = rows, .width = width,
+            .x = tensor_f32(t->arenas[TRAINER_TARGET] + offset),
+            .y = {t->target_e4m3 + offset, TENSOR_E4M3},
+            .scale = t->target_scale + block_scale_at(offset));
+    return IJ_OK;
+}
+
+/* The matrices of the target encoder's blocks in float8, from their float32 averages: once after
+ * every change. */
+static enum ij_status follow_target(struct trainer *t, struct ij_err *reterr_err)
+{
+    int64_t d = t->config.encoder.width, hidden = t->config.encoder.hidden;
+    if (!t->target_e4m3 || !t->target_is_new)
+        return IJ_OK;
+    for (int64_t i = 0; i < t->config.encoder.depth; i++) {
+        const struct layout_block *at = &t->layout.encoder_blocks[i];
+        IJ_TRY(quantize(t, at->qkv_weight, 3 * d, d, reterr_err));
+        IJ_TRY(quantize(t, at->proj_weight, d, d, reterr_err));
+        IJ_TRY(quantize(t, at->fc1_weight, hidden, d, reterr_err));
+        IJ_TRY(quantize(t, at->fc2_weight, d, hidden, reterr_err));
+    }
+    t->target_is_new = false;
+    return IJ_OK;
+}
+
+enum ij_status trainer_prefetch(struct trainer *trainer, const struct ijepa_batch *batch,
+                                struct ij_err *reterr_err)
+{
+    return ijepa_prefetch(trainer->ijepa, batch, reterr_err);
+}
+
+enum ij_status trainer_start(struct trainer *trainer, const struct ijepa_batch *batch,
+                             uint32_t index, uint32_t count, struct ij_err *reterr_err)
+{
+    struct block_arena weights = trainer_weights(trainer, index > 0);
+    struct block_arena target = trainer_target(trainer);
+    target.parameter_e4m3 = trainer->target_e4m3;
+    target.scale_e4m3 = trainer->target_scale;
+    IJ_TRY(ijepa_load(trainer->ijepa, batch, reterr_err));
+    IJ_TRY(follow_target(trainer, reterr_err));
+    IJ_TRY(ijepa_target(trainer->ijepa, &target, reterr_err));
+    IJ_TRY(ijepa_predict(trainer->ijepa, &weights, reterr_err));
+    uint32_t ranks = trainer->comm ? comm_count(trainer->comm) : 1;
+    IJ_TRY(ijepa_loss(trainer->ijepa, 1.0f / (float)(count * ranks), reterr_err));
+    return backward(trainer, &weights, index + 1 == count, reterr_err);
+}
+
+enum ij_status trainer_loss(struct trainer *trainer, struct ijepa_loss *ret_loss,
+                            struct ij_err *reterr_err)
+{
+    return ijepa_read_loss(trainer->ijepa, ret_loss, reterr_err);
+}
+
 enum ij_status trainer_micro_batch(struct trainer *trainer, const struct ijepa_batch *batch,
                                    uint32_t index, uint32_t count, struct ijepa_loss *ret_loss,
                                    struct ij_err *reterr_err)
 {
-    struct block_arena weights = trainer_weights(trainer, index > 0);
-    struct block_arena target = trainer_target(trainer);
-    IJ_TRY(ijepa_load(trainer->ijepa, batch, reterr_err));
-    IJ_TRY(ijepa_target(trainer->ijepa, &target, reterr_err));
-    IJ_TRY(ijepa_predict(trainer->ijepa, &weights, reterr_err));
-    uint32_t ranks = trainer->comm ? comm_count(trainer->comm) : 1;
-    IJ_TRY(ijepa_loss(trainer->ijepa, 1.0f / (float)(count * ranks), ret_loss, reterr_err));
-    return backward(trainer, &weights, index + 1 == count, reterr_err);
+    IJ_TRY(trainer_start(trainer, batch, index, count, reterr_err));
+    return trainer_loss(trainer, ret_loss, reterr_err);
 }
 
 static bool in_block(const char *name, long long block)
@@ -255,5 +316,6 @@ enum ij_status trainer_update(struct trainer *trainer, const struct trainer_upda
             .moment1 = arenas[TRAINER_MOMENT1], .moment2 = arenas[TRAINER_MOMENT2],
             .ema = arenas[TRAINER_TARGET], .parameter_bf16 = trainer->parameter_bf16,
             .ema_bf16 = trainer->target_bf16);
+    trainer->target_is_new = true;
     return IJ_OK;
 }

@@ -28,6 +28,9 @@ struct trainer {
     struct ijepa *ijepa;                    /* owned */
     float *arenas[TRAINER_ARENA_COUNT];     /* owned; device */
     uint16_t *parameter_bf16, *target_bf16; /* owned; device; NULL in float32 */
+    uint8_t *target_e4m3;                   /* owned; device; NULL: no float8 */
+    float *target_scale;                    /* owned; device; of the rows of target_e4m3 */
+    bool target_is_new;                     /* target_e4m3 does not follow it yet */
     double *square_sums;                    /* owned; device; one per tensor */
     double *host_sums;                      /* owned */
     struct comm *comm;                      /* borrowed; NULL: one rank */
@@ -74,6 +77,16 @@ IJ_MUST_USE enum ij_status trainer_ema_gap(struct trainer *trainer, double *ret_
 struct block_arena trainer_weights(const struct trainer *trainer, bool accumulate);
 struct block_arena trainer_target(const struct trainer *trainer);
 
+/* Sends the next micro-batch to the device beside what it is doing. */
+IJ_MUST_USE enum ij_status trainer_prefetch(struct trainer *trainer,
+                                            const struct ijepa_batch *batch,
+                                            struct ij_err *reterr_err);
+/* The two halves of trainer_micro_batch: ask for all of it (batch NULL: the one prefetched), and
+ * wait for its loss. */
+IJ_MUST_USE enum ij_status trainer_start(struct trainer *trainer, const struct ijepa_batch *batch,
+                                         uint32_t index, uint32_t count, struct ij_err *reterr_err);
+IJ_MUST_USE enum ij_status trainer_loss(struct trainer *trainer, struct ijepa_loss *ret_loss,
+                                        struct ij_err *reterr_err);
 /* Micro-batch `index` of `count` of one step: adds its share to the gradients (index 0 writes). */
 IJ_MUST_USE enum ij_status trainer_micro_batch(struct trainer *trainer,
                                                const struct ijepa_batch *batch, uint32_t index,

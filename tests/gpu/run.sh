@@ -173,17 +173,20 @@ sanitize() { # TOOL TESTS...
         "$here/bin/ops-suite" --one-process "$@"
 }
 
-# Losses of a short pretraining run on rendered scenes: one JSON line per step.
-train() { # DIRECTORY DEVICE PRECISION STEPS
+# Losses of a short pretraining run on rendered scenes: one line per step.
+train() { # DIRECTORY DEVICE PRECISION STEPS [TARGET_PRECISION]
     rm -rf "$out/$1"
     mkdir -p "$out/$1"
     cat >"$out/$1/spec.json" <<SPEC
 {"kind": "pretrain", "params": {"dataset": "$out/scenes", "labels": "none", "model": "custom", "width": 128, "depth": 4,
  "heads": 4, "mlp_ratio": 4, "crop": 32, "patch": 4, "pred_width": 64, "pred_depth": 2, "pred_heads": 4, "min_keep": 4,
  "batch": 64, "epochs": 100, "warmup_epochs": 5, "max_steps": $4, "eval_every_epochs": 0, "device": "$2",
- "precision": "$3"}}
+ "precision": "$3", "target_precision": "${5:-same}"}}
 SPEC
-    worker run --spec "$out/$1/spec.json" --directory "$out/$1/run" >"$out/$1/events.jsonl" || return
+    worker run --spec "$out/$1/spec.json" --directory "$out/$1/run" >"$out/$1/events.jsonl" 2>"$out/$1/errors"
+    local code=$?
+    cat "$out/$1/errors" >&2
+    [ $code = 0 ] || return $code
     grep -o '"stream":"train","step":[0-9]*,"values":{"loss":[0-9.e-]*' "$out/$1/events.jsonl" |
         sed 's/.*"step":\([0-9]*\).*"loss":/\1 /' >"$out/$1/losses"
     rm -rf "$out/$1/run"
@@ -214,10 +217,27 @@ curves() { # STEPS DEVICE
         if [ $precision = float32 ]; then compare_losses host-float32 "$2-$precision" 0.01 || code=1
         else compare_losses host-float32 "$2-$precision" 0.03 || code=1; fi
     done
+    # A target encoder in float8 against the same run without: what would justify turning it on.
+    if train "$2-float8" "$2" bfloat16 "$1" float8; then
+        compare_losses "$2-bfloat16" "$2-float8" 0.03 || code=1
+    elif grep -q 'no products of float8' "$out/$2-float8/errors"; then
+        printf '{"curve":"%s-float8: this GPU has none"}\n' "$2"
+    else
+        code=1
+    fi
     rm -rf "$out/scenes"
     return $code
 }
 
+# Is the plan of a step within the GPU's memory?
+fits() { # MODEL BATCH PATCH
+    local mib
+    mib=$(nvidia-smi --query-gpu=memory.free --format=csv,noheader,nounits 2>/dev/null | head -n 1)
+    [ -n "$mib" ] || return 0
+    printf '{"kind":"pretrain","params":{"dataset":"/","labels":"none","model":"%s","batch":%d,"patch":%d,"precision":"bfloat16","device":"cuda"}}' \
+        "$1" "$2" "$3" >"$out/fit.json"
+    worker plan --spec "$out/fit.json" --images 1000000 --memory $((mib * 1048576)) 2>/dev/null | grep -q '"fits":true'
+}
 step_bench() { worker bench step --device "$device" --precision bfloat16 "$@"; }
 value() { grep -o "\"$2\":[0-9.]*" "$out/$1.jsonl" 2>/dev/null | head -n 1 | sed 's/.*://'; }
 peer() { # MODEL BATCH eager|compile: with the masks that our run had
@@ -259,10 +279,16 @@ if [ $mode = gpu ]; then
     IJEPAD_TEST_CUDA=1 stage ops_suite 90 suite --jobs 4
     stage check_device 30 worker check-device
     stage golden 40 golden
+    float8=0
+    worker bench step --device cuda --precision bfloat16 --target-precision float8 --model vit_tiny --batch 2 --crop 32 \
+        --patch 4 --warmup 0 --steps 1 >/dev/null 2>"$out/float8.log" && float8=1
+    [ $float8 = 1 ] || skip float8 "$(tail -n 1 "$out/float8.log")"
     stage kernels_huge 30 worker bench ops --device cuda --precision bfloat16 --model vit_huge --patch 14 --batch 128
     for run in vit_huge:128:14 vit_small:512:16 vit_base:256:16 vit_large:128:16; do
         IFS=: read -r model batch patch <<<"$run"
         stage "step_${model}_$batch" 30 step_bench --model "$model" --batch "$batch" --patch "$patch" --warmup 8 --steps 16
+        [ $float8 = 1 ] && stage "step_${model}_${batch}_float8" 25 step_bench --model "$model" --batch "$batch" \
+            --patch "$patch" --target-precision float8 --warmup 6 --steps 12
         if [ -n "$python" ]; then
             stage "peer_${model}_${batch}_eager" 30 peer "$model" "$batch" eager --limit 20
             stage "peer_${model}_${batch}_compile" 60 peer "$model" "$batch" compile --limit 50
@@ -270,22 +296,29 @@ if [ $mode = gpu ]; then
     done
     [ -n "$python" ] || skip peer "no Python with PyTorch was found; set PYTHON"
     stage kernels_small 20 worker bench ops --device cuda --precision bfloat16 --model vit_small --batch 512
-    IJEPAD_DEVICE=cuda stage curves 60 curves 200 cuda
+    IJEPAD_DEVICE=cuda stage curves 80 curves 200 cuda
     if command -v compute-sanitizer >/dev/null; then
-        IJEPAD_TEST_CUDA=1 stage memcheck 60 sanitize memcheck ops_attention/forward ops_attention/backward ops_norm ops_train ops_tokens
+        IJEPAD_TEST_CUDA=1 stage memcheck 60 sanitize memcheck ops_attention/forward ops_attention/backward ops_norm ops_train ops_tokens ops_float8 ops_lanes/content
         IJEPAD_TEST_CUDA=1 stage racecheck 40 sanitize racecheck ops_attention/nan ops_norm/ ops_train
     else
         skip memcheck "compute-sanitizer is not in PATH"
     fi
-    for run in vit_base:128:16 vit_small:128:16 vit_huge:256:14; do
+    for run in vit_base:128:16 vit_small:128:16 vit_huge:256:14 vit_base:512:16 vit_large:256:16; do
         IFS=: read -r model batch patch <<<"$run"
-        stage "step_${model}_$batch" 25 step_bench --model "$model" --batch "$batch" --patch "$patch" --warmup 8 --steps 16
+        # One that the GPU has no room for is no failure; the plan says so before.
+        if fits "$model" "$batch" "$patch"; then
+            stage "step_${model}_$batch" 20 step_bench --model "$model" --batch "$batch" --patch "$patch" --warmup 6 --steps 12
+        else
+            skip "step_${model}_$batch" "does not fit this GPU's memory"
+        fi
     done
 else
     stage ops_suite 90 suite --jobs 2
     IJEPAD_DEVICE=host stage golden 60 golden
     stage kernels_tiny 60 worker bench ops --device host --model vit_tiny --crop 64 --patch 8 --batch 2 --seconds 0.002
     stage step_vit_tiny_2 60 step_bench --model vit_tiny --batch 2 --crop 32 --patch 4 --warmup 1 --steps 2
+    stage step_vit_tiny_2_float8 60 step_bench --model vit_tiny --batch 2 --crop 32 --patch 4 --warmup 1 --steps 2 \
+        --target-precision float8
     if [ -n "$python" ]; then
         stage peer_check 90 "$python" "$here/peer_step.py" check --device cpu "$here"/data/*.safetensors
         stage peer_vit_tiny_2_eager 120 peer vit_tiny 2 eager --device cpu --crop 32 --patch 4 --warmup 1 --steps 1

@@ -29,12 +29,14 @@ function number(text, factor, digits) {
     printf "%-28s %-8s %5s  %s\n", field("stage"), field("status"), field("seconds"), field("note")
 }
 /"images_per_s":/ {
-    part("steps", sprintf("%-12s %6s %-9s %-8s %10s %9s %8s %6s %9s", "model", "batch", "precision", "program",
-                          "images/s", "step_ms", "TFLOP/s", "peak%", "plan_off"))
+    part("steps", sprintf("%-12s %6s %-9s %-7s %-8s %10s %9s %12s %8s %6s %9s", "model", "batch", "precision", "target",
+                          "program", "images/s", "step_ms", "input_first", "TFLOP/s", "peak%", "plan_off"))
     program = field("mode") == "" ? "ijepad" : field("mode")
     seconds = field("median") == "" ? field("step_s") : field("median")
-    printf "%-12s %6s %-9s %-8s %10s %9s %8s %6s %9s\n", field("model"), field("batch"), field("precision"), program,
-        number(field("images_per_s"), 1, 1), number(seconds, 1000, 2), number(field("gflops"), 0.001, 1),
+    target = field("target_precision") == "" ? "-" : field("target_precision")
+    printf "%-12s %6s %-9s %-7s %-8s %10s %9s %12s %8s %6s %9s\n", field("model"), field("batch"), field("precision"),
+        target, program, number(field("images_per_s"), 1, 1), number(seconds, 1000, 2),
+        number(field("input_first_s"), 1000, 2), number(field("gflops"), 0.001, 1),
         number(field("share_of_peak"), 100, 1), field("plan_off") == "" ? "-" : field("plan_off")
 }
 /"ceiling":/ {

@@ -149,7 +149,7 @@ static inline void ops_encode(double x, enum tensor_type type, void *target)
 
 static inline double ops_decode(const void *source, enum tensor_type type)
 {
-    if (type == TENSOR_U8)
+    if (type == TENSOR_U8 || type == TENSOR_E4M3) /* of float8: the code */
         return *(const uint8_t *)source;
     if (type == TENSOR_I32)
         return *(const int32_t *)source;

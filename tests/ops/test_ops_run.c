@@ -120,3 +120,53 @@ Test(ops_run, a_broken_device_ends_the_run_with_operation_shape_and_step, .timeo
     cr_assert(strstr(err.text, "patchify (2 x 16 x 4)"), "%s", err.text);
     cr_assert(strstr(err.text, "step 3"), "%s", err.text);
 }
+
+/* What is refused before it starts names the batch that would fit, and that one runs. */
+Test(ops_run, that_does_not_fit_the_gpu_is_refused_with_what_would, .timeout = 120)
+{
+    char root[] = "/tmp/ijepad-ops-run-XXXXXX", scenes[64];
+    struct ij_err err = IJ_ERR_INIT;
+    struct engine_spec spec;
+    struct engine_plan plan;
+    struct engine_fit fit;
+    const struct engine_sink sink = {.metrics = run_metrics,
+                                     .progress = run_progress,
+                                     .checkpoint_barrier = run_barrier,
+                                     .checkpoint = run_checkpoint,
+                                     .result = run_text,
+                                     .warning = run_text,
+                                     .poll = run_poll};
+    if (!simt_set_memory)
+        cr_skip_test("this program has no host build of the CUDA backend");
+    cr_assert(mkdtemp(root));
+    snprintf(scenes, sizeof(scenes), "%s/scenes", root);
+    cr_assert_eq(engine_scenes(scenes, 20, 32, 1, &err), IJ_OK, "%s", err.text);
+    run_spec(root, &spec);
+    spec.optimizer.max_steps = 1;
+    cr_assert_eq(engine_plan_memory(&spec, &plan, &err), IJ_OK, "%s", err.text);
+    uint64_t room = plan.bytes_total + 4096; /* for two images, not for eight */
+    spec.optimizer.batch = 8;
+    cr_assert_eq(engine_fit(&spec, room, &fit, &err), IJ_OK);
+    cr_assert(!fit.fits && fit.batch >= 2 && fit.batch < 8 && fit.split * fit.accumulate == 8);
+    simt_set_memory(room);
+    cr_assert_eq(engine_run(&spec, &sink, &err), IJ_INVALID, "%s", err.text);
+    cr_assert_str_eq(err.field, "optimizer.batch");
+    char wanted[64];
+    snprintf(wanted, sizeof wanted, "a batch of %u would fit", fit.batch);
+    cr_assert(strstr(err.text, wanted), "%s", err.text);
+    spec.optimizer.batch = fit.batch;
+    run_steps = 0;
+    cr_assert_eq(engine_run(&spec, &sink, &err), IJ_OK, "%s", err.text);
+    cr_assert_eq(run_steps, 1);
+    /* Memory that others hold now is another matter: it is tried again. */
+    simt_set_memory(room + ENGINE_CONTEXT_BYTES);
+    struct backend *other = NULL;
+    void *held = NULL;
+    cr_assert_eq(backend_cuda_new(0, &other, &err), IJ_OK, "%s", err.text);
+    cr_assert_eq(other->ops->allocate(other, ENGINE_CONTEXT_BYTES, &held, &err), IJ_OK);
+    spec.optimizer.batch = 8;
+    cr_assert_eq(engine_run(&spec, &sink, &err), IJ_NO_MEMORY, "%s", err.text);
+    other->ops->release(other, held);
+    other->ops->free(other);
+    simt_set_memory((size_t)16 << 30);
+}

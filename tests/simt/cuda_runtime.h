@@ -1,6 +1,8 @@
 /*
  * The calls of the CUDA runtime that the backend makes, on host memory. "Device" memory is filled
- * with NaN; a copy is done at once. `simt_fail_next` makes a named call fail, once.
+ * with NaN. Kernels and copies are done at once, but a copy from pinned memory as late as the order
+ * of streams and events allows: who overwrites what is on its way, or does not wait for it, gets
+ * the wrong bytes. `simt_fail_next` makes a named call fail, once.
  */
 #ifndef TESTS_SIMT_CUDA_RUNTIME_H
 #define TESTS_SIMT_CUDA_RUNTIME_H
@@ -26,9 +28,11 @@ enum cudaDeviceAttr {
     cudaDevAttrMaxSharedMemoryPerBlockOptin = 97
 };
 enum cudaFuncAttribute { cudaFuncAttributeMaxDynamicSharedMemorySize = 8 };
-enum { cudaStreamNonBlocking = 1, cudaHostAllocMapped = 2, cudaEventDisableTiming = 2 };
-enum cudaDataType { CUDA_R_32F = 0, CUDA_R_16BF = 14 };
+enum { cudaStreamNonBlocking = 1, cudaEventDisableTiming = 2 };
+enum { cudaHostAllocDefault = 0, cudaHostAllocMapped = 2 };
+enum cudaDataType { CUDA_R_32F = 0, CUDA_R_16BF = 14, CUDA_R_8F_E4M3 = 28 };
 typedef enum cudaDataType cudaDataType_t;
+/* Numbered from 1 in the order of their making. */
 typedef struct simt_stream *cudaStream_t;
 typedef struct simt_event *cudaEvent_t;
 struct cudaDeviceProp {
@@ -44,6 +48,7 @@ cudaError_t cudaDriverGetVersion(int *version);
 cudaError_t cudaStreamCreateWithFlags(cudaStream_t *stream, unsigned flags);
 cudaError_t cudaStreamDestroy(cudaStream_t stream);
 cudaError_t cudaStreamSynchronize(cudaStream_t stream);
+cudaError_t cudaMemGetInfo(size_t *unused, size_t *total);
 cudaError_t cudaMalloc(void **memory, size_t bytes);
 cudaError_t cudaFree(void *memory);
 cudaError_t cudaHostAlloc(void **memory, size_t bytes, unsigned flags);

@@ -10,11 +10,14 @@
 #include <setjmp.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <sys/mman.h>
 #include <ucontext.h>
 
 #include "tests/simt/simt_memory.h"
+#include "tests/simt/simt_race.h"
 
-enum { THREADS_MAX = 1024, STACK_BYTES = 64 << 10, WARP = 32, SHARED_MAX = 227 << 10, GUARD = 256 };
+enum { THREADS_MAX = 1024, STACK_BYTES = 64 << 10, WARP = 32, SHARED_MAX = 227 << 10 };
+enum { PAGE = 4096, SHARED_PAGES = (SHARED_MAX + PAGE - 1) / PAGE };
 enum state { READY, AT_BARRIER, AT_EXCHANGE, DONE };
 
 struct fibre {
@@ -22,8 +25,9 @@ struct fibre {
     bool started;
     jmp_buf here;
     ucontext_t context;
-    unsigned exchanges; /* how many this lane has begun */
-    int words;          /* of the exchange it waits in */
+    unsigned exchanges;       /* how many this lane has begun */
+    int words;                /* of the exchange it waits in */
+    unsigned barriers, syncs; /* of the block and of the warp, that lie behind */
     dim3 index;
 };
 
@@ -32,13 +36,14 @@ dim3 threadIdx, blockIdx, blockDim, gridDim;
 static struct fibre fibres[THREADS_MAX];
 static unsigned char *stacks;
 static uint32_t slots[THREADS_MAX / WARP][2][WARP][SIMT_WORDS];
-alignas(16) static unsigned char shared_memory[SHARED_MAX + GUARD];
+static unsigned char *shared_pages, *shared_memory; /* the memory ends where the pages do */
 static jmp_buf scheduler;
 static int current, thread_count;
 static void (*thread_body)(const void *);
 static const void *thread_user;
+static unsigned turns; /* of the scheduler: each goes through the fibres in another order */
 
-static void fail(const char *what)
+void simt_fail(const char *what)
 {
     fprintf(stderr, "simt: block (%u, %u, %u), thread %d: %s\n", blockIdx.x, blockIdx.y, blockIdx.z,
             current, what);
@@ -65,6 +70,7 @@ static void leave(enum state state)
 
 void simt_barrier(void)
 {
+    fibres[current].barriers++;
     leave(AT_BARRIER);
 }
 
@@ -72,12 +78,13 @@ const uint32_t (*simt_exchange(unsigned mask, const uint32_t *words, int count))
 {
     struct fibre *f = &fibres[current];
     if (mask != 0xffffffffu)
-        fail("an exchange that names only some lanes is not modelled");
+        simt_fail("an exchange that names only some lanes is not modelled");
     unsigned turn = f->exchanges++ % 2;
     int warp = current / WARP;
     if (count > 0)
         memcpy(slots[warp][turn][current % WARP], words, (size_t)count * 4);
     f->words = count;
+    f->syncs += count == 0;
     leave(AT_EXCHANGE);
     return slots[warp][turn];
 }
@@ -119,6 +126,9 @@ static void run_fibre(int index)
     struct fibre *f = &fibres[index];
     current = index;
     threadIdx = f->index;
+    simt_here.thread = index;
+    simt_here.barriers = f->barriers;
+    simt_here.syncs = f->syncs;
     if (_setjmp(scheduler) != 0)
         return;
     if (f->started)
@@ -167,22 +177,30 @@ static bool all_done(void)
     return true;
 }
 
+/* Runs every fibre that can, in an order of its own. */
+static void run_turn(void)
+{
+    static const int strides[] = {1, 41, 37, 53, 43, 47}; /* no factor of a block's size */
+    int stride = strides[turns % 6], start = (int)(turns++ * 97) % thread_count;
+    for (int i = 0; i < thread_count; i++) {
+        int index = (start + i * stride) % thread_count;
+        if (fibres[index].state == READY)
+            run_fibre(index);
+    }
+    simt_here.thread = -1;
+}
+
 static void run_block(size_t shared)
 {
     memset(shared_memory, 0xff, shared); /* NaN in every type */
-    memset(shared_memory + shared, 0xa5, GUARD);
+    simt_here.block++;
     while (!all_done()) {
-        for (int i = 0; i < thread_count; i++)
-            if (fibres[i].state == READY)
-                run_fibre(i);
+        run_turn();
         if (all_done())
             break;
         if (!release_warps() && !release_block())
-            fail("threads diverged: not all reach the barrier or the exchange");
+            simt_fail("threads diverged: not all reach the barrier or the exchange");
     }
-    for (int i = 0; i < GUARD; i++)
-        if (shared_memory[shared + (size_t)i] != 0xa5)
-            fail("dynamic shared memory was written beyond its end");
 }
 
 static void reset_fibres(void)
@@ -190,11 +208,26 @@ static void reset_fibres(void)
     for (int i = 0; i < thread_count; i++) {
         fibres[i].state = READY;
         fibres[i].started = false;
-        fibres[i].exchanges = 0;
+        fibres[i].exchanges = fibres[i].barriers = fibres[i].syncs = 0;
         unsigned n = (unsigned)i;
         fibres[i].index =
             dim3(n % blockDim.x, n / blockDim.x % blockDim.y, n / blockDim.x / blockDim.y);
     }
+}
+
+/* Shared memory of this size that ends at a page nobody may touch; 16 bytes aligned. */
+static void place_shared(size_t bytes)
+{
+    if (!shared_pages) {
+        void *pages = mmap(nullptr, (SHARED_PAGES + 1) * PAGE, PROT_READ | PROT_WRITE,
+                           MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+        if (pages == MAP_FAILED ||
+            mprotect((char *)pages + SHARED_PAGES * PAGE, PAGE, PROT_NONE) != 0)
+            simt_fail("no memory for shared memory");
+        shared_pages = (unsigned char *)pages;
+    }
+    shared_memory = shared_pages + SHARED_PAGES * PAGE - (bytes + 15) / 16 * 16;
+    simt_race_shared(shared_memory, bytes);
 }
 
 void simt_run(dim3 grid, dim3 block, size_t shared, void (*thread)(const void *), const void *user)
@@ -203,19 +236,21 @@ void simt_run(dim3 grid, dim3 block, size_t shared, void (*thread)(const void *)
         stacks = (unsigned char *)aligned_alloc(64, (size_t)THREADS_MAX * STACK_BYTES);
     unsigned count = block.x * block.y * block.z;
     if (!stacks || count == 0 || count > THREADS_MAX || count % WARP != 0)
-        fail("a block is 32 to 1024 threads, in whole warps");
+        simt_fail("a block is 32 to 1024 threads, in whole warps");
     if (shared > SHARED_MAX || grid.y > 65535 || grid.z > 65535 || grid.x * grid.y * grid.z == 0)
-        fail("the grid or its shared memory is beyond the limits");
+        simt_fail("the grid or its shared memory is beyond the limits");
     thread_count = (int)count;
     thread_body = thread;
     thread_user = user;
+    place_shared(shared);
+    unsigned first = turns;
     gridDim = grid;
     blockDim = block;
     simt_memory_open();
     for (unsigned z = 0; z < grid.z; z++)
         for (unsigned y = 0; y < grid.y; y++)
             for (unsigned x = 0; x < grid.x; x++) {
-                blockIdx = dim3(x, y, z);
+                blockIdx = dim3((x + first) % grid.x, y, z); /* no order is promised */
                 reset_fibres();
                 run_block(shared);
             }

@@ -1,12 +1,13 @@
 /*
  * Kernels on the host: enough of a GPU's execution model to run the CUDA sources as C++.
  *
- * A grid's blocks run one after the other; the threads of a block are fibres that are switched
- * only at barriers and warp exchanges. `__shared__` variables are static, dynamic shared memory is
- * filled with NaN before every block and followed by a guard zone. A barrier or exchange that not
- * all threads (of the block, of the warp) reach ends the program with a message: that is a hang or
- * worse on a GPU. Not modelled: races between two barriers beyond the order of the fibres, memory
- * spaces, speed. One thread.
+ * A grid's blocks run one after the other, in a changing order; the threads of a block are fibres
+ * that are switched only at barriers and warp exchanges, in an order that changes from one to the
+ * next. `__shared__` variables are static, dynamic shared memory is filled with NaN before every
+ * block and ends at a page that cannot be touched. A barrier or exchange that not all threads (of
+ * the block, of the warp) reach ends the program with a message: that is a hang or worse on a GPU.
+ * So does a race in shared memory (simt_race.cc) and an access that is not aligned to its size.
+ * Not modelled: races between blocks beyond their order, memory spaces, speed. One thread.
  */
 #ifndef TESTS_SIMT_H
 #define TESTS_SIMT_H
@@ -32,12 +33,19 @@ struct dim3 {
 
 extern dim3 threadIdx, blockIdx, blockDim, gridDim;
 
+struct alignas(8) uint2 {
+    unsigned x, y;
+};
 struct alignas(16) uint4 {
     unsigned x, y, z, w;
 };
 struct alignas(16) float4 {
     float x, y, z, w;
 };
+static inline uint2 make_uint2(unsigned x, unsigned y)
+{
+    return {x, y};
+}
 static inline uint4 make_uint4(unsigned x, unsigned y, unsigned z, unsigned w)
 {
     return {x, y, z, w};

@@ -5,6 +5,7 @@
 
 #include "gpu/ops/cuda/cuda_blas.h"
 #include "tests/simt/cuda_bf16.h"
+#include "tests/simt/cuda_fp8.h"
 #include "tests/simt/simt_memory.h"
 
 struct simt_layout {
@@ -17,7 +18,9 @@ struct simt_product {
     const void *bias;
     void *aux;
     int64_t aux_ld;
-    int32_t aux_type;
+    int32_t aux_type, bias_type, scale_mode[2];
+    int8_t fast;
+    const float *scale[2]; /* of the first and the second factor */
 };
 struct simt_preference {
     size_t workspace;
@@ -26,11 +29,16 @@ struct simt_preference {
 
 #define ALGORITHM_MARK 0x51u
 static int last_algorithm;
-static bool spoilt;
+static bool spoilt, outer_refused;
 
 void simt_blas_spoil(bool on)
 {
     spoilt = on;
+}
+
+void simt_blas_refuse_outer(bool on)
+{
+    outer_refused = on;
 }
 
 int simt_blas_last_algorithm(void)
@@ -76,7 +84,7 @@ cublasStatus_t cublasLtMatmulDescCreate(cublasLtMatmulDesc_t *desc, cublasComput
         return CUBLAS_STATUS_NOT_SUPPORTED;
     *desc = (cublasLtMatmulDesc_t)calloc(1, sizeof(**desc));
     (*desc)->epilogue = CUBLASLT_EPILOGUE_DEFAULT;
-    (*desc)->aux_type = -1;
+    (*desc)->aux_type = (*desc)->bias_type = -1;
     return CUBLAS_STATUS_SUCCESS;
 }
 
@@ -105,6 +113,18 @@ cublasStatus_t cublasLtMatmulDescSetAttribute(cublasLtMatmulDesc_t desc,
         STORE(desc->epilogue);
     case CUBLASLT_MATMUL_DESC_BIAS_POINTER:
         STORE(desc->bias);
+    case CUBLASLT_MATMUL_DESC_BIAS_DATA_TYPE:
+        STORE(desc->bias_type);
+    case CUBLASLT_MATMUL_DESC_FAST_ACCUM:
+        STORE(desc->fast);
+    case CUBLASLT_MATMUL_DESC_A_SCALE_MODE:
+        STORE(desc->scale_mode[0]);
+    case CUBLASLT_MATMUL_DESC_B_SCALE_MODE:
+        STORE(desc->scale_mode[1]);
+    case CUBLASLT_MATMUL_DESC_A_SCALE_POINTER:
+        STORE(desc->scale[0]);
+    case CUBLASLT_MATMUL_DESC_B_SCALE_POINTER:
+        STORE(desc->scale[1]);
     case CUBLASLT_MATMUL_DESC_EPILOGUE_AUX_POINTER:
         STORE(desc->aux);
     case CUBLASLT_MATMUL_DESC_EPILOGUE_AUX_LD:
@@ -177,6 +197,29 @@ static bool wants_aux(const struct simt_product *p)
     return p->epilogue == CUBLASLT_EPILOGUE_GELU_AUX_BIAS || p->epilogue == CUBLASLT_EPILOGUE_DGELU;
 }
 
+/* The bias has d's type, but for float8 factors it is always bfloat16. */
+static bool bias_is_typed(const struct simt_product *p, const struct simt_layout *a,
+                          const struct simt_layout *d)
+{
+    int32_t wanted = a->type == CUDA_R_8F_E4M3 ? CUDA_R_16BF : d->type;
+    return (p->bias_type == -1 ? (int32_t)d->type : p->bias_type) == wanted;
+}
+
+/* float8: the first factor transposed, rows of 16 bytes, bfloat16 or float32 results; scales per
+ * row of both factors or of neither. */
+static cublasStatus_t check_float8(const struct simt_product *p, const struct simt_layout *a,
+                                   const struct simt_layout *b, const struct simt_layout *d)
+{
+    bool outer = p->scale_mode[0] == CUBLASLT_MATMUL_MATRIX_SCALE_OUTER_VEC_32F;
+    if (p->transpose_a != CUBLAS_OP_T || p->transpose_b != CUBLAS_OP_N || a->ld % 16 != 0 ||
+        b->ld % 16 != 0 || d->rows % 16 != 0 || wants_aux(p) || gelu(p))
+        return CUBLAS_STATUS_NOT_SUPPORTED;
+    if (p->scale_mode[0] != p->scale_mode[1] || !p->scale[0] != !p->scale[1] ||
+        outer != (p->scale[0] != nullptr))
+        return CUBLAS_STATUS_INVALID_VALUE;
+    return outer && outer_refused ? CUBLAS_STATUS_NOT_SUPPORTED : CUBLAS_STATUS_SUCCESS;
+}
+
 static cublasStatus_t check(const struct simt_product *p, const struct simt_layout *a,
                             const struct simt_layout *b, const struct simt_layout *c,
                             const struct simt_layout *d)
@@ -190,8 +233,10 @@ static cublasStatus_t check(const struct simt_product *p, const struct simt_layo
         return CUBLAS_STATUS_NOT_SUPPORTED;
     if (a->type == CUDA_R_32F && d->type != CUDA_R_32F)
         return CUBLAS_STATUS_NOT_SUPPORTED; /* no such row in the library's table of types */
-    if (wants_bias(p) != (p->bias != nullptr))
+    if (wants_bias(p) != (p->bias != nullptr) || (p->bias && !bias_is_typed(p, a, d)))
         return CUBLAS_STATUS_INVALID_VALUE;
+    if (a->type == CUDA_R_8F_E4M3)
+        return check_float8(p, a, b, d);
     if (!wants_aux(p))
         return p->aux ? CUBLAS_STATUS_INVALID_VALUE : CUBLAS_STATUS_SUCCESS;
     bool aligned = p->aux_ld % 8 == 0 && (uintptr_t)p->aux % 16 == 0;
@@ -240,6 +285,8 @@ static float element(const struct simt_layout *l, const void *data, int64_t row,
     int64_t at = col * l->ld + row;
     if (l->type == CUDA_R_32F)
         return ((const float *)data)[at];
+    if (l->type == CUDA_R_8F_E4M3)
+        return simt_e4m3_value(((const uint8_t *)data)[at]);
     return __uint_as_float((unsigned)((const uint16_t *)data)[at] << 16);
 }
 
@@ -276,8 +323,9 @@ static double gelu_tanh_slope(double x)
 static float finish(const struct simt_product *p, const struct simt_layout *d, int64_t row,
                     int64_t col, double value)
 {
+    cudaDataType bias_type = p->bias_type == -1 ? d->type : (cudaDataType)p->bias_type;
     if (wants_bias(p))
-        value += at_type(d->type, p->bias, row);
+        value += at_type(bias_type, p->bias, row);
     int64_t aux_at = col * p->aux_ld + row;
     if (p->epilogue == CUBLASLT_EPILOGUE_GELU_AUX_BIAS)
         set(d->type, p->aux, aux_at, (float)value);
@@ -320,8 +368,10 @@ cublasStatus_t cublasLtMatmul(cublasLtHandle_t, cublasLtMatmulDesc_t desc, const
     simt_memory_open();
     for (int64_t col = 0; col < dl->cols; col++)
         for (int64_t row = 0; row < dl->rows; row++) {
-            double value = (spoilt ? 1.001 : 1.0) * (double)scale *
-                           dot(desc, al, a, bl, b, row, col, k);
+            double value =
+                (spoilt ? 1.001 : 1.0) * (double)scale * dot(desc, al, a, bl, b, row, col, k);
+            if (desc->scale[0])
+                value *= (double)desc->scale[0][row] * (double)desc->scale[1][col];
             if (keep != 0)
                 value += (double)keep * (double)element(cl, c, row, col);
             set(dl->type, d, col * dl->ld + row, finish(desc, dl, row, col, value));

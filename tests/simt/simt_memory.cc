@@ -5,6 +5,8 @@
  */
 #include "tests/simt/simt_memory.h"
 
+#include "tests/simt/simt_control.h"
+
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -21,7 +23,7 @@ struct block {
 static unsigned char *region;
 static struct block blocks[BLOCKS_MAX];
 static int block_count, used_count, open_count;
-static size_t top;
+static size_t top, used_bytes, peak_bytes;
 
 static void fail(const char *what)
 {
@@ -60,6 +62,16 @@ static struct block *find(size_t size)
     return b;
 }
 
+size_t simt_memory_used(void)
+{
+    return used_bytes;
+}
+
+size_t simt_memory_peak(void)
+{
+    return peak_bytes;
+}
+
 void *simt_memory_take(size_t bytes)
 {
     if (!region) {
@@ -73,6 +85,8 @@ void *simt_memory_take(size_t bytes)
     if (!b)
         return nullptr;
     b->used = true;
+    used_bytes += b->size;
+    peak_bytes = used_bytes > peak_bytes ? used_bytes : peak_bytes;
     used_count++;
     simt_memory_open();
     memset(region + b->offset, 0xff, b->size < POISON_MAX ? b->size : POISON_MAX);
@@ -91,6 +105,7 @@ void simt_memory_give(void *memory)
     if (i == block_count)
         fail("memory was released that is not device memory");
     blocks[i].used = false;
+    used_bytes -= blocks[i].size;
     if (--used_count > 0)
         return;
     (void)madvise(region, (top + PAGE - 1) / PAGE * PAGE, MADV_DONTNEED);

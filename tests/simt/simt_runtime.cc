@@ -4,9 +4,28 @@
 #include <stdlib.h>
 
 #include "tests/simt/simt_memory.h"
+#include "tests/simt/simt_stream.h"
 
 static const char *fail_call;
 static cudaError_t fail_error, last_error;
+static int architecture = 90;
+static size_t memory_total = (size_t)16 << 30;
+
+enum { PINNED_MAX = 64 };
+static struct {
+    const char *begin;
+    size_t bytes;
+} pinned[PINNED_MAX];
+
+void simt_set_architecture(int ten_major_and_minor)
+{
+    architecture = ten_major_and_minor;
+}
+
+void simt_set_memory(size_t bytes)
+{
+    memory_total = bytes;
+}
 
 void simt_fail_next(const char *call, int error)
 {
@@ -47,8 +66,8 @@ cudaError_t cudaDeviceGetAttribute(int *value, cudaDeviceAttr attribute, int)
 {
     ANSWER();
     *value = attribute == cudaDevAttrMultiProcessorCount      ? 2
-             : attribute == cudaDevAttrComputeCapabilityMajor ? 9
-             : attribute == cudaDevAttrComputeCapabilityMinor ? 0
+             : attribute == cudaDevAttrComputeCapabilityMajor ? architecture / 10
+             : attribute == cudaDevAttrComputeCapabilityMinor ? architecture % 10
                                                               : 227 << 10;
     return cudaSuccess;
 }
@@ -76,18 +95,22 @@ cudaError_t cudaRuntimeGetVersion(int *version)
 cudaError_t cudaStreamCreateWithFlags(cudaStream_t *stream, unsigned)
 {
     ANSWER();
-    *stream = nullptr;
-    return cudaSuccess;
+    return simt_stream_new(stream);
 }
 
-cudaError_t cudaStreamDestroy(cudaStream_t)
-{
-    return cudaSuccess;
-}
-
-cudaError_t cudaStreamSynchronize(cudaStream_t)
+cudaError_t cudaStreamSynchronize(cudaStream_t stream)
 {
     ANSWER();
+    simt_stream_finish(stream);
+    return cudaSuccess;
+}
+
+cudaError_t cudaMemGetInfo(size_t *unused, size_t *total)
+{
+    ANSWER();
+    size_t used = simt_memory_used();
+    *total = memory_total;
+    *unused = used < memory_total ? memory_total - used : 0;
     return cudaSuccess;
 }
 
@@ -100,6 +123,7 @@ cudaError_t cudaMalloc(void **memory, size_t bytes)
 
 cudaError_t cudaFree(void *memory)
 {
+    simt_stream_finish_all();
     simt_memory_give(memory);
     return cudaSuccess;
 }
@@ -108,18 +132,43 @@ cudaError_t cudaHostAlloc(void **memory, size_t bytes, unsigned)
 {
     ANSWER();
     *memory = calloc(1, bytes);
-    return *memory ? cudaSuccess : cudaErrorMemoryAllocation;
+    for (int i = 0; *memory && i < PINNED_MAX; i++)
+        if (!pinned[i].begin) {
+            pinned[i] = {(const char *)*memory, bytes};
+            return cudaSuccess;
+        }
+    return cudaErrorMemoryAllocation;
+}
+
+static bool is_pinned(const void *memory, size_t bytes)
+{
+    const char *at = (const char *)memory;
+    for (int i = 0; i < PINNED_MAX; i++)
+        if (pinned[i].begin && at >= pinned[i].begin &&
+            at + bytes <= pinned[i].begin + pinned[i].bytes)
+            return true;
+    return false;
 }
 
 cudaError_t cudaFreeHost(void *memory)
 {
+    simt_stream_finish_all();
+    for (int i = 0; memory && i < PINNED_MAX; i++)
+        if (pinned[i].begin == (const char *)memory)
+            pinned[i] = {nullptr, 0};
     free(memory);
     return cudaSuccess;
 }
 
-cudaError_t cudaMemcpyAsync(void *to, const void *from, size_t bytes, cudaMemcpyKind, cudaStream_t)
+cudaError_t cudaMemcpyAsync(void *to, const void *from, size_t bytes, cudaMemcpyKind,
+                            cudaStream_t stream)
 {
     ANSWER();
+    if (is_pinned(from, bytes)) {
+        simt_stream_copy(stream, to, from, bytes);
+        return cudaSuccess;
+    }
+    simt_stream_finish(stream); /* in order */
     simt_memory_open();
     memcpy(to, from, bytes);
     simt_memory_close();
@@ -159,38 +208,12 @@ const char *cudaGetErrorString(cudaError_t)
 cudaError_t cudaEventCreate(cudaEvent_t *event)
 {
     ANSWER();
-    *event = nullptr;
-    return cudaSuccess;
+    return simt_event_new(event);
 }
 
 cudaError_t cudaEventCreateWithFlags(cudaEvent_t *event, unsigned)
 {
     return cudaEventCreate(event);
-}
-
-cudaError_t cudaEventQuery(cudaEvent_t)
-{
-    return cudaSuccess;
-}
-
-cudaError_t cudaStreamWaitEvent(cudaStream_t, cudaEvent_t, unsigned)
-{
-    return cudaSuccess;
-}
-
-cudaError_t cudaEventDestroy(cudaEvent_t)
-{
-    return cudaSuccess;
-}
-
-cudaError_t cudaEventRecord(cudaEvent_t, cudaStream_t)
-{
-    return cudaSuccess;
-}
-
-cudaError_t cudaEventSynchronize(cudaEvent_t)
-{
-    return cudaSuccess;
 }
 
 /* Time runs backwards from event to event, so that the last algorithm tried wins a timed choice. */

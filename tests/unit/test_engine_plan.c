@@ -52,8 +52,8 @@ Test(engine_plan, is_repeatable_and_adds_up)
     struct engine_spec spec = spec_fixture("vit_tiny", 224, 16);
     struct engine_plan a = plan_of(&spec, 5000), b = plan_of(&spec, 5000);
     cr_expect_arr_eq(&a, &b, sizeof a);
-    cr_expect_eq(a.bytes_total,
-                 a.bytes_parameters + a.bytes_optimizer + a.bytes_activations + a.bytes_input);
+    cr_expect_eq(a.bytes_total, a.bytes_parameters + a.bytes_optimizer + a.bytes_activations +
+                                    a.bytes_input + a.bytes_scratch);
     /* Two moments beside encoder and predictor, target encoder and gradients. */
     uint64_t trained = a.parameters_encoder + a.parameters_predictor;
     cr_expect(a.bytes_optimizer >= 8 * trained && a.bytes_optimizer < 8 * trained + (1 << 20));
@@ -109,4 +109,31 @@ Test(engine_plan, finetuning)
     cr_assert_eq(engine_plan(&spec, 1000, &look, NULL), IJ_OK);
     cr_assert_gt(tune.bytes_activations, 12 * look.bytes_activations / 2,
                  "each of twelve blocks keeps its own");
+}
+
+Test(engine_plan, says_what_fits_a_memory)
+{
+    struct engine_spec spec = spec_fixture("vit_tiny", 224, 16);
+    struct engine_fit fit;
+    struct engine_plan plan;
+    char text[160];
+    spec.optimizer.batch = 96;
+    cr_assert_eq(engine_plan_memory(&spec, &plan, NULL), IJ_OK);
+    cr_assert_eq(engine_fit(&spec, plan.bytes_total, &fit, NULL), IJ_OK);
+    cr_expect(fit.fits && fit.batch == 96 && fit.split == 0 && fit.bytes == plan.bytes_total);
+    cr_assert_eq(engine_fit(&spec, plan.bytes_total - 1, &fit, NULL), IJ_OK);
+    cr_expect(!fit.fits && fit.batch == 95 && fit.split == 48 && fit.accumulate == 2);
+    engine_fit_text(&fit, text, sizeof text);
+    cr_expect_str_eq(text,
+                     "a batch of 95 would fit, and batch 48 with accumulate 2 keeps the images "
+                     "of a step");
+    cr_assert_eq(engine_fit(&spec, 1 << 20, &fit, NULL), IJ_OK);
+    cr_expect(!fit.fits && fit.batch == 0 && fit.split == 0);
+    engine_fit_text(&fit, text, sizeof text);
+    cr_expect_str_eq(text, "not even a batch of 1 would fit");
+    /* On the host there is no backend's memory to count. */
+    uint64_t scratch = plan.bytes_scratch;
+    spec.device = ENGINE_DEVICE_HOST;
+    cr_assert_eq(engine_plan_memory(&spec, &plan, NULL), IJ_OK);
+    cr_expect(scratch > 64 << 20 && plan.bytes_scratch == 0);
 }

@@ -13,6 +13,7 @@ static struct gpu_report sample(void)
     struct gpu_report report = {.state = GPU_REPORT_OK, .gpu_count = 2, .xid_count = 1};
     struct gpu_report_gpu *gpu = &report.gpus[0];
     snprintf(report.driver, sizeof(report.driver), "580.1");
+    snprintf(report.unusable, sizeof(report.unusable), "this build has no CUDA backend");
     snprintf(gpu->uuid, sizeof(gpu->uuid), "GPU-a");
     snprintf(gpu->name, sizeof(gpu->name), "NVIDIA \"H100\"");
     gpu->memory_total_bytes = 85899345920;
@@ -54,6 +55,7 @@ Test(gpu_report, is_read_back_as_it_was)
     cr_assert_eq(gpu_report_parse(line, strlen(line), &back, &err), IJ_OK, "%s", err.text);
     cr_assert_eq(back.state, GPU_REPORT_OK);
     cr_assert_eq(back.gpu_count, 2);
+    cr_assert_str_eq(back.unusable, report.unusable);
     const struct gpu_report_gpu *gpu = gpu_report_find(&back, "GPU-a");
     cr_assert_not_null(gpu);
     cr_assert_str_eq(gpu->name, "NVIDIA \"H100\"");

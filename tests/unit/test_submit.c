@@ -7,6 +7,7 @@
 #include <unistd.h>
 
 #include "base/file.h"
+#include "daemon/device.h"
 #include "daemon/submit.h"
 
 static char images[64];
@@ -184,4 +185,97 @@ Test(submit, ids)
                                       "r1x", "c1", "42", "r99999999999999999999"};
     for (size_t i = 0; i < sizeof(bad) / sizeof(*bad); i++)
         cr_assert_not(submit_parse_id(bad[i], 'r', &id), "%s", bad[i]);
+}
+
+/* ---- GPUs ------------------------------------------------------------------------------------ */
+
+static struct device_table *gpus_of(uint64_t first_gib, uint64_t second_gib, const char *unusable)
+{
+    static struct gpu_report report;
+    struct device_table *table = NULL;
+    memset(&report, 0, sizeof(report));
+    report.state = GPU_REPORT_OK;
+    report.gpu_count = 2;
+    snprintf(report.unusable, sizeof(report.unusable), "%s", unusable);
+    for (int i = 0; i < 2; i++) {
+        struct gpu_report_gpu *gpu = &report.gpus[i];
+        snprintf(gpu->uuid, sizeof(gpu->uuid), "GPU-%d", i);
+        gpu->compute_major = 9;
+        gpu->memory_total_bytes = (i ? second_gib : first_gib) << 30;
+    }
+    cr_assert_eq(device_table_new(NULL, 0, &table, NULL), IJ_OK);
+    (void)device_table_update(table, &report);
+    return table;
+}
+
+static enum ij_status check_on(struct device_table *table, const char *params,
+                               struct submit_result *result, json_t *errors, struct ij_err *err)
+{
+    char text[1024];
+    struct submit_lookup lookup = {.devices = table};
+    snprintf(text, sizeof(text), "{\"kind\": \"pretrain\", \"params\": {\"dataset\": \"%s\"%s}}",
+             images, params);
+    json_t *body = json_loads(text, 0, NULL);
+    cr_assert_not_null(body);
+    enum ij_status status = submit_check(body, &lookup, result, errors, err);
+    json_decref(body);
+    return status;
+}
+
+Test(submit, a_run_that_fits_no_gpu_is_refused_with_what_would)
+{
+    static const char *const huge =
+        ", \"device\": \"cuda\", \"model\": \"vit_huge\", \"patch\": 14, "
+        "\"batch\": 512, \"precision\": \"bfloat16\"";
+    struct ij_err err = IJ_ERR_INIT;
+    struct submit_result result;
+    struct device_table *table = gpus_of(24, 80, "");
+    json_t *errors = json_array();
+    cr_assert_eq(check_on(table, huge, &result, errors, &err), IJ_INVALID);
+    cr_assert_str_eq(err.field, "/params/batch");
+    cr_assert_eq(json_array_size(errors), 1);
+    cr_assert(strstr(err.text, "the largest GPU here has 80.00"), "%s", err.text);
+    unsigned fits = 0;
+    const char *at = strstr(err.text, "a batch of ");
+    cr_assert(at && sscanf(at, "a batch of %u would fit", &fits) == 1, "%s", err.text);
+    cr_assert(fits > 128 && fits < 512, "%s", err.text);
+    cr_assert(strstr(err.text, "batch 256 with accumulate 2"), "%s", err.text);
+    char params[256];
+    for (unsigned more = 0; more < 2; more++) {
+        snprintf(params, sizeof(params), "%.*s\"batch\": %u, \"precision\": \"bfloat16\"",
+                 (int)(strstr(huge, "\"batch\"") - huge), huge, fits + more);
+        enum ij_status status = check_on(table, params, &result, errors, &err);
+        cr_assert_eq(status, more ? IJ_INVALID : IJ_OK, "batch %u", fits + more);
+        if (status == IJ_OK) {
+            cr_assert_gt(result.gpu_memory_bytes, (int64_t)24 << 30, "not on the small one");
+            submit_result_done(&result);
+        }
+    }
+    json_decref(errors);
+    device_table_free(table);
+}
+
+Test(submit, auto_is_a_gpu_where_workers_can_compute_on_one)
+{
+    struct ij_err err = IJ_ERR_INIT;
+    struct submit_result result;
+    struct device_table *table = gpus_of(24, 80, "");
+    unsetenv("IJEPAD_DEVICE");
+    cr_assert_eq(check_on(table, "", &result, NULL, &err), IJ_OK, "%s", err.text);
+    cr_assert(result.on_gpu);
+    submit_result_done(&result);
+    setenv("IJEPAD_DEVICE", "host", 1);
+    cr_assert_eq(check_on(table, "", &result, NULL, &err), IJ_OK, "%s", err.text);
+    cr_assert_not(result.on_gpu);
+    submit_result_done(&result);
+    unsetenv("IJEPAD_DEVICE");
+    cr_assert_eq(check_on(table, ", \"device\": \"host\"", &result, NULL, &err), IJ_OK);
+    cr_assert_not(result.on_gpu);
+    submit_result_done(&result);
+    device_table_free(table);
+    table = gpus_of(24, 80, "this build has no CUDA backend");
+    cr_assert_eq(check_on(table, "", &result, NULL, &err), IJ_OK, "%s", err.text);
+    cr_assert_not(result.on_gpu);
+    submit_result_done(&result);
+    device_table_free(table);
 }

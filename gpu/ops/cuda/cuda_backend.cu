@@ -1,6 +1,7 @@
 /* The CUDA backend: its table, its memory, its errors. See cuda_backend.h. */
 #include "gpu/ops/cuda/cuda_backend.h"
 
+#include <stdio.h>
 #include <string.h>
 
 #include "gpu/ops/cuda/cuda_mem.h"
@@ -94,9 +95,11 @@ enum ij_status cuda_scratch(struct cuda_backend *cuda, size_t bytes, void **ret_
 
 static bool cuda_supports(struct backend *backend, enum op_id op, enum tensor_type type)
 {
-    (void)backend;
     if (type == TENSOR_F32)
         return true;
+    if (type == TENSOR_E4M3)
+        return (op == OP_linear_forward || op == OP_quantize_rows) &&
+               cuda_backend_of(backend)->architecture >= CUDA_FLOAT8_ARCHITECTURE;
     bool float_only = op == OP_matmul || op == OP_adamw_ema || op == OP_square_sums;
     return type == TENSOR_BF16 && !float_only;
 }
@@ -112,7 +115,7 @@ static enum ij_status cuda_allocate(struct backend *backend, size_t bytes, void 
 
 static void cuda_release(struct backend *backend, void *memory)
 {
-    (void)backend;
+    cuda_lanes_wait(cuda_backend_of(backend)); /* a batch may be on its way there */
     (void)cudaFree(memory);
 }
 
@@ -166,11 +169,22 @@ static enum ij_status cuda_reserve_scratch(struct backend *backend, int64_t rows
                         reterr_err);
 }
 
+static enum ij_status cuda_memory(struct backend *backend, uint64_t *ret_left, uint64_t *ret_all,
+                                  struct ij_err *reterr_err)
+{
+    size_t left = 0, all = 0;
+    CUDA_TRY(cuda_backend_of(backend), cudaMemGetInfo(&left, &all));
+    *ret_left = left;
+    *ret_all = all;
+    return IJ_OK;
+}
+
 static void cuda_free(struct backend *backend)
 {
     if (!backend)
         return;
     struct cuda_backend *cuda = cuda_backend_of(backend);
+    cuda_lanes_free(cuda);
     cuda_gemm_free(cuda->gemm);
     cuda_chunks_free(&cuda->adamw_chunks);
     cuda_chunks_free(&cuda->square_chunks);
@@ -194,7 +208,12 @@ static const struct ops *cuda_ops(void)
     ops.download = cuda_download;
     ops.clear = cuda_clear;
     ops.synchronize = cuda_synchronize;
+    ops.lane_open = cuda_lane_open;
+    ops.lane_send = cuda_lane_send;
+    ops.lane_enter = cuda_lane_enter;
+    ops.lane_leave = cuda_lane_leave;
     ops.reserve_scratch = cuda_reserve_scratch;
+    ops.memory = cuda_memory;
     ops.free = cuda_free;
     return &ops;
 }
@@ -244,6 +263,10 @@ static enum ij_status cuda_open(struct cuda_backend *cuda, struct ij_err *reterr
                                           cuda->device));
     CUDA_TRY(cuda, cudaDeviceGetAttribute(&cuda->shared_max,
                                           cudaDevAttrMaxSharedMemoryPerBlockOptin, cuda->device));
+    int major = 0, minor = 0;
+    CUDA_TRY(cuda, cudaDeviceGetAttribute(&major, cudaDevAttrComputeCapabilityMajor, cuda->device));
+    CUDA_TRY(cuda, cudaDeviceGetAttribute(&minor, cudaDevAttrComputeCapabilityMinor, cuda->device));
+    cuda->architecture = 10 * major + minor;
     CUDA_TRY(cuda, cudaStreamCreateWithFlags(&cuda->stream, cudaStreamNonBlocking));
     CUDA_TRY(cuda, cudaHostAlloc((void **)&cuda->fault, sizeof(int), cudaHostAllocMapped));
     *cuda->fault = CUDA_FAULT_NONE;
@@ -267,6 +290,25 @@ enum ij_status backend_cuda_new(int device, struct backend **ret_backend, struct
         return status;
     }
     *ret_backend = &cuda->base;
+    return IJ_OK;
+}
+
+enum ij_status backend_cuda_usable(int device, struct ij_err *reterr_err)
+{
+    return cuda_probe(device, reterr_err);
+}
+
+enum ij_status backend_cuda_name(int device, char *ret_name, size_t size, struct ij_err *reterr_err)
+{
+    struct cudaDeviceProp properties;
+    int driver = 0, runtime = 0;
+    IJ_TRY(cuda_probe(device, reterr_err));
+    if (cudaGetDeviceProperties(&properties, device) != cudaSuccess ||
+        cudaDriverGetVersion(&driver) != cudaSuccess ||
+        cudaRuntimeGetVersion(&runtime) != cudaSuccess)
+        return IJ_ERR_FIELD(reterr_err, IJ_DEVICE, "device", "GPU %d does not answer", device);
+    snprintf(ret_name, size, "%s, driver %d.%d, runtime %d.%d", properties.name, driver / 1000,
+             driver % 1000 / 10, runtime / 1000, runtime % 1000 / 10);
     return IJ_OK;
 }
 

@@ -15,15 +15,19 @@
 
 #include "gpu/ops/cuda/cuda_launch.h"
 #include "gpu/ops/cuda_device.h"
+#include "gpu/ops/cuda_plan.h"
 #include "gpu/ops/ops.h"
 
 struct cuda_gemm;
+struct cuda_lane;
+
+#define CUDA_FLOAT8_ARCHITECTURE 89 /* the first with products of float8 */
 
 /* What a kernel found wrong with its input; index 0 of `fault`. */
 enum cuda_fault { CUDA_FAULT_NONE, CUDA_FAULT_INDEX };
 
 /* A list of segments cut into chunks of at most CUDA_CHUNK elements, in device memory. */
-#define CUDA_CHUNK 8192
+#define CUDA_CHUNK CUDA_PLAN_CHUNK
 struct cuda_chunk {
     int64_t offset, ema_offset; /* first element; ema_offset -1: no average */
     int32_t count;
@@ -41,12 +45,14 @@ struct cuda_chunks {
 struct cuda_backend {
     struct backend base;
     int device, multiprocessors, shared_max; /* bytes of shared memory that a block may have */
+    int architecture;                        /* 10 * major + minor of the compute capability */
     cudaStream_t stream;
     bool check_each;
     unsigned char *scratch; /* device; owned */
     size_t scratch_size;
-    int *fault;             /* pinned; a kernel stores, the host reads after a wait */
-    struct cuda_gemm *gemm; /* owned */
+    int *fault;                         /* pinned; a kernel stores, the host reads after a wait */
+    struct cuda_gemm *gemm;             /* owned */
+    struct cuda_lane *lanes[OPS_LANES]; /* owned; NULL until they are opened */
     struct cuda_chunks adamw_chunks, square_chunks;
     const char *last_op; /* the operation started last, and its shape */
     long long last_shape[3];
@@ -132,6 +138,18 @@ IJ_MUST_USE enum ij_status cuda_chunks_prepare(struct cuda_backend *cuda,
                                                int64_t segment_count, struct cuda_chunks *chunks,
                                                struct ij_err *reterr_err);
 void cuda_chunks_free(struct cuda_chunks *chunks);
+
+/* cuda_lane.cu: uploads beside the operations, as in ops.h. */
+IJ_MUST_USE enum ij_status cuda_lane_open(struct backend *backend, int lane, void *device,
+                                          size_t bytes, void **ret_host, struct ij_err *reterr_err);
+IJ_MUST_USE enum ij_status cuda_lane_send(struct backend *backend, int lane, size_t bytes,
+                                          struct ij_err *reterr_err);
+IJ_MUST_USE enum ij_status cuda_lane_enter(struct backend *backend, int lane,
+                                           struct ij_err *reterr_err);
+IJ_MUST_USE enum ij_status cuda_lane_leave(struct backend *backend, int lane,
+                                           struct ij_err *reterr_err);
+void cuda_lanes_wait(struct cuda_backend *cuda); /* for their copies */
+void cuda_lanes_free(struct cuda_backend *cuda);
 
 /* Every operation of OPS_LIST, implemented in cuda_<op>.cu. */
 #define X(name)                                                                                    \

@@ -7,6 +7,8 @@
 #include "gpu/ops/cuda/cuda_mem.h"
 #include "gpu/ops/cuda/cuda_backend.h"
 
+static_assert(sizeof(struct cuda_chunk) == CUDA_PLAN_CHUNK_BYTES, "as planned");
+
 void cuda_chunks_free(struct cuda_chunks *chunks)
 {
     mem_free(chunks->segments);

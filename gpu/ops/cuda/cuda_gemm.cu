@@ -76,7 +76,7 @@ void cuda_gemm_free(struct cuda_gemm *gemm)
 
 static cudaDataType_t gemm_type(enum tensor_type type)
 {
-    return type == TENSOR_BF16 ? CUDA_R_16BF : CUDA_R_32F;
+    return type == TENSOR_BF16 ? CUDA_R_16BF : type == TENSOR_E4M3 ? CUDA_R_8F_E4M3 : CUDA_R_32F;
 }
 
 static cublasLtEpilogue_t gemm_epilogue(enum cuda_epilogue epilogue)
@@ -103,12 +103,17 @@ static __global__ void gemm_bias_kernel(const float *bias, int64_t count, uint16
         y[i] = cuda_to_bf16(bias[i]);
 }
 
-/* The bias in the type of d: the library wants it so. */
+/* The library wants the bias in the type of d, but for float8 factors always in bfloat16. */
+static bool gemm_bias_is_float32(const struct cuda_product *p)
+{
+    return p->d.type == TENSOR_F32 && p->a.type != TENSOR_E4M3;
+}
+
 static enum ij_status gemm_bias(struct cuda_backend *cuda, const struct cuda_product *p,
                                 const void **ret_bias, struct ij_err *reterr_err)
 {
     *ret_bias = p->bias;
-    if (!p->bias || p->d.type == TENSOR_F32)
+    if (!p->bias || gemm_bias_is_float32(p))
         return IJ_OK;
     *ret_bias = p->bias_bf16;
     if (p->bias_bf16 && (uintptr_t)p->bias_bf16 % 16 == 0)
@@ -133,8 +138,11 @@ static enum ij_status gemm_epilogue_set(struct cuda_backend *cuda, const struct 
     GEMM_SET(CUBLASLT_MATMUL_DESC_EPILOGUE, epilogue);
     const void *bias = NULL;
     IJ_TRY(gemm_bias(cuda, p, &bias, reterr_err));
-    if (bias)
+    int32_t bias_type = gemm_bias_is_float32(p) ? CUDA_R_32F : CUDA_R_16BF;
+    if (bias) {
         GEMM_SET(CUBLASLT_MATMUL_DESC_BIAS_POINTER, bias);
+        GEMM_SET(CUBLASLT_MATMUL_DESC_BIAS_DATA_TYPE, bias_type);
+    }
     if (!p->aux.data)
         return IJ_OK;
     const void *aux = p->aux.data;
@@ -143,6 +151,26 @@ static enum ij_status gemm_epilogue_set(struct cuda_backend *cuda, const struct 
     GEMM_SET(CUBLASLT_MATMUL_DESC_EPILOGUE_AUX_POINTER, aux);
     GEMM_SET(CUBLASLT_MATMUL_DESC_EPILOGUE_AUX_LD, stride);
     GEMM_SET(CUBLASLT_MATMUL_DESC_EPILOGUE_AUX_DATA_TYPE, type);
+    return IJ_OK;
+}
+
+/* Scales of either factor's rows; the library's first factor is our second. */
+static enum ij_status gemm_scales_set(struct cuda_backend *cuda, const struct cuda_product *p,
+                                      struct gemm_descriptors *d, struct ij_err *reterr_err)
+{
+    const struct cuda_blas *blas = &cuda->gemm->blas;
+    const void *first = p->b_scale, *second = p->a_scale;
+    int32_t mode = CUBLASLT_MATMUL_MATRIX_SCALE_OUTER_VEC_32F;
+    int8_t fast = 1;
+    if (p->a.type != TENSOR_E4M3)
+        return IJ_OK;
+    GEMM_SET(CUBLASLT_MATMUL_DESC_FAST_ACCUM, fast);
+    if (!p->a_scale)
+        return IJ_OK;
+    GEMM_SET(CUBLASLT_MATMUL_DESC_A_SCALE_MODE, mode);
+    GEMM_SET(CUBLASLT_MATMUL_DESC_B_SCALE_MODE, mode);
+    GEMM_SET(CUBLASLT_MATMUL_DESC_A_SCALE_POINTER, first);
+    GEMM_SET(CUBLASLT_MATMUL_DESC_B_SCALE_POINTER, second);
     return IJ_OK;
 }
 
@@ -164,6 +192,7 @@ static enum ij_status gemm_describe(struct cuda_backend *cuda, const struct cuda
     BLAS_TRY(cuda,
              blas->MatrixLayoutCreate(&d->b, in, (uint64_t)a_columns, (uint64_t)a_rows, a_columns));
     BLAS_TRY(cuda, blas->MatrixLayoutCreate(&d->d, out, (uint64_t)p->n, (uint64_t)p->m, p->n));
+    IJ_TRY(gemm_scales_set(cuda, p, d, reterr_err));
     return gemm_epilogue_set(cuda, p, d, reterr_err);
 }
 
@@ -200,8 +229,8 @@ static enum ij_status gemm_described(struct cuda_backend *cuda, const struct cud
                            reterr_err);
 }
 
-enum ij_status cuda_gemm_run(struct cuda_backend *cuda, const struct cuda_product *p,
-                             struct ij_err *reterr_err)
+enum ij_status cuda_gemm_run_as_it_is(struct cuda_backend *cuda, const struct cuda_product *p,
+                                      struct ij_err *reterr_err)
 {
     struct gemm_descriptors d;
     memset(&d, 0, sizeof(d));
@@ -214,4 +243,12 @@ enum ij_status cuda_gemm_run(struct cuda_backend *cuda, const struct cuda_produc
     enum ij_status status = gemm_described(cuda, p, &d, reterr_err);
     gemm_descriptors_free(&cuda->gemm->blas, &d);
     return status;
+}
+
+enum ij_status cuda_gemm_run(struct cuda_backend *cuda, const struct cuda_product *p,
+                             struct ij_err *reterr_err)
+{
+    if (p->a.type == TENSOR_E4M3 || p->b.type == TENSOR_E4M3)
+        return cuda_float8_run(cuda, p, reterr_err);
+    return cuda_gemm_run_as_it_is(cuda, p, reterr_err);
 }

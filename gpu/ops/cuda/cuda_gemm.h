@@ -27,11 +27,13 @@ enum cuda_epilogue {
 };
 
 /* d (m, n) from a (m, k) and b (k, n); transposed: a is stored (k, m), b is stored (n, k).
- * a and b have one type; c has d's and may be d. */
+ * a and b have one type; c has d's and may be d. E4M3 (cuda_float8.cu): b is transposed, a is not,
+ * k and n are multiples of 16, epilogues are NONE or BIAS. */
 struct cuda_product {
     int64_t m, n, k;
     bool transpose_a, transpose_b;
     struct tensor a, b, c, d;
+    const float *a_scale, *b_scale; /* (m), (n): of E4M3 factors */
     float alpha, beta;
     enum cuda_epilogue epilogue;
     const float *bias;         /* (n) float32; the library wants it in d's type: */

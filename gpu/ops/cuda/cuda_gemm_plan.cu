@@ -56,6 +56,7 @@ static struct gemm_key gemm_key(const struct cuda_product *p)
     key.type_out = (int32_t)p->d.type;
     key.epilogue = (int32_t)p->epilogue;
     key.beta = p->beta != 0;
+    key.scaled = p->a_scale != NULL;
     key.alignment = gemm_alignment(p);
     return key;
 }
@@ -64,10 +65,10 @@ static struct gemm_key gemm_key(const struct cuda_product *p)
 
 static void gemm_line(const struct cuda_gemm *gemm, const struct gemm_key *key, char *line)
 {
-    snprintf(line, GEMM_LINE_MAX, "%s %lld %lld %lld %d %d %d %d %d %d %d ", gemm->tune_name,
+    snprintf(line, GEMM_LINE_MAX, "%s %lld %lld %lld %d %d %d %d %d %d %d %d ", gemm->tune_name,
              (long long)key->m, (long long)key->n, (long long)key->k, key->transpose_a,
              key->transpose_b, key->type_in, key->type_out, key->epilogue, key->beta,
-             key->alignment);
+             key->alignment, key->scaled);
 }
 
 /* The algorithm's bytes from `text`; false unless all are there. */

@@ -12,7 +12,7 @@
 struct gemm_key {
     int64_t m, n, k;
     int32_t transpose_a, transpose_b, type_in, type_out;
-    int32_t epilogue, beta, alignment, unused;
+    int32_t epilogue, beta, alignment, scaled;
 };
 
 struct gemm_plan {
@@ -33,8 +33,9 @@ struct cuda_gemm {
     uint16_t *bias;  /* device, CUDA_GEMM_BIAS_MAX values: a bias in bfloat16; owned */
     struct gemm_plan *plans;
     int plan_count;
-    char *tune_path;     /* owned; NULL: the library's first choice */
-    char tune_name[320]; /* "GPU|library version", without spaces */
+    bool outer_refused[2][2]; /* scales per row of float8 factors: d is bfloat16; beta is not 0 */
+    char *tune_path;          /* owned; NULL: the library's first choice */
+    char tune_name[320];      /* "GPU|library version", without spaces */
 };
 
 enum ij_status cuda_gemm_error(struct cuda_backend *cuda, cublasStatus_t status, const char *call,
@@ -47,6 +48,14 @@ enum ij_status cuda_gemm_error(struct cuda_backend *cuda, cublasStatus_t status,
         if (try_blas_ != CUBLAS_STATUS_SUCCESS)                                                    \
             return cuda_gemm_error((cuda), try_blas_, #call, reterr_err);                          \
     } while (0)
+
+/* cuda_gemm_run without the ways round what the library lacks. */
+IJ_MUST_USE enum ij_status cuda_gemm_run_as_it_is(struct cuda_backend *cuda,
+                                                  const struct cuda_product *p,
+                                                  struct ij_err *reterr_err);
+/* cuda_float8.cu: the product of E4M3 factors. */
+IJ_MUST_USE enum ij_status cuda_float8_run(struct cuda_backend *cuda, const struct cuda_product *p,
+                                           struct ij_err *reterr_err);
 
 /* Starts the product with c and d in place of the product's own. */
 IJ_MUST_USE enum ij_status cuda_gemm_start(struct cuda_backend *cuda, const struct cuda_product *p,

@@ -112,14 +112,21 @@ static bool linear_fuses(int64_t width, struct tensor pre, struct tensor y)
 
 /* ---- Forward --------------------------------------------------------------------------------- */
 
+static bool linear_is_float8(const struct op_linear_forward *args)
+{
+    return args->x.data && args->weight.data && args->x.type == TENSOR_E4M3;
+}
+
 static enum ij_status linear_forward_check(struct cuda_backend *cuda,
                                            const struct op_linear_forward *args,
                                            struct ij_err *reterr_err)
 {
     IJ_TRY(cuda_check_shape(cuda, args->rows, args->in, reterr_err));
     IJ_TRY(cuda_check_shape(cuda, args->rows, args->out, reterr_err));
-    IJ_TRY(cuda_check(cuda, "x", args->x, reterr_err));
-    IJ_TRY(cuda_check(cuda, "weight", args->weight, reterr_err));
+    if (!linear_is_float8(args) || args->x.type != args->weight.type) {
+        IJ_TRY(cuda_check(cuda, "x", args->x, reterr_err));
+        IJ_TRY(cuda_check(cuda, "weight", args->weight, reterr_err));
+    }
     IJ_TRY(cuda_check(cuda, "y", args->y, reterr_err));
     IJ_TRY(cuda_check_optional(cuda, "pre", args->pre, reterr_err));
     return cuda_check_optional(cuda, "residual", args->residual, reterr_err);
@@ -134,6 +141,8 @@ static struct cuda_product linear_product(const struct op_linear_forward *args)
     p.transpose_b = true;
     p.a = args->x;
     p.b = args->weight;
+    p.a_scale = args->x_scale;
+    p.b_scale = args->weight_scale;
     p.alpha = 1;
     p.bias = args->bias;
     p.bias_bf16 = args->bias_bf16;
@@ -203,7 +212,7 @@ enum ij_status cuda_linear_forward(struct backend *backend, const struct op_line
     if (args->activation == ACTIVATION_NONE)
         return linear_plain(cuda, args, reterr_err);
     bool fused = args->activation == ACTIVATION_GELU_TANH && args->bias && !args->residual.data &&
-                 linear_fuses(args->out, args->pre, args->y);
+                 !linear_is_float8(args) && linear_fuses(args->out, args->pre, args->y);
     return fused ? linear_fast(cuda, args, reterr_err) : linear_gelu(cuda, args, reterr_err);
 }
 

@@ -45,6 +45,8 @@ static bool host_supports(struct backend *backend, enum op_id op, enum tensor_ty
     (void)backend;
     if (type == TENSOR_F32)
         return true;
+    if (type == TENSOR_E4M3)
+        return op == OP_linear_forward || op == OP_quantize_rows;
     bool float_only = op == OP_matmul || op == OP_adamw_ema || op == OP_square_sums;
     return type == TENSOR_BF16 && !float_only;
 }
@@ -95,6 +97,28 @@ static enum ij_status host_clear(struct backend *backend, void *device, size_t b
     return IJ_OK;
 }
 
+/* What is filled is the device's memory itself: every operation has ended when it returns. */
+static enum ij_status host_lane_open(struct backend *backend, int lane, void *device, size_t bytes,
+                                     void **ret_host, struct ij_err *reterr_err)
+{
+    (void)backend, (void)lane, (void)bytes, (void)reterr_err;
+    *ret_host = device;
+    return IJ_OK;
+}
+
+static enum ij_status host_lane_send(struct backend *backend, int lane, size_t bytes,
+                                     struct ij_err *reterr_err)
+{
+    (void)backend, (void)lane, (void)bytes, (void)reterr_err;
+    return IJ_OK;
+}
+
+static enum ij_status host_lane_pass(struct backend *backend, int lane, struct ij_err *reterr_err)
+{
+    (void)backend, (void)lane, (void)reterr_err;
+    return IJ_OK;
+}
+
 static enum ij_status host_synchronize(struct backend *backend, struct ij_err *reterr_err)
 {
     (void)backend, (void)reterr_err;
@@ -124,6 +148,14 @@ static enum ij_status host_reserve_scratch(struct backend *backend, int64_t rows
                              linear > attention ? linear : attention, reterr_err);
 }
 
+static enum ij_status host_memory(struct backend *backend, uint64_t *ret_left, uint64_t *ret_all,
+                                  struct ij_err *reterr_err)
+{
+    (void)backend, (void)reterr_err;
+    *ret_left = *ret_all = 0;
+    return IJ_OK;
+}
+
 static void host_free(struct backend *backend)
 {
     if (!backend)
@@ -145,7 +177,12 @@ static const struct ops host_ops = {
     .download = host_download,
     .clear = host_clear,
     .synchronize = host_synchronize,
+    .lane_open = host_lane_open,
+    .lane_send = host_lane_send,
+    .lane_enter = host_lane_pass,
+    .lane_leave = host_lane_pass,
     .reserve_scratch = host_reserve_scratch,
+    .memory = host_memory,
     .free = host_free,
 };
 

@@ -10,6 +10,7 @@
 #include "gpu/ops/host/host_linear.h"
 
 #include "gpu/ops/host/host_backend.h"
+#include "gpu/ops/host/host_float8.h"
 #include "gpu/ops/host/host_gemm.h"
 #include "gpu/ops/host/host_product.h"
 #include "gpu/ops/host/host_tensor.h"
@@ -211,6 +212,8 @@ enum ij_status host_linear_forward(struct backend *backend, const struct op_line
                                    struct ij_err *reterr_err)
 {
     struct host_backend *host = host_backend_of(backend);
+    if (args->x.type == TENSOR_E4M3 || args->weight.type == TENSOR_E4M3)
+        return host_float8_linear(backend, args, reterr_err);
     IJ_TRY(host_linear_check(args, reterr_err));
     const struct host_product product = host_linear_product(args);
     if (host_product_fits(host, &product))
