@@ -159,11 +159,12 @@ Test(ops_run, that_does_not_fit_the_gpu_is_refused_with_what_would, .timeout = 1
     cr_assert_eq(engine_run(&spec, &sink, &err), IJ_OK, "%s", err.text);
     cr_assert_eq(run_steps, 1);
     /* Memory that others hold now is another matter: it is tried again. */
-    simt_set_memory(room + ENGINE_CONTEXT_BYTES);
+    const size_t more = 64 << 20; /* enough for eight images */
+    simt_set_memory(room + ENGINE_CONTEXT_BYTES + more);
     struct backend *other = NULL;
     void *held = NULL;
     cr_assert_eq(backend_cuda_new(0, &other, &err), IJ_OK, "%s", err.text);
-    cr_assert_eq(other->ops->allocate(other, ENGINE_CONTEXT_BYTES, &held, &err), IJ_OK);
+    cr_assert_eq(other->ops->allocate(other, ENGINE_CONTEXT_BYTES + more, &held, &err), IJ_OK);
     spec.optimizer.batch = 8;
     cr_assert_eq(engine_run(&spec, &sink, &err), IJ_NO_MEMORY, "%s", err.text);
     other->ops->release(other, held);
