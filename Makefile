@@ -142,7 +142,8 @@ SIMTFLAGS  := -std=gnu++17 -g -O2 -DSIMT_HOST -Itests/simt $(CPPFLAGS) -fPIE -fn
               -fno-threadsafe-statics -ffp-contract=off -Wall -Wextra -Wno-missing-field-initializers \
               -Wno-unused-parameter -Wno-unknown-pragmas -Werror
 # The kernels' own: every access tells tests/simt/simt_race.cc of itself and traps where it is not aligned.
-build/simt/gpu/%.o: SIMTFLAGS += -fsanitize=thread,alignment -fsanitize-undefined-trap-on-error
+build/simt/gpu/%.o: SIMTFLAGS += -fsanitize=thread,alignment -fsanitize-undefined-trap-on-error \
+                                  --param tsan-instrument-func-entry-exit=0
 build/simt/%.o: %
 	@mkdir -p $(dir $@)
 	@echo "  SIMT  $<"

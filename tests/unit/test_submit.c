@@ -239,7 +239,7 @@ Test(submit, a_run_that_fits_no_gpu_is_refused_with_what_would)
     const char *at = strstr(err.text, "a batch of ");
     cr_assert(at && sscanf(at, "a batch of %u would fit", &fits) == 1, "%s", err.text);
     cr_assert(fits > 128 && fits < 512, "%s", err.text);
-    cr_assert(strstr(err.text, "batch 256 with accumulate 2"), "%s", err.text);
+    cr_assert(strstr(err.text, "batch 128 with accumulate 4"), "%s", err.text);
     char params[256];
     for (unsigned more = 0; more < 2; more++) {
         snprintf(params, sizeof(params), "%.*s\"batch\": %u, \"precision\": \"bfloat16\"",
