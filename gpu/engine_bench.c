@@ -200,8 +200,7 @@ static enum ij_status bench_memory(struct bench *b, struct ij_err *reterr_err)
 }
 
 static enum ij_status bench_steps(struct bench *b, uint32_t warmup, uint32_t steps,
-                                  const struct engine_bench_watch *watch,
-                                  struct ij_err *reterr_err)
+                                  const struct engine_bench_watch *watch, struct ij_err *reterr_err)
 {
     for (uint32_t i = 0; i < warmup + steps; i++) {
         if (i == warmup)

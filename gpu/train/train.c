@@ -15,6 +15,7 @@
 #include "gpu/model/schedule.h"
 #include "gpu/model/spec_json.h"
 #include "gpu/train/train_back.h"
+#include "gpu/train/train_bad.h"
 #include "gpu/train/train_guard.h"
 #include "gpu/train/train_init.h"
 #include "gpu/train/train_ranks.h"
@@ -252,34 +253,6 @@ static enum ij_status evaluate(struct run *r, struct ij_err *reterr_err)
     return IJ_OK;
 }
 
-/* All of them by name, beside the checkpoints; those of another rank have a file of their own. */
-static enum ij_status write_bad_images(struct run *r, struct ij_err *reterr_err)
-{
-    char folder[ENGINE_PATH_MAX + 16], path[ENGINE_PATH_MAX + 64];
-    snprintf(folder, sizeof folder, "%s/reports", r->spec->directory);
-    if (r->leader)
-        snprintf(path, sizeof path, "%s/bad_images.csv", folder);
-    else
-        snprintf(path, sizeof path, "%s/bad_images-rank%u.csv", folder, r->spec->ranks.rank);
-    IJ_TRY(file_make_dirs(folder, 0700, reterr_err));
-    return loader_bad_write(r->loader, path, reterr_err);
-}
-
-static enum ij_status report_bad_images(struct run *r, struct ij_err *reterr_err)
-{
-    struct loader_bad bad;
-    char text[LOADER_NAME_MAX + LOADER_CAUSE_MAX + 128];
-    loader_bad(r->loader, &bad);
-    if (bad.count <= r->bad_images || bad.listed == 0)
-        return IJ_OK;
-    r->bad_images = bad.count;
-    IJ_TRY(write_bad_images(r, reterr_err));
-    snprintf(text, sizeof text, "%llu bad images so far, replaced by others; one is %s: %s",
-             (unsigned long long)bad.count, bad.images[bad.listed - 1].name,
-             bad.images[bad.listed - 1].cause);
-    return train_sink_warning(&r->sink, "bad_images", text, reterr_err);
-}
-
 /* ---- Steps ----------------------------------------------------------------------------------- */
 
 /* Takes micro-batch `place` of the epoch from the loader, draws its masks and sends both to the
@@ -310,17 +283,25 @@ static enum ij_status fetch(struct run *r, uint64_t epoch, uint64_t place,
     return status;
 }
 
+/* Does the step after `step` not read on where that one stops, as a rewind says? */
+static bool is_left_out_after(const struct run *r, uint64_t step)
+{
+    return train_rewind_place(&r->left_out, step + 1) != train_rewind_place(&r->left_out, step) + 1;
+}
+
 /* The micro-batch after number `index` of this step, if the loader has it and it is of the same
  * epoch: it travels while the device works. Not round a step that is made twice, whose batches are
  * kept and come again. */
 static enum ij_status fetch_ahead(struct run *r, uint32_t index, struct ij_err *reterr_err)
 {
+    uint32_t accumulate = r->spec->optimizer.accumulate;
     uint64_t place = batch_of(r) + index + 1;
-    bool last = r->step + 1 == r->schedule.steps && index + 1 == r->spec->optimizer.accumulate;
+    bool last = index + 1 == accumulate; /* of this step */
     bool twice =
         train_replay_is_due(r->replay, r->step + 1) || train_replay_is_due(r->replay, r->step + 2);
-    if (last || twice || place == r->steps_per_epoch * r->spec->optimizer.accumulate ||
-        !loader_is_ready(r->loader))
+    if (twice || place == r->steps_per_epoch * accumulate || !loader_is_ready(r->loader))
+        return IJ_OK;
+    if (last && (r->step + 1 == r->schedule.steps || is_left_out_after(r, r->step)))
         return IJ_OK;
     return fetch(r, epoch_of(r), place, reterr_err);
 }
@@ -354,8 +335,7 @@ static bool jumps(const struct run *r)
     bool ragged = r->steps_per_epoch * r->spec->optimizer.accumulate != loader_batches(r->loader);
     if (batch_of(r) == 0 && ragged)
         return true;
-    return r->step > 0 && train_rewind_place(&r->left_out, r->step) !=
-                              train_rewind_place(&r->left_out, r->step - 1) + 1;
+    return r->step > 0 && is_left_out_after(r, r->step - 1);
 }
 
 /* IJ_NONFINITE: the loss cannot be used; nothing was changed yet. */
@@ -425,7 +405,7 @@ static enum ij_status after_step(struct run *r, struct ij_err *reterr_err)
     bool reported, last = r->step == r->schedule.steps;
     IJ_TRY(train_sink_progress(&r->sink, r->step, "training", last, &reported, reterr_err));
     if (reported)
-        IJ_TRY(report_bad_images(r, reterr_err));
+        IJ_TRY(train_bad_report(r->spec, r->loader, &r->sink, &r->bad_images, reterr_err));
     if (r->monitor && (last || epochs_passed(r, r->spec->monitor.eval_every_epochs)))
         IJ_TRY(evaluate(r, reterr_err));
     return save_is_due(r) ? save(r, reterr_err) : IJ_OK;
