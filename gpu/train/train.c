@@ -7,7 +7,6 @@
 
 #include "base/build.h"
 #include "base/clock.h"
-#include "base/file.h"
 #include "base/mem.h"
 #include "base/seed_bug.h"
 #include "gpu/data/loader.h"
