@@ -6,6 +6,7 @@
 
 #include "gpu/ops/cuda_device.h"
 #include "tests/unit/eval_fixture.h"
+#include "tests/simt/simt_control.h"
 
 enum { TRAIN = 24, EVAL = 12 };
 
@@ -25,6 +26,8 @@ static void open_data(void)
 {
     if (!cuda_device_built())
         cr_skip_test("this program has no CUDA backend");
+    if (simt_watch_races)
+        simt_watch_races(false); /* the suite of operations has looked */
     eval_open();
 }
 

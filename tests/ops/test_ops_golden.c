@@ -22,6 +22,7 @@ static void golden_replay(const char *path)
     int lines = 0;
     if (!simt_fail_next)
         cr_skip_test("this program has no host build of the CUDA backend");
+    simt_watch_races(false); /* whole steps: the suite of operations has looked */
     setenv("IJEPAD_DEVICE", "cuda", 1);
     cr_assert_eq(engine_check_golden(path, golden_line, &lines, &err), IJ_OK, "%s", err.text);
     cr_assert_gt(lines, 50);
@@ -48,6 +49,7 @@ Test(ops_golden, a_gpu_that_computes_what_the_host_does_is_trusted)
     int lines = 0;
     if (!simt_fail_next)
         cr_skip_test("this program has no host build of the CUDA backend");
+    simt_watch_races(false);
     cr_assert_eq(engine_check_device(golden_line, &lines, &err), IJ_OK, "%s", err.text);
     cr_assert_eq(lines, 6, "three comparisons in each precision");
     simt_blas_spoil(true);
@@ -106,6 +108,7 @@ Test(ops_golden, a_gpu_that_auto_found_is_checked_and_remembered)
     struct ij_err err = IJ_ERR_INIT;
     if (!simt_fail_next)
         cr_skip_test("this program has no host build of the CUDA backend");
+    simt_watch_races(false);
     unsetenv("IJEPAD_DEVICE");
     int fd = mkstemp(path);
     cr_assert_geq(fd, 0);

@@ -11,6 +11,8 @@ extern "C" {
 
 /* The named runtime call, for example "cudaMalloc", fails the next time with this error number. */
 __attribute__((weak)) void simt_fail_next(const char *call, int error);
+/* Looks for races in shared memory, as from the start; off, kernels run several times as fast. */
+__attribute__((weak)) void simt_watch_races(bool on);
 /* Compute capability that the device has from now on, 90 at the start; its memory, 16 GiB. */
 __attribute__((weak)) void simt_set_architecture(int ten_major_and_minor);
 __attribute__((weak)) void simt_set_memory(size_t bytes);

@@ -11,6 +11,8 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "tests/simt/simt_control.h"
+
 enum { UNIT = 2, SHARED_UNITS = (227 << 10) / UNIT, STATIC_UNITS = 1 << 14, WARP = 32 };
 enum { NOBODY = -1, WARP_MATES = -2, MANY = -3 }; /* beside thread numbers */
 
@@ -29,7 +31,13 @@ struct simt_place simt_here = {0, 0, 0, NOBODY};
 
 static struct unit shared_units[SHARED_UNITS], static_units[STATIC_UNITS];
 static uintptr_t shared_begin, shared_end;
+static bool watching = true;
 extern char __data_start[], _end[]; /* the program's variables: static shared memory is there */
+
+void simt_watch_races(bool on)
+{
+    watching = on;
+}
 
 void simt_race_shared(const unsigned char *memory, size_t bytes)
 {
@@ -77,7 +85,7 @@ static void note(struct access *a)
 
 static void touch(const void *memory, size_t bytes, bool write)
 {
-    if (simt_here.thread == NOBODY)
+    if (!watching || simt_here.thread == NOBODY)
         return;
     uintptr_t first = (uintptr_t)memory / UNIT * UNIT, end = (uintptr_t)memory + bytes;
     for (uintptr_t at = first; at < end; at += UNIT) {
