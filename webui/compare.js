@@ -73,8 +73,8 @@ export async function comparePage({address, fail}) {
 
   const chipsSoon = later(showChips, 200);
   return {title: "Compare", stay, element: make("div", {}, top, make("div", {class: "two"},
-    make("section", {class: "card", "aria-label": "Differences"}, make("div", {class: "row"}, make("h2", {}, "Differences"), make("span", {class: "grow"}), allBox), table),
-    make("section", {class: "card", "aria-label": "Newest figures"}, make("h2", {}, "Newest figures"), figures), scatter?.element), group.element),
+    make("div", {}, make("section", {class: "card", "aria-label": "Differences"}, make("div", {class: "row"}, make("h2", {}, "Differences"), make("span", {class: "grow"}), allBox), table),
+    make("section", {class: "card", "aria-label": "Newest figures"}, make("h2", {}, "Newest figures"), figures)), scatter?.element), group.element),
   onEvent(type, data) {
     const run = runs.find((one) => one.id === data.run);
     if (!run) return;

@@ -4,7 +4,7 @@ import {empty, make, makeSvg} from "./dom.js";
 import {number, plain} from "./format.js";
 import {inOrder, titleOf} from "./metrics.js";
 
-const WIDTH = 560, HEIGHT = 230, LEFT = 56, RIGHT = 90, TOP = 14, BOTTOM = 30;
+const WIDTH = 560, HEIGHT = 230, LEFT = 56, RIGHT = 24, TOP = 14, BOTTOM = 30;
 
 /* Numbers by their size, anything else by its place among the values that there are. */
 function scaleOf(values) {
@@ -42,6 +42,6 @@ export class Scatter {
       makeSvg("path", {class: "scatter-axis", d: `M${LEFT - 8} ${TOP}V${HEIGHT - BOTTOM + 8}H${WIDTH - RIGHT + 8}`}),
       x.ends.map((value) => text([left(value), HEIGHT - 6], "middle", x.text(value))), y.ends.map((value) => text([LEFT - 14, top(value) + 4], "end", y.text(value))),
       points.map((point) => [makeSvg("circle", {cx: left(point.x), cy: top(point.y), r: 5, class: `scatter-point series-${runStyle(point.run.id).index}`}),
-        text([left(point.x) + 9, top(point.y) + 4], "", point.run.name)]));
+        left(point.x) > WIDTH * 0.6 ? text([left(point.x) - 9, top(point.y) + 4], "end", point.run.name) : text([left(point.x) + 9, top(point.y) + 4], "", point.run.name)]));
   }
 }
