@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "base/mem.h"
+#include "base/text.h"
 
 struct kind_row {
     unsigned http;
@@ -75,6 +76,7 @@ void problem_from_err(struct problem *problem, const struct ij_err *err)
     problem->code = ij_status_name(status);
     problem->title = status_titles[status];
     join_detail(problem, err);
+    text_make_utf8(problem->detail);
     if (problem->http == 503)
         problem->retry_after_s = 2;
     /* Where the server failed a field is one of its own files, not a place in the body. */
@@ -92,19 +94,23 @@ void problem_set(struct problem *problem, enum problem_kind kind, const char *fo
     va_start(args, format);
     (void)vsnprintf(problem->detail, sizeof problem->detail, format, args);
     va_end(args);
+    text_make_utf8(problem->detail);
 }
 
 void problem_add_error(struct problem *problem, const char *pointer, const char *format, ...)
 {
-    char detail[IJ_ERR_TEXT_MAX];
+    char detail[IJ_ERR_TEXT_MAX], place[IJ_ERR_FIELD_MAX];
     va_list args;
     va_start(args, format);
     (void)vsnprintf(detail, sizeof detail, format, args);
     va_end(args);
+    text_make_utf8(detail);
+    (void)snprintf(place, sizeof place, "%s", pointer);
+    text_make_utf8(place);
     if (!problem->errors)
         problem->errors = json_array();
     (void)json_array_append_new(problem->errors,
-                                json_pack("{s:s, s:s}", "pointer", pointer, "detail", detail));
+                                json_pack("{s:s, s:s}", "pointer", place, "detail", detail));
 }
 
 json_t *problem_to_json(const struct problem *problem, const char *instance, const char *request_id)

@@ -112,3 +112,17 @@ bool text_is_utf8(const char *text, size_t size)
     }
     return true;
 }
+
+void text_make_utf8(char *text)
+{
+    for (char *at = text; *at;) {
+        size_t left = strnlen(at, 4), size = 1;
+        while (size <= left && !text_is_utf8(at, size))
+            size++;
+        if (size > left) {
+            *at = '?';
+            size = 1;
+        }
+        at += size;
+    }
+}

@@ -16,5 +16,7 @@ bool text_to_double(const char *text, double *ret_value); /* finite only */
 /* [A-Za-z0-9._-]{1,64}, not starting with a dot: names of runs, tags, datasets. */
 bool text_is_name(const char *text);
 bool text_is_utf8(const char *text, size_t size);
+/* Puts '?' for each byte that is part of no character, as where a text was cut within one. */
+void text_make_utf8(char *text);
 
 #endif

@@ -108,6 +108,16 @@ json_t *retention_policy_json(const struct retention_policy *policy)
                      "every_epochs", policy->every_epochs);
 }
 
+char *retention_policy_text(const struct retention_policy *policy)
+{
+    json_t *whole = retention_policy_json(policy);
+    char *text = whole ? json_dumps(whole, JSON_COMPACT) : NULL;
+    char *copy = text ? mem_strdup(text) : NULL;
+    free(text);
+    json_decref(whole);
+    return copy;
+}
+
 /* ---- Choice ---------------------------------------------------------------------------------- */
 
 /* Is `a` a better checkpoint than `b`? */

@@ -43,6 +43,7 @@ IJ_MUST_USE enum ij_status retention_policy_parse(const json_t *object,
                                                   struct retention_policy *policy,
                                                   struct ij_err *reterr_err);
 json_t *retention_policy_json(const struct retention_policy *policy); /* NULL: no memory */
+char *retention_policy_text(const struct retention_policy *policy);   /* the same; mem_free */
 /* The metric's stream and key, as a metric query names it. */
 const char *retention_policy_metric(enum retention_policy_measure measure);
 

@@ -48,11 +48,7 @@ static enum ij_status apply_retention(const json_t *value, struct run_row *row, 
     struct ij_err err = IJ_ERR_INIT;
     if (retention_policy_parse(value, &policy, &err) != IJ_OK)
         return bad(reply, err.field + 1, err.text);
-    json_t *whole = retention_policy_json(&policy);
-    char *text = whole ? json_dumps(whole, JSON_COMPACT) : NULL;
-    json_decref(whole);
-    patch->retention = text ? mem_strdup(text) : NULL;
-    free(text);
+    patch->retention = retention_policy_text(&policy);
     if (!patch->retention)
         return IJ_ERR(&reply->err, IJ_NO_MEMORY, "no memory for the change");
     row->retention = patch->retention;

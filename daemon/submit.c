@@ -24,16 +24,19 @@ struct problems {
 __attribute__((format(printf, 3, 4))) static void
 problem(struct problems *problems, const char *pointer, const char *format, ...)
 {
-    char text[IJ_ERR_TEXT_MAX];
+    char text[IJ_ERR_TEXT_MAX], place[IJ_ERR_FIELD_MAX];
     va_list arguments;
     va_start(arguments, format);
     vsnprintf(text, sizeof(text), format, arguments);
     va_end(arguments);
+    snprintf(place, sizeof(place), "%s", pointer);
+    text_make_utf8(text); /* what they quote may have been cut within a character */
+    text_make_utf8(place);
     if (problems->status == IJ_OK)
-        problems->status = IJ_ERR_FIELD(problems->err, IJ_INVALID, pointer, "%s", text);
+        problems->status = IJ_ERR_FIELD(problems->err, IJ_INVALID, place, "%s", text);
     if (problems->errors)
         json_array_append_new(problems->errors,
-                              json_pack("{s:s, s:s}", "pointer", pointer, "detail", text));
+                              json_pack("{s:s, s:s}", "pointer", place, "detail", text));
 }
 
 bool submit_parse_id(const char *text, char prefix, int64_t *ret_id)
@@ -378,11 +381,7 @@ static void check_retention(const json_t *body, struct submit_result *result,
         problem(problems, err.field, "%s", err.text);
         return;
     }
-    json_t *whole = retention_policy_json(&policy);
-    char *text = whole ? json_dumps(whole, JSON_COMPACT) : NULL;
-    json_decref(whole);
-    result->retention = text ? mem_strdup(text) : NULL;
-    free(text);
+    result->retention = retention_policy_text(&policy);
     if (!result->retention)
         problem(problems, "/retention", "no memory for the policy");
 }

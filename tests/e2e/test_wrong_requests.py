@@ -38,6 +38,8 @@ TABLE = [
     ("GET", "/v1/runs?limit=ten", None, 422, "invalid", None),
     ("GET", "/v1/runs?limti=10", None, 422, "invalid", None),
     ("GET", "/v1/runs?state=asleep", None, 422, "invalid", None),
+    ("GET", "/v1/runs?state=" + "%F4%8E%97%8F" * 10, None, 422, "invalid", None),  # quoted, and cut within a character
+    ("POST", "/v1/runs", {"kind": "pretrain", "€" * 50: 1}, 422, "invalid", None),
     ("GET", "/v1/runs?sort=beauty", None, 422, "invalid", None),
     ("GET", "/v1/runs?parent=42", None, 422, "invalid", None),
     ("GET", "/v1/runs?count=2", None, 422, "invalid", None),

@@ -1,6 +1,7 @@
 /* Nearest names, checked numbers, names, UTF-8. */
 #include <criterion/criterion.h>
 #include <float.h>
+#include <stdio.h>
 #include <string.h>
 
 #include "base/mem.h"
@@ -94,4 +95,23 @@ Test(text, utf8)
     for (size_t i = 0; i < COUNT_OF(bad); i++)
         cr_assert(!text_is_utf8(bad[i], strlen(bad[i])), "bad %zu", i);
     cr_assert(text_is_utf8("a\0b", 3));
+}
+
+Test(text, what_was_cut_within_a_character_becomes_utf8)
+{
+    static const char *const pairs[][2] = {
+        {"", ""},
+        {"plain", "plain"},
+        {"\xc3\xa4\xe2\x82\xac\xf0\x9f\x98\x80", "\xc3\xa4\xe2\x82\xac\xf0\x9f\x98\x80"},
+        {"cut \xf0\x9f\x98", "cut ???"},
+        {"cut \xc3", "cut ?"},
+        {"\xff mid \xc3\xa4", "? mid \xc3\xa4"},
+        {"\xc0\xaf", "??"}};
+    for (size_t i = 0; i < sizeof pairs / sizeof *pairs; i++) {
+        char text[64];
+        snprintf(text, sizeof text, "%s", pairs[i][0]);
+        text_make_utf8(text);
+        cr_expect_str_eq(text, pairs[i][1], "%zu", i);
+        cr_expect(text_is_utf8(text, strlen(text)));
+    }
 }
