@@ -28,8 +28,9 @@ Test(ops_cuda, is_among_the_backends_of_this_suite)
 {
     struct backend *own = cuda_backend_or_skip(), *list[OPS_BACKENDS_MAX];
     int count = ops_backends(list);
-    cr_assert_eq(count, 2);
-    cr_assert_str_eq(list[1]->name, "cuda");
+    cr_assert_geq(count, 2); /* the host once for each level that this processor has */
+    for (int i = 0; i < count; i++)
+        cr_assert_eq(strcmp(list[i]->name, "cuda") == 0, i == count - 1, "%s", list[i]->name);
     ops_backends_free(list, count);
     own->ops->free(own);
 }
