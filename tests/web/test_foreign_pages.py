@@ -104,7 +104,7 @@ def unchanged(daemon):
 def refusals(daemon):
     """How many requests the daemon has refused since it started."""
     text = daemon.api("GET", "/metrics").text
-    return sum(int(line.split()[1]) for line in text.splitlines() if re.match(r'ijepad_http_requests_total\{.*code="4xx"', line))
+    return sum(int(line.split()[1]) for line in text.splitlines() if re.match(r'ijepad_http_request_duration_seconds_count\{.*code="4xx"', line))
 
 
 def test_a_foreign_page_reads_and_changes_nothing(page, daemon, foreign_site, unchanged):
