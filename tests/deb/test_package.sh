@@ -74,7 +74,7 @@ step "start by hand, with an edited configuration"
 { cat "$work/original.conf"; echo '# edited by the administrator'; echo 'listen = off'; } >"$root/etc/ijepad/ijepad.conf"
 cat >"$root/start.sh" <<'IN'
 set -eu
-runuser -u ijepad -- /usr/bin/ijepad --config /etc/ijepad/ijepad.conf 2>/tmp/ijepad.log &
+setpriv --reuid ijepad --regid ijepad --init-groups /usr/bin/ijepad --config /etc/ijepad/ijepad.conf 2>/tmp/ijepad.log &
 daemon=$!
 for _ in $(seq 600); do
     curl -sf --unix-socket /var/lib/ijepad/ijepad.sock http://localhost/readyz && break
@@ -82,7 +82,7 @@ for _ in $(seq 600); do
     sleep 0.1
 done
 curl -sf --unix-socket /var/lib/ijepad/ijepad.sock http://localhost/v1/session | grep -q '"role":"admin"'
-pkill -TERM -x ijepad
+kill -TERM $daemon
 wait $daemon
 IN
 in_root sh /start.sh || { cat "$root/tmp/ijepad.log" || true; fail "start by hand"; }
