@@ -191,7 +191,8 @@ $(BUILD)/tests/fake/%.so: tests/fake/%.c
 	$(Q)$(CC) $(filter -W%,$(CFLAGS)) -Wno-missing-prototypes -D_GNU_SOURCE -std=gnu17 -g -O1 -fPIC -fvisibility=hidden \
 	  -shared -o $@ $<
 
-unit-programs: $(UNIT_TESTS) $(FAKES)
+# With nvcc the GPU's suite is at least compiled and linked wherever the tests are.
+unit-programs: $(UNIT_TESTS) $(FAKES) $(if $(filter release,$(FLAVOUR)),$(if $(WITH_CUDA),$(BUILD)/gpu/ops-suite))
 
 ## test: everything that needs no GPU; installs missing packages first
 test:

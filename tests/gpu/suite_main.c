@@ -32,6 +32,7 @@ struct job {
 };
 
 static struct suite_test *first_test;
+static struct suite_fixture *first_fixture;
 static jmp_buf back;
 static int counts[OUTCOME_COUNT];
 
@@ -39,6 +40,22 @@ void suite_add(struct suite_test *test)
 {
     test->next = first_test;
     first_test = test;
+}
+
+void suite_surround(struct suite_fixture *fixture)
+{
+    fixture->next = first_fixture;
+    first_fixture = fixture;
+}
+
+/* Of the test's suite; one that does nothing where it has none. */
+static const struct suite_fixture *fixture_of(const struct suite_test *test)
+{
+    static const struct suite_fixture none;
+    const struct suite_fixture *fixture = first_fixture;
+    while (fixture && strcmp(fixture->suite, test->suite) != 0)
+        fixture = fixture->next;
+    return fixture ? fixture : &none;
 }
 
 void suite_fail(const char *file, int line, const char *what, const char *format, ...)
@@ -69,13 +86,23 @@ static double now_s(void)
     return (double)t.tv_sec + (double)t.tv_nsec / 1e9;
 }
 
+static void run_surrounded(const struct suite_test *test)
+{
+    const struct suite_fixture *fixture = fixture_of(test);
+    if (fixture->init)
+        fixture->init();
+    test->run();
+    if (fixture->fini)
+        fixture->fini();
+}
+
 static enum outcome run_here(const struct suite_test *test)
 {
     fprintf(stderr, "-- %s/%s\n", test->suite, test->name);
     int left = setjmp(back);
     if (left)
         return (enum outcome)(left - 1);
-    test->run();
+    run_surrounded(test);
     return PASSED;
 }
 
@@ -106,7 +133,7 @@ static void start(struct job *job, const struct suite_test *test)
         exit(1);
     }
     if (job->pid == 0) {
-        alarm(TIMEOUT_S);
+        alarm(fixture_of(test)->timeout ? fixture_of(test)->timeout : TIMEOUT_S);
         _exit((int)run_here(test));
     }
 }

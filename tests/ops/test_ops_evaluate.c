@@ -5,6 +5,7 @@
 #include <jansson.h>
 
 #include "gpu/ops/cuda_device.h"
+#include "tests/ops/ops_harness.h"
 #include "tests/unit/eval_fixture.h"
 #include "tests/simt/simt_control.h"
 
@@ -24,8 +25,10 @@ static const struct engine_sink sink = {.result = on_result};
 
 static void open_data(void)
 {
-    if (!cuda_device_built())
-        cr_skip_test("this program has no CUDA backend");
+    struct backend *cuda;
+    if (ops_backends_cuda(&cuda) == 0)
+        cr_skip_test("this program has no CUDA backend, or this machine no GPU");
+    cuda->ops->free(cuda);
     if (simt_watch_races)
         simt_watch_races(false); /* the suite of operations has looked */
     eval_open();

@@ -19,7 +19,16 @@ struct suite_test {
     struct suite_test *next;
 };
 
+/* What surrounds each test of a suite; the seconds replace the runner's own limit. */
+struct suite_fixture {
+    void (*init)(void), (*fini)(void);
+    unsigned timeout;
+    const char *suite;
+    struct suite_fixture *next;
+};
+
 void suite_add(struct suite_test *test);
+void suite_surround(struct suite_fixture *fixture);
 /* Both leave the test. The message is what the printf-like arguments give; "" for none. */
 void suite_fail(const char *file, int line, const char *what, const char *format, ...)
     __attribute__((format(printf, 4, 5), noreturn));
@@ -33,6 +42,15 @@ void suite_skip(const char *format, ...) __attribute__((format(printf, 1, 2), no
         suite_add(&test);                                                                          \
     }                                                                                              \
     static void suite_##suite_##_##name_(void)
+
+#define TestSuite(suite_, ...)                                                                     \
+    static struct suite_fixture suite_fixture_##suite_ = {__VA_ARGS__};                            \
+    __attribute__((constructor)) static void suite_surround_##suite_(void)                         \
+    {                                                                                              \
+        suite_fixture_##suite_.suite = #suite_;                                                    \
+        suite_surround(&suite_fixture_##suite_);                                                   \
+    }                                                                                              \
+    extern void suite_surround(struct suite_fixture *fixture)
 
 #define suite_check(condition, what, ...)                                                          \
     do {                                                                                           \
