@@ -12,7 +12,7 @@ import {duration, grouped, number} from "./format.js";
 import {append, inOrder, load, metricName, smooth, smoothable, titleOf} from "./metrics.js";
 import {onTheme} from "./theme.js";
 
-const DRAW_MS = 200, SETTLE_MS = 250, SLOW_MS = 25, SKIPPED_MAX = 4, APPENDED_MAX = 60;
+const DRAW_MS = 200, SETTLE_MS = 250, SLOW_MS = 25, SKIPPED_MAX = 4, APPENDED_MAX = 60, PAINT_MS = 6;
 const X_NAMES = {step: "step", epoch: "epoch", images: "images seen", time: "wall time"};
 
 export class ChartGroup {
@@ -34,7 +34,7 @@ export class ChartGroup {
     this.box = make("div", {class: "charts"});
     this.element = make("div", {}, this.toolbar(), this.box);
     this.reload = later(() => this.fetch().catch(() => {}), 250);
-    this.drawTimer = this.settleTimer = this.paintFrame = this.slideFrame = 0;
+    this.drawTimer = this.settleTimer = this.paintTimer = this.paintFrame = this.slideFrame = 0;
     this.unpainted = new Set();
     this.unslid = new Set();
     this.panning = false;
@@ -100,6 +100,7 @@ export class ChartGroup {
     for (const [key, chart] of this.charts) {
       if (keys.includes(key)) continue;
       chart.close();
+      this.unpainted.delete(chart);
       this.charts.delete(key);
     }
     for (const key of inOrder(keys)) {
@@ -166,17 +167,24 @@ export class ChartGroup {
     for (const [key, chart] of this.charts) chart.set(this.seriesOf(key), this.marksInX());
   }
 
-  /* Charts that have come into sight, one a frame: the first is there before the last is painted. */
+  /* Charts that have come into sight, from the top, as many as fit in a frame: the first is there before the last is
+     painted. They come into sight one call after the other in no order, so painting begins after the last. */
   paintSoon(chart) {
     this.unpainted.add(chart);
-    if (!this.paintFrame) this.paintNext();
+    if (!this.paintTimer && !this.paintFrame) this.paintTimer = setTimeout(() => this.paintNext());
   }
 
   paintNext() {
-    const [chart] = this.unpainted;
-    this.paintFrame = chart ? requestAnimationFrame(() => this.paintNext()) : 0;
-    this.unpainted.delete(chart);
-    if (chart?.dirty && chart.visible) chart.refresh();
+    const begun = performance.now();
+    this.paintTimer = this.paintFrame = 0;
+    for (const chart of inOrder([...this.charts.keys()]).map((key) => this.charts.get(key)).filter((one) => this.unpainted.has(one))) {
+      if (performance.now() - begun > PAINT_MS) {
+        this.paintFrame = requestAnimationFrame(() => this.paintNext());
+        return;
+      }
+      this.unpainted.delete(chart);
+      if (chart.dirty && chart.visible) chart.refresh();
+    }
   }
 
   /* Runs beside each other differ in their dashes, as they may in nothing else. */
@@ -266,6 +274,7 @@ export class ChartGroup {
   close() {
     clearTimeout(this.drawTimer);
     clearTimeout(this.settleTimer);
+    clearTimeout(this.paintTimer);
     cancelAnimationFrame(this.paintFrame);
     cancelAnimationFrame(this.slideFrame);
     this.reload.cancel();

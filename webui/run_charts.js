@@ -32,6 +32,9 @@ export async function marksOf(run) {
 
 /* wanted(key): which metrics of the run; above: an element between the tools and the charts, or null. */
 export async function chartsOf({run, fail}, wanted, onData = () => {}) {
+  const askKeys = () => get(`/v1/runs/${run.id}/metrics`);
+  let asked = askKeys();
+  asked.catch(() => {});
   const group = new ChartGroup([await chartRun(run)]);
   const filter = make("input", {type: "search", placeholder: "Filter charts", "aria-label": "Filter charts", class: "narrow",
     oninput: later(() => showKeys(), 150)});
@@ -49,7 +52,9 @@ export async function chartsOf({run, fail}, wanted, onData = () => {}) {
   }
 
   async function load() {
-    const catalogue = await get(`/v1/runs/${run.id}/metrics`);
+    const answer = asked || askKeys();
+    asked = null;
+    const catalogue = await answer;
     keys = catalogue.items.map((item) => item.key).filter(wanted);
     none.replaceChildren(...(keys.length ? [] : [empty("No figures yet.")]));
     showKeys();
