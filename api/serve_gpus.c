@@ -10,6 +10,7 @@
 #include "base/mem.h"
 #include "daemon/control.h"
 #include "daemon/device.h"
+#include "daemon/gpu_fault.h"
 
 /* ---- Forms ---- */
 
@@ -27,6 +28,20 @@ static json_t *show_foreign(const struct device *device)
     if (device->foreign_pid)
         (void)json_array_append_new(list, json_pack("{s:i, s:o}", "pid", (int)device->foreign_pid,
                                                     "command", show_text(device->foreign_command)));
+    return list;
+}
+
+static json_t *show_xids(const struct device *device)
+{
+    json_t *list = json_array();
+    for (size_t i = 0; i < DEVICE_XIDS_MAX && device->xids[i].count; i++) {
+        const struct device_xid *one = &device->xids[i];
+        const struct gpu_fault *fault = gpu_fault_find(one->xid);
+        (void)json_array_append_new(
+            list, json_pack("{s:I, s:s, s:s, s:I, s:o}", "xid", (json_int_t)one->xid, "class",
+                            gpu_fault_class_name(fault->class), "text", fault->text, "count",
+                            (json_int_t)one->count, "last", show_time(one->last_ms)));
+    }
     return list;
 }
 
@@ -66,11 +81,11 @@ static json_t *show_device(const struct device *device)
     bool usable =
         device->present && !device->unknown && !device->cordon.ts_ms && !device->trouble[0];
     json_t *object = json_pack(
-        "{s:s, s:s, s:i, s:s, s:s, s:o, s:b, s:o, s:o, s:o, s:I}", "id", device->id, "kind",
+        "{s:s, s:s, s:i, s:s, s:s, s:o, s:b, s:o, s:o, s:o, s:o, s:I}", "id", device->id, "kind",
         device_kind_name(device->kind), "index", (int)device->index, "name", device->name, "state",
         device_state_name(device_state_of(device)), "run", show_id('r', device->run), "schedulable",
         usable, "cordon", show_cordon(&device->cordon), "trouble", show_text(device->trouble),
-        "foreign", show_foreign(device), "memory_bytes", (json_int_t)device->memory_bytes);
+        "foreign", show_foreign(device), "xids", show_xids(device), "memory_bytes", (json_int_t)device->memory_bytes);
     if (object)
         put_figures(object, device);
     return object;

@@ -347,7 +347,7 @@ void device_table_note_death(struct device_table *table, size_t place, int64_t r
     pthread_mutex_unlock(&table->lock);
 }
 
-void device_table_count_xid(struct device_table *table, size_t place, uint32_t xid)
+void device_table_count_xid(struct device_table *table, size_t place, uint32_t xid, int64_t now_ms)
 {
     IJ_ASSERT(place < table->count);
     struct device_xid *xids = table->devices[place].xids;
@@ -356,6 +356,7 @@ void device_table_count_xid(struct device_table *table, size_t place, uint32_t x
         if (xids[i].count == 0 || xids[i].xid == xid) {
             xids[i].xid = xid;
             xids[i].count++;
+            xids[i].last_ms = now_ms;
             break;
         }
     pthread_mutex_unlock(&table->lock);

@@ -47,7 +47,8 @@ enum device_state {
 
 struct device_xid {
     uint32_t xid;
-    uint64_t count; /* since the daemon's start; 0: the place is empty */
+    uint64_t count;  /* since the daemon's start; 0: the place is empty */
+    int64_t last_ms; /* wall clock */
 };
 
 struct device {
@@ -96,7 +97,7 @@ void device_table_hold(struct device_table *table, size_t place, int64_t run);
 void device_table_set_worker(struct device_table *table, int64_t run, pid_t worker);
 void device_table_release(struct device_table *table, int64_t run); /* all that it holds */
 void device_table_note_death(struct device_table *table, size_t place, int64_t run, int64_t now_ms);
-void device_table_count_xid(struct device_table *table, size_t place, uint32_t xid);
+void device_table_count_xid(struct device_table *table, size_t place, uint32_t xid, int64_t now_ms);
 /* `cordon` NULL: no longer. */
 void device_table_cordon(struct device_table *table, size_t place, const struct cordon_row *cordon);
 /* JSON array of the ids that `run` holds, cut at a whole id. */

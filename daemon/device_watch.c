@@ -72,7 +72,7 @@ static void take_xid(struct daemon *daemon, const struct gpu_report_xid *report)
         .message = LOG_MESSAGE_GPU_FAULT, .run = device->run, .gpu = device->id};
     log_about(LOG_LEVEL_WARN, LOG_MODULE, &about, "%s: Xid %u: %s", device->id, report->xid,
               fault->text);
-    device_table_count_xid(daemon->devices, place, report->xid);
+    device_table_count_xid(daemon->devices, place, report->xid, clock_wall_ms());
     if (tell_xid(daemon, device, report->xid, &err) != IJ_OK)
         daemon_storage_error(daemon, "an error of a GPU", &err);
     if (run && fault->class == GPU_FAULT_APPLICATION)

@@ -383,14 +383,21 @@ void engine_fit_text(const struct engine_fit *fit, char *ret_text, size_t size);
  * mlp_ratio and the predictor depth that the paper uses with it. */
 bool engine_model_by_name(const char *name, struct engine_model *model);
 
+#define ENGINE_PATCHES_MAX 4096 /* of an image */
 struct engine_mask_preview {
     uint32_t grid, blocks, context_count, target_count[ENGINE_TARGETS_MAX];
-    uint16_t context[4096], targets[ENGINE_TARGETS_MAX][4096]; /* patch indices */
+    uint16_t context[ENGINE_PATCHES_MAX];                     /* patch indices */
+    uint16_t targets[ENGINE_TARGETS_MAX][ENGINE_PATCHES_MAX]; /* the same */
 };
 /* The masks of sample `sample` alone (a batch of one), for the dashboard's preview. */
 IJ_MUST_USE enum ij_status engine_preview_masks(const struct engine_spec *spec, uint64_t sample,
                                                 struct engine_mask_preview *ret_preview,
                                                 struct ij_err *reterr_err);
+
+/* How many patches the context encoder would see in each of samples 0 .. draws-1 alone: ret_counts[n]
+ * of them (zeroed here) keep n; `ret_counts` has ENGINE_PATCHES_MAX + 1 places. */
+IJ_MUST_USE enum ij_status engine_preview_kept(const struct engine_spec *spec, uint32_t draws,
+                                               uint32_t *ret_counts, struct ij_err *reterr_err);
 
 /* ---- Tools of the worker -------------------------------------------------------------------- */
 

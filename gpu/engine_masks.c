@@ -4,16 +4,40 @@
 #include "gpu/engine.h"
 #include "gpu/model/masks.h"
 
-enum ij_status engine_preview_masks(const struct engine_spec *spec, uint64_t sample,
-                                    struct engine_mask_preview *ret_preview,
-                                    struct ij_err *reterr_err)
+/* Checks the spec, and gets ready to draw for one image at a time. */
+static enum ij_status begin(const struct engine_spec *spec, struct mask_sizes_rules *ret_rules,
+                            struct masks *ret_masks, struct ij_err *reterr_err)
 {
     IJ_TRY(engine_check(spec, reterr_err));
     if (spec->kind != ENGINE_PRETRAIN)
         return IJ_ERR_FIELD(reterr_err, IJ_INVALID, "kind", "only pretraining draws masks");
-    struct mask_sizes_rules rules = mask_sizes_from_spec(spec);
+    *ret_rules = mask_sizes_from_spec(spec);
+    return masks_init(ret_masks, ret_rules, spec->seed, 1, reterr_err);
+}
+
+enum ij_status engine_preview_kept(const struct engine_spec *spec, uint32_t draws,
+                                   uint32_t *ret_counts, struct ij_err *reterr_err)
+{
+    struct mask_sizes_rules rules;
     struct masks masks;
-    IJ_TRY(masks_init(&masks, &rules, spec->seed, 1, reterr_err));
+    IJ_TRY(begin(spec, &rules, &masks, reterr_err));
+    memset(ret_counts, 0, (ENGINE_PATCHES_MAX + 1) * sizeof *ret_counts);
+    for (uint32_t i = 0; i < draws; i++) {
+        masks_draw(&masks, 0, i, 1);
+        IJ_ASSERT(masks.context_count <= ENGINE_PATCHES_MAX);
+        ret_counts[masks.context_count]++;
+    }
+    masks_done(&masks);
+    return IJ_OK;
+}
+
+enum ij_status engine_preview_masks(const struct engine_spec *spec, uint64_t sample,
+                                    struct engine_mask_preview *ret_preview,
+                                    struct ij_err *reterr_err)
+{
+    struct mask_sizes_rules rules;
+    struct masks masks;
+    IJ_TRY(begin(spec, &rules, &masks, reterr_err));
     masks_draw(&masks, 0, sample, 1);
     memset(ret_preview, 0, sizeof *ret_preview);
     ret_preview->grid = rules.grid;

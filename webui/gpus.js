@@ -60,6 +60,12 @@ function processes(device) {
     device.foreign.map((one) => [String(one.pid), one.command || "–", bytes(one.memory_bytes)]), "Processes that are no worker of ours"));
 }
 
+function xids(device) {
+  if (!device.xids?.length) return null;
+  return make("div", {}, make("h3", {}, "Errors told by the driver"), simpleTable([["Xid", "number"], "What", ["Times", "number"], "Last"], device.xids.map((one) =>
+    [String(one.xid), `${one.text} (${one.class})`, String(one.count), make("time", {datetime: one.last, title: time(one.last)}, ago(one.last))]), "Xids since the daemon's start"));
+}
+
 function card(device, {names, who, onDone, trends}) {
   const facts = [["Temperature", device.temperature_c ? `${number(device.temperature_c)} °C` : null], ["Clock", device.clock_mhz ? `${number(device.clock_mhz)} MHz` : null],
     ["Power", device.power_w && !device.power_limit_w ? `${number(device.power_w)} W` : null], ["Compute", device.compute], ["Memory errors", device.ecc_uncorrected === null || device.ecc_uncorrected === undefined ? null : String(device.ecc_uncorrected)],
@@ -72,7 +78,7 @@ function card(device, {names, who, onDone, trends}) {
     make("p", {class: "quiet small wrap"}, [...new Set([device.name, device.id])].filter(Boolean).join(" · ")),
     device.run ? make("p", {}, swatch(device.run), make("a", {href: `#/${device.run}`}, names.get(device.run) || device.run)) : null,
     warnings(device), make("div", {class: "meters"}, deviceMeters(device, trends)),
-    facts.length ? make("dl", {class: "facts"}, facts.map(([name, value]) => make("div", {}, make("dt", {}, name), make("dd", {}, value)))) : null, processes(device));
+    facts.length ? make("dl", {class: "facts"}, facts.map(([name, value]) => make("div", {}, make("dt", {}, name), make("dd", {}, value)))) : null, processes(device), xids(device));
 }
 
 async function told(promise, text, onDone) {

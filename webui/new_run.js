@@ -4,7 +4,7 @@ import {announce, button, later, make, toast} from "./dom.js";
 import {SchemaForm} from "./form.js";
 import {kindName, kinds} from "./kinds.js";
 import {MaskPreview} from "./masks.js";
-import {planList, TimeEstimate} from "./new_run_plan.js";
+import {placeText, planList, TimeEstimate} from "./new_run_plan.js";
 import {submitSweep, SweepFields} from "./sweeps.js";
 
 const NAME = /^[A-Za-z0-9_-][A-Za-z0-9._-]{0,63}$/;
@@ -114,6 +114,7 @@ export async function newRunPage({address, who, fail}) {
       const one = sweep ? answer.runs[0] && await send("POST", "/v1/runs?dry_run=1", answer.runs[0]).catch(() => null) : answer;
       plan.replaceChildren(...(one?.plan ? [sweep ? make("p", {class: "quiet small"}, "Of the first of its runs:") : "", planList(one.plan), time.element]
         : [make("p", {class: "quiet"}, "Everything is in order; this kind has no estimate.")]));
+      if (!sweep) plan.append(make("p", {class: "quiet small"}, await placeText(body().priority)));
       await time.show(one?.resolved?.params || one?.resolved || {}, one?.plan);
     } catch (error) {
       if (error.status === 401) throw error;

@@ -13,6 +13,13 @@ export const planList = (plan) => factList([["Encoder", `${count(plan.parameters
   ["Memory in all", bytes(plan.bytes_total)], ["of it activations", bytes(plan.bytes_activations)], ["A checkpoint", bytes(plan.bytes_checkpoint)],
   ["Work per image", `${count(plan.flop_per_image)}FLOP`]]);
 
+/* Where it would stand among those that wait; each of at least its priority is in front of it, and whoever those have in front. */
+export async function placeText(priority = 0) {
+  const {waiting} = await get("/v1/queue"), ahead = waiting.findLastIndex((run) => run.priority >= priority) + 1;
+  if (!waiting.length) return "Nothing waits before it.";
+  return ahead === waiting.length ? `${ahead} ${ahead === 1 ? "run waits" : "runs wait"} before it.` : `It would pass ${waiting.length - ahead} of the ${waiting.length} that wait, to place ${ahead + 1}.`;
+}
+
 const planned = async (kind, params) => (await send("POST", "/v1/runs?dry_run=1", {kind, params})).plan;
 
 /* The newest run that told its rate, on these images if there is one: {run, params, flop}, or null. */

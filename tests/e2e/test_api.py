@@ -321,6 +321,14 @@ def test_mask_preview(idle_daemon):
         assert len(drawn["targets"]) == targets and context in (None, len(drawn["context"]))
         for target in drawn["targets"]:
             assert target and not set(target) & set(drawn["context"])
+    assert "kept" not in first
+    kept = masks(params={"crop": 224, "patch": 16}, sample=1, draws=1000)["kept"]
+    sizes = [size for size, _ in kept["counts"]]
+    assert kept["draws"] == 1000 == sum(n for _, n in kept["counts"]) and sizes == sorted(set(sizes))
+    assert [len(masks(params={"crop": 224, "patch": 16}, sample=i)["context"]) in sizes for i in range(5)] == [True] * 5
+    fixed = masks(params={"crop": 224, "patch": 16, "masking": "random"}, draws=10)["kept"]
+    assert fixed == {"draws": 10, "counts": [[79, 10]]}
+    assert idle_daemon.api("POST", "/v1/preview/masks", json={"draws": 1001}).json()["errors"][0]["pointer"] == "/draws"
     wrong = idle_daemon.api("POST", "/v1/preview/masks", json={"params": {"patc": 16}})
     assert wrong.status_code == 422 and "patch" in wrong.json()["errors"][0]["detail"]
 

@@ -131,6 +131,7 @@ def test_a_broken_gpu_costs_its_run_no_failure(machine, images):
     assert row["failures"] == 0 and row["attempts"] == 2
     row = machine.rows()[GPUS[0]]
     assert row["state"] == "cordoned" and row["cordon"]["by"] == "daemon" and "Xid 79" in row["cordon"]["reason"]
+    assert [(one["xid"], one["class"], one["count"]) for one in row["xids"]] == [(79, "hardware", 1)] and not machine.rows()[GPUS[1]]["xids"]
     newest, oldest = machine.daemon.api("GET", f"/v1/runs/{run}/attempts").json()["items"]
     assert oldest["cause"] == "gpu_fault"
     events = machine.daemon.api("GET", f"/v1/runs/{run}/events").json()["items"]

@@ -39,6 +39,9 @@ def test_a_gpu_shows_what_it_does_and_did(chrome, tmp_path, monkeypatch):
     meters = page.js("return [...document.querySelectorAll('[data-device=GPU-aaaa] [role=meter]')].map((m) => [m.getAttribute('aria-label'), m.getAttribute('aria-valuetext')])")
     assert meters == [["Busy", "91 %"], ["Memory", "60 GiB of 80 GiB"]]
     assert page.count("[data-device=GPU-aaaa] .spark polyline") == 2
+    with script.open("a") as told:
+        told.write("xid 0 63\n")
+    page.wait_text("[data-device=GPU-aaaa]", "63a memory row was marked for replacement (noted)1")
     page.go("#/")
     page.wait_text("[data-device=GPU-aaaa]", "60 GiB of 80 GiB")
     assert page.complaints() == []
