@@ -29,7 +29,12 @@ class Page:
         try:
             wait_until(f"{text!r} in {selector}", lambda: text in self.text(selector), deadline_s, 0.05)
         except AssertionError as error:
-            raise AssertionError(f"{error}; it holds {self.text(selector)[:400]!r}") from None
+            raise AssertionError(f"{error}; it holds {self.text(selector)[:400]!r}; {self.where()}") from None
+
+    def where(self):
+        """For people: which page, what has the focus, what it complained of."""
+        return self.js("""const e = document.activeElement; return `at ${location.hash}, focus on ${e && e.tagName}#${e && e.id}, ` +
+            `${document.querySelectorAll("dialog").length} dialogs, toast ${JSON.stringify(document.querySelector("#toast")?.textContent)}`""")
 
     def wait_for(self, selector, deadline_s=DEADLINE_S):
         wait_until(selector, lambda: self.count(selector), deadline_s, 0.05)

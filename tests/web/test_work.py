@@ -36,6 +36,20 @@ def test_masks_follow_the_parameters(page):
     page.click("[aria-label='next sample']")
     page.wait_text(".new-side", "Sample 1:")
     wait_until("another draw", lambda: page.js("return document.querySelector('.masks').innerHTML") != first)
+    page.wait_text(".kept-box", "Of 1000 images: ")
+    assert page.count(".kept-box rect") > 5
+    page.set("#p-masking", "random")
+    page.wait_text(".kept-box", "103 to 103 patches seen, 103 in the mean")
+
+
+def test_a_new_run_is_told_its_place_in_the_queue(page, waiting, scenes):
+    page.provoked.append("status of 422")
+    page.go("#/new")
+    for key, value in {**PARAMS, "dataset": scenes}.items():
+        page.set(f"#p-{key}", str(value))
+    page.wait_text(".plan", "3 runs wait before it.")
+    page.set("#c-priority", "5")
+    page.wait_text(".plan", "It would pass 3 of the 3 that wait, to place 1.")
 
 
 def test_clone_with_an_edit(page, scenes):
@@ -155,6 +169,7 @@ def test_the_main_path_by_keys_alone(page, scenes):
     page.press("?")
     page.wait_text("dialog h2", "Keyboard")
     page.press("\ue00c")
+    wait_until("the dialog is gone", lambda: not page.count("dialog"))
     page.press("g", "r")
     page.wait_text("h1", "Runs")
     page.wait_text(".virtual tbody", "by-keys")
