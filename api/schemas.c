@@ -94,8 +94,8 @@ static const struct schema schemas[] = {
       {"cordon", "?o", "by whom, why and since when it is kept out of use: by, reason, since"},
       {"trouble", "?s", "what is wrong with it"},
       {"foreign", "a", "processes on it that are no worker of ours: pid, command, memory_bytes"},
-      {"xids", "a", "errors that the driver told of since the daemon's start, by number: xid, class, "
-                    "text, count, last"},
+      {"xids", "a",
+       "errors that the driver told of since the start: xid, class, text, count, last"},
       {"memory_bytes", "i", "the GPU's own; of a slot: its share of the machine's"},
       {"memory_used_bytes", "?i", NULL}, {"utilization_ratio", "?n", "0 to 1"},
       {"temperature_c", "?n", NULL}, {"power_w", "?n", NULL}, {"power_limit_w", "?n", NULL},
@@ -270,8 +270,8 @@ static const struct schema schemas[] = {
       {"draws", "?i", "0 to 1000: also tell how many patches so many samples would show"}}},
     {"Masks", "Patch numbers, row by row.", NULL,
      {{"grid", "i", "patches per side"}, {"context", "a", NULL}, {"targets", "a", "by block"},
-      {"kept", "?o", "draws, and counts: pairs of a number of context patches and how many of the draws "
-                     "kept so many, ascending"}}},
+      {"kept", "?o",
+       "draws, and counts: pairs of a number of context patches and how many draws kept so many"}}},
     {"Session", "Who the caller is.", NULL,
      {{"user", "s", NULL}, {"role", "s", "viewer, submitter, operator, admin"},
       {"token", "?s", "id of the token"}, {"by_cookie", "b", NULL}}},

@@ -85,7 +85,8 @@ static json_t *show_device(const struct device *device)
         device_kind_name(device->kind), "index", (int)device->index, "name", device->name, "state",
         device_state_name(device_state_of(device)), "run", show_id('r', device->run), "schedulable",
         usable, "cordon", show_cordon(&device->cordon), "trouble", show_text(device->trouble),
-        "foreign", show_foreign(device), "xids", show_xids(device), "memory_bytes", (json_int_t)device->memory_bytes);
+        "foreign", show_foreign(device), "xids", show_xids(device), "memory_bytes",
+        (json_int_t)device->memory_bytes);
     if (object)
         put_figures(object, device);
     return object;

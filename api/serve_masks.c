@@ -24,7 +24,7 @@ static json_t *show_masks(const struct engine_mask_preview *preview)
                      indices(preview->context, preview->context_count), "targets", list);
 }
 
-/* {"draws": n, "counts": [[patches, draws that keep so many], ...]}, ascending; only what occurred. */
+/* {"draws": n, "counts": [[patches, draws that keep so many], ...]}, ascending. */
 static enum ij_status show_kept(const struct engine_spec *spec, uint32_t draws, json_t *object,
                                 struct ij_err *reterr_err)
 {

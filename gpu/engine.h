@@ -394,8 +394,8 @@ IJ_MUST_USE enum ij_status engine_preview_masks(const struct engine_spec *spec, 
                                                 struct engine_mask_preview *ret_preview,
                                                 struct ij_err *reterr_err);
 
-/* How many patches the context encoder would see in each of samples 0 .. draws-1 alone: ret_counts[n]
- * of them (zeroed here) keep n; `ret_counts` has ENGINE_PATCHES_MAX + 1 places. */
+/* How many patches the context encoder would see in each of samples 0 .. draws-1 alone: of them
+ * ret_counts[n] (zeroed here) keep n; `ret_counts` has ENGINE_PATCHES_MAX + 1 places. */
 IJ_MUST_USE enum ij_status engine_preview_kept(const struct engine_spec *spec, uint32_t draws,
                                                uint32_t *ret_counts, struct ij_err *reterr_err);
 
