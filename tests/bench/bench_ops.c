@@ -1,6 +1,7 @@
 /*
  * Rates of the host backend's operations as JSON lines: one for the machine's peak, one per
- * operation and model shape. `bench_ops [threads]`; the best of several rounds is printed.
+ * operation and model shape. `bench_ops [threads] [bfloat16]`; the best of several rounds is
+ * printed. With bfloat16 the residual stream stays float32, as in a model.
  *
  * Shapes: one block of ViT-S/16 at 224 pixels (batch 8), of a ViT-Ti for 32-pixel images (batch
  * 64), and of its predictor (width 96, four target blocks). With one thread the clock is the
@@ -33,7 +34,9 @@ static const struct bench_shape bench_shapes[] = {
 struct bench {
     struct backend *backend;
     const struct bench_shape *shape;
-    float *x, *y, *z, *wide, *wide2, *weight, *dweight, *bias, *statistics;
+    enum tensor_type type;                /* of activations and weights */
+    float *x, *z, *wide, *wide2, *weight; /* in that type */
+    float *y, *stream, *dweight, *bias, *statistics;
     double peak;
 };
 
@@ -44,11 +47,29 @@ static double bench_now(const struct bench *b)
     return (double)t.tv_sec + (double)t.tv_nsec * 1e-9;
 }
 
+static struct tensor bench_tensor(const struct bench *b, float *data)
+{
+    struct tensor t = {data, b->type};
+    return t;
+}
+
 static float *bench_array(int64_t count)
 {
     float *x = mem_alloc_aligned(64, (size_t)count * sizeof(float));
     for (int64_t i = 0; x && i < count; i++)
         x[i] = (float)(i % 13 - 6) * 0.02f;
+    return x;
+}
+
+/* The same values in the bench's type. */
+static float *bench_typed(const struct bench *b, int64_t count)
+{
+    float *x = bench_array(count);
+    for (int64_t i = 0; x && b->type == TENSOR_BF16 && i < count; i++) {
+        uint32_t bits;
+        memcpy(&bits, &x[i], sizeof bits);
+        ((uint16_t *)x)[i] = (uint16_t)(bits >> 16);
+    }
     return x;
 }
 
@@ -59,45 +80,45 @@ static int64_t bench_rows(const struct bench *b)
 
 /* ---- The operations; each returns its FLOP in matrix products -------------------------------- */
 
-static double bench_linear(struct bench *b, int64_t in, int64_t out, float *x, float *y,
+static double bench_linear(struct bench *b, int64_t in, int64_t out, float *x, struct tensor y,
                            enum activation activation, float *pre, float *residual)
 {
     struct op_linear_forward args = {.rows = bench_rows(b),
                                      .in = in,
                                      .out = out,
-                                     .x = tensor_f32(x),
-                                     .weight = tensor_f32(b->weight),
+                                     .x = bench_tensor(b, x),
+                                     .weight = bench_tensor(b, b->weight),
                                      .bias = b->bias,
                                      .activation = activation,
-                                     .pre = tensor_f32(pre),
+                                     .pre = bench_tensor(b, pre),
                                      .residual = tensor_f32(residual),
-                                     .y = tensor_f32(y)};
+                                     .y = y};
     (void)!b->backend->ops->linear_forward(b->backend, &args, NULL);
     return 2.0 * (double)(args.rows * in * out);
 }
 
 static double bench_qkv(struct bench *b)
 {
-    return bench_linear(b, b->shape->width, 3 * b->shape->width, b->x, b->wide, ACTIVATION_NONE,
-                        NULL, NULL);
+    return bench_linear(b, b->shape->width, 3 * b->shape->width, b->x, bench_tensor(b, b->wide),
+                        ACTIVATION_NONE, NULL, NULL);
 }
 
 static double bench_proj_residual(struct bench *b)
 {
-    return bench_linear(b, b->shape->width, b->shape->width, b->x, b->y, ACTIVATION_NONE, NULL,
-                        b->y);
+    return bench_linear(b, b->shape->width, b->shape->width, b->x, tensor_f32(b->y),
+                        ACTIVATION_NONE, NULL, b->stream);
 }
 
 static double bench_fc1_gelu(struct bench *b)
 {
-    return bench_linear(b, b->shape->width, b->shape->hidden, b->x, b->wide, ACTIVATION_GELU,
-                        b->wide2, NULL);
+    return bench_linear(b, b->shape->width, b->shape->hidden, b->x, bench_tensor(b, b->wide),
+                        ACTIVATION_GELU, b->wide2, NULL);
 }
 
 static double bench_fc2_residual(struct bench *b)
 {
-    return bench_linear(b, b->shape->hidden, b->shape->width, b->wide, b->y, ACTIVATION_NONE, NULL,
-                        b->x);
+    return bench_linear(b, b->shape->hidden, b->shape->width, b->wide, tensor_f32(b->y),
+                        ACTIVATION_NONE, NULL, b->stream);
 }
 
 static double bench_fc2_input(struct bench *b)
@@ -105,10 +126,10 @@ static double bench_fc2_input(struct bench *b)
     struct op_linear_backward_input args = {.rows = bench_rows(b),
                                             .in = b->shape->hidden,
                                             .out = b->shape->width,
-                                            .dy = tensor_f32(b->x),
-                                            .weight = tensor_f32(b->weight),
-                                            .gelu_pre = tensor_f32(b->wide2),
-                                            .dx = tensor_f32(b->wide)};
+                                            .dy = bench_tensor(b, b->x),
+                                            .weight = bench_tensor(b, b->weight),
+                                            .gelu_pre = bench_tensor(b, b->wide2),
+                                            .dx = bench_tensor(b, b->wide)};
     (void)!b->backend->ops->linear_backward_input(b->backend, &args, NULL);
     return 2.0 * (double)(args.rows * args.in * args.out);
 }
@@ -118,8 +139,8 @@ static double bench_fc1_weight(struct bench *b)
     struct op_linear_backward_weight args = {.rows = bench_rows(b),
                                              .in = b->shape->width,
                                              .out = b->shape->hidden,
-                                             .dy = tensor_f32(b->wide),
-                                             .x = tensor_f32(b->x),
+                                             .dy = bench_tensor(b, b->wide),
+                                             .x = bench_tensor(b, b->x),
                                              .dweight = b->dweight,
                                              .dbias = b->bias};
     (void)!b->backend->ops->linear_backward_weight(b->backend, &args, NULL);
@@ -133,8 +154,8 @@ static double bench_attention(struct bench *b)
                                         .length = s->length,
                                         .heads = s->heads,
                                         .head_dim = s->width / s->heads,
-                                        .qkv = tensor_f32(b->wide2),
-                                        .out = tensor_f32(b->z),
+                                        .qkv = bench_tensor(b, b->wide2),
+                                        .out = bench_tensor(b, b->z),
                                         .lse = b->statistics};
     (void)!b->backend->ops->attention_forward(b->backend, &args, NULL);
     return 4.0 * (double)(bench_rows(b) * s->length * s->width);
@@ -147,11 +168,11 @@ static double bench_attention_backward(struct bench *b)
                                          .length = s->length,
                                          .heads = s->heads,
                                          .head_dim = s->width / s->heads,
-                                         .qkv = tensor_f32(b->wide2),
-                                         .out = tensor_f32(b->z),
-                                         .dout = tensor_f32(b->x),
+                                         .qkv = bench_tensor(b, b->wide2),
+                                         .out = bench_tensor(b, b->z),
+                                         .dout = bench_tensor(b, b->x),
                                          .lse = b->statistics,
-                                         .dqkv = tensor_f32(b->wide)};
+                                         .dqkv = bench_tensor(b, b->wide)};
     (void)!b->backend->ops->attention_backward(b->backend, &args, NULL);
     return 10.0 * (double)(bench_rows(b) * s->length * s->width);
 }
@@ -161,10 +182,10 @@ static double bench_norm(struct bench *b)
     struct op_layer_norm_forward args = {.rows = bench_rows(b),
                                          .width = b->shape->width,
                                          .eps = 1e-6f,
-                                         .x = tensor_f32(b->x),
+                                         .x = tensor_f32(b->stream),
                                          .gamma = b->bias,
                                          .beta = b->bias,
-                                         .y = tensor_f32(b->y),
+                                         .y = bench_tensor(b, b->z),
                                          .mean = b->statistics,
                                          .rstd = b->statistics + bench_rows(b)};
     (void)!b->backend->ops->layer_norm_forward(b->backend, &args, NULL);
@@ -175,13 +196,13 @@ static double bench_norm_backward(struct bench *b)
 {
     struct op_layer_norm_backward args = {.rows = bench_rows(b),
                                           .width = b->shape->width,
-                                          .dy = tensor_f32(b->y),
-                                          .x = tensor_f32(b->x),
+                                          .dy = bench_tensor(b, b->x),
+                                          .x = tensor_f32(b->stream),
                                           .gamma = b->bias,
                                           .mean = b->statistics,
                                           .rstd = b->statistics + bench_rows(b),
-                                          .residual = tensor_f32(b->x),
-                                          .dx = tensor_f32(b->z),
+                                          .residual = tensor_f32(b->stream),
+                                          .dx = tensor_f32(b->y),
                                           .dgamma = b->dweight,
                                           .dbeta = b->dweight + b->shape->width};
     (void)!b->backend->ops->layer_norm_backward(b->backend, &args, NULL);
@@ -253,16 +274,18 @@ static int bench_shape_run(struct bench *b)
 {
     const struct bench_shape *s = b->shape;
     int64_t rows = bench_rows(b), wide = s->hidden > 3 * s->width ? s->hidden : 3 * s->width;
-    mem_auto float *x = b->x = bench_array(rows * s->width + s->width * wide);
+    mem_auto float *x = b->x = bench_typed(b, rows * s->width + s->width * wide);
     mem_auto float *y = b->y = bench_array(rows * s->width);
-    mem_auto float *z = b->z = bench_array(rows * s->width);
-    mem_auto float *wide1 = b->wide = bench_array(rows * wide);
-    mem_auto float *wide2 = b->wide2 = bench_array(rows * wide);
-    mem_auto float *weight = b->weight = bench_array(s->width * wide);
+    mem_auto float *stream = b->stream = bench_array(rows * s->width);
+    mem_auto float *z = b->z = bench_typed(b, rows * s->width);
+    mem_auto float *wide1 = b->wide = bench_typed(b, rows * wide);
+    mem_auto float *wide2 = b->wide2 = bench_typed(b, rows * wide);
+    mem_auto float *weight = b->weight = bench_typed(b, s->width * wide);
     mem_auto float *dweight = b->dweight = bench_array(s->width * wide);
     mem_auto float *bias = b->bias = bench_array(wide);
     mem_auto float *statistics = b->statistics = bench_array(rows * (s->heads + 2));
-    if (!x || !y || !z || !wide1 || !wide2 || !weight || !dweight || !bias || !statistics ||
+    if (!x || !y || !stream || !z || !wide1 || !wide2 || !weight || !dweight || !bias ||
+        !statistics ||
         b->backend->ops->reserve_scratch(b->backend, rows, wide, s->heads, NULL) != IJ_OK)
         return 1;
     for (size_t op = 0; op < COUNT_OF(bench_ops); op++)
@@ -270,18 +293,30 @@ static int bench_shape_run(struct bench *b)
     return 0;
 }
 
+/* The best instruction that the level has for the type. */
+static enum host_peak bench_peak(const struct bench *b)
+{
+    if (b->type == TENSOR_BF16 && host_peak_gflops(HOST_PEAK_BF16_TILES, 1) > 0)
+        return HOST_PEAK_BF16_TILES;
+    bool vectors = b->type == TENSOR_BF16 && host_peak_gflops(HOST_PEAK_BF16, 1) > 0;
+    return vectors ? HOST_PEAK_BF16 : HOST_PEAK_FLOAT32;
+}
+
 int main(int argc, char **argv)
 {
     uint64_t threads = 0;
     struct bench bench = {0};
-    if (argc > 2 || (argc == 2 && !text_to_u64(argv[1], &threads)) || threads > 1024 ||
-        backend_host_new((int)threads, &bench.backend, NULL) != IJ_OK) {
-        fprintf(stderr, "usage: bench_ops [threads]\n");
+    bool half = argc == 3 && strcmp(argv[2], "bfloat16") == 0;
+    bench.type = half ? TENSOR_BF16 : TENSOR_F32;
+    if (argc > 3 || (argc == 3 && !half) || (argc > 1 && !text_to_u64(argv[1], &threads)) ||
+        threads > 1024 || backend_host_new((int)threads, &bench.backend, NULL) != IJ_OK) {
+        fprintf(stderr, "usage: bench_ops [threads] [bfloat16]\n");
         return 2;
     }
-    bench.peak = host_peak_gflops(HOST_PEAK_FLOAT32, bench.backend->threads);
-    printf("{\"bench\":\"ops\",\"threads\":%d,\"peak_gflops\":%.1f}\n", bench.backend->threads,
-           bench.peak);
+    bench.peak = host_peak_gflops(bench_peak(&bench), bench.backend->threads);
+    printf("{\"bench\":\"ops\",\"level\":\"%s\",\"precision\":\"%s\",\"threads\":%d,"
+           "\"peak_gflops\":%.1f}\n",
+           bench.backend->level, half ? "bfloat16" : "float32", bench.backend->threads, bench.peak);
     int failed = 0;
     for (size_t i = 0; i < COUNT_OF(bench_shapes) && !failed; i++) {
         bench.shape = &bench_shapes[i];

@@ -22,6 +22,9 @@ static const struct linear_shape linear_shapes[] = {
     {31, 40, 64, true, ACTIVATION_GELU_TANH, false, false, false},
     {31, 33, 65, true, ACTIVATION_GELU_TANH, true, true, false},
     {70, 24, 32, false, ACTIVATION_GELU_TANH, false, true, true},
+    /* sums of several parts, groups of columns; results larger than a cache */
+    {5, 1100, 640, true, ACTIVATION_NONE, false, true, false},
+    {1030, 8, 1056, true, ACTIVATION_GELU, true, false, false},
 };
 
 static void linear_forward_case(struct backend *backend, enum tensor_type type, const void *user)
@@ -90,7 +93,8 @@ static const struct linear_backward_shape backward_shapes[] = {
     {31, 65, 24, ACTIVATION_NONE, true},       {257, 33, 48, ACTIVATION_GELU, true},
     {200, 96, 31, ACTIVATION_GELU, false},     {333, 40, 72, ACTIVATION_NONE, false},
     {70, 48, 24, ACTIVATION_GELU_TANH, false}, {33, 31, 24, ACTIVATION_GELU_TANH, false},
-    {65, 40, 16, ACTIVATION_GELU_TANH, true},
+    {65, 40, 16, ACTIVATION_GELU_TANH, true},  {5, 640, 1100, ACTIVATION_GELU, true},
+    {1030, 1056, 8, ACTIVATION_GELU, false},
 };
 
 static void linear_input_case(struct backend *backend, enum tensor_type type, const void *user)

@@ -145,28 +145,50 @@ HOST_AVX512 __m512 host_avx512_pick(const float *table, __m512i piece)
     return _mm512_permutex2var_ps(_mm512_loadu_ps(table), piece, _mm512_loadu_ps(table + 16));
 }
 
-HOST_AVX512 __m512 host_avx512_curve(const struct host_gelu_curve *curve, __m512 a)
+/* Vectors that are worked on in step: the processor can only look ahead as far as a few of these
+ * long chains of operations. */
+#define HOST_AVX512_EACH        4
+#define HOST_AVX512_FOR_EACH(i) _Pragma("GCC unroll 4") for (int i = 0; i < HOST_AVX512_EACH; i++)
+
+/* a[i] becomes the curve at a[i] >= 0. */
+HOST_AVX512 void host_avx512_curve(const struct host_gelu_curve *curve, __m512 a[HOST_AVX512_EACH])
 {
-    const float pieces = HOST_GELU_PIECES / (float)HOST_GELU_END;
-    a = _mm512_mul_ps(a, _mm512_set1_ps(pieces));
-    a = _mm512_min_ps(_mm512_set1_ps(HOST_GELU_PIECES - 0.001f), a); /* keeps NaN */
-    __m512i piece = _mm512_cvttps_epi32(a);
-    __m512 t = _mm512_sub_ps(a, _mm512_cvtepi32_ps(piece));
-    __m512 p =
-        _mm512_fmadd_ps(host_avx512_pick(curve->c3, piece), t, host_avx512_pick(curve->c2, piece));
-    p = _mm512_fmadd_ps(p, t, host_avx512_pick(curve->c1, piece));
-    return _mm512_fmadd_ps(p, t, host_avx512_pick(curve->c0, piece));
+    const __m512 pieces = _mm512_set1_ps(HOST_GELU_PIECES / (float)HOST_GELU_END);
+    const __m512 last = _mm512_set1_ps(HOST_GELU_PIECES - 0.001f);
+    __m512i piece[HOST_AVX512_EACH];
+    __m512 t[HOST_AVX512_EACH];
+    HOST_AVX512_FOR_EACH(i) a[i] = _mm512_min_ps(last, _mm512_mul_ps(a[i], pieces)); /* keeps NaN */
+    HOST_AVX512_FOR_EACH(i) piece[i] = _mm512_cvttps_epi32(a[i]);
+    HOST_AVX512_FOR_EACH(i) t[i] = _mm512_sub_ps(a[i], _mm512_cvtepi32_ps(piece[i]));
+    HOST_AVX512_FOR_EACH(i) a[i] = host_avx512_pick(curve->c3, piece[i]);
+    HOST_AVX512_FOR_EACH(i)
+    a[i] = _mm512_fmadd_ps(a[i], t[i], host_avx512_pick(curve->c2, piece[i]));
+    HOST_AVX512_FOR_EACH(i)
+    a[i] = _mm512_fmadd_ps(a[i], t[i], host_avx512_pick(curve->c1, piece[i]));
+    HOST_AVX512_FOR_EACH(i)
+    a[i] = _mm512_fmadd_ps(a[i], t[i], host_avx512_pick(curve->c0, piece[i]));
 }
 
-HOST_AVX512 __m512 host_avx512_gelu_table(const struct host_gelu *gelu, __m512 x, bool tanh_form)
+/* x[i] becomes gelu(x[i]). */
+HOST_AVX512 void host_avx512_gelu_table(const struct host_gelu *gelu, __m512 x[HOST_AVX512_EACH],
+                                        bool tanh_form)
 {
-    __m512 a = host_avx512_abs(x), tail = host_avx512_curve(&gelu->tail[tanh_form], a);
-    return _mm512_fnmadd_ps(a, tail, _mm512_max_ps(x, _mm512_setzero_ps()));
+    __m512 tail[HOST_AVX512_EACH];
+    HOST_AVX512_FOR_EACH(i) tail[i] = host_avx512_abs(x[i]);
+    host_avx512_curve(&gelu->tail[tanh_form], tail);
+    HOST_AVX512_FOR_EACH(i)
+    x[i] =
+        _mm512_fnmadd_ps(host_avx512_abs(x[i]), tail[i], _mm512_max_ps(x[i], _mm512_setzero_ps()));
 }
 
-HOST_AVX512 __m512 host_avx512_slope_table(const struct host_gelu *gelu, __m512 x, bool tanh_form)
+/* x[i] becomes gelu'(x[i]). */
+HOST_AVX512 void host_avx512_slope_table(const struct host_gelu *gelu, __m512 x[HOST_AVX512_EACH],
+                                         bool tanh_form)
 {
-    return host_avx512_side(x, host_avx512_curve(&gelu->slope[tanh_form], host_avx512_abs(x)));
+    __m512 side[HOST_AVX512_EACH];
+    HOST_AVX512_FOR_EACH(i) side[i] = host_avx512_abs(x[i]);
+    host_avx512_curve(&gelu->slope[tanh_form], side);
+    HOST_AVX512_FOR_EACH(i) x[i] = host_avx512_side(x[i], side[i]);
 }
 
 #endif

@@ -18,12 +18,19 @@ struct host_finish {
     struct tensor pre, slope_pre, residual; /* or absent; `residual` may be y */
     struct tensor y;
     const struct host_gelu *gelu; /* tables; NULL: exact to float32 */
+    bool stream;                  /* y and pre pass the cache; their rows are whole lines of it */
 };
 
 /* A part of y. */
 struct host_finish_part {
     int64_t row, rows, column, columns; /* columns <= HOST_TILE_COLUMNS */
 };
+
+/* After a thread's last tile: other threads will see what passed the cache. */
+void host_finish_end(const struct host_finish *finish);
+
+/* Asks for the memory of a tile to come: no prefetcher of a processor sees its rows coming. */
+void host_finish_fetch(const struct host_finish *finish, const struct host_finish_part *part);
 
 /* `sum`: rows of HOST_TILE_COLUMNS floats. AVX-512; bfloat16 tensors need AVX512_BF16. */
 void host_finish_tile(const struct host_finish *finish, const struct host_finish_part *part,

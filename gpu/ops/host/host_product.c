@@ -1,6 +1,11 @@
 /*
- * See host_product.h. A block of rows of the left side stays in the second-level cache while the
- * right side passes by, two panels at a time, each of which stays in the first-level cache.
+ * See host_product.h. Float32: a block of rows of the left side stays in the second-level cache
+ * while the right side passes by, two panels at a time, which stay in the first-level cache.
+ *
+ * Bfloat16, whose tiles are done sooner than memory takes their results: a group of panels stays in
+ * the second-level cache; strip after strip meets all of them, so that results are written along
+ * rows. What stays in the first-level cache is the strip; where it is too long for that, a part of
+ * its k, whose sums wait in scratch for the next part.
  */
 #include "gpu/ops/host/host_product.h"
 
@@ -10,6 +15,13 @@
 #define HOST_PRODUCT_BLOCK_WORDS (128 * 1024) /* of the left side: half of a megabyte */
 #define HOST_PRODUCT_BLOCK_ROWS  256
 #define HOST_PRODUCT_PARTS       4 /* per thread at least, or columns are split too */
+#define HOST_PRODUCT_GROUP_WORDS                                                                   \
+    (320 * 1024)                             /* of a group of panels with AMX: L2 has 2 MiB there */
+#define HOST_PRODUCT_GROUP_LESS (128 * 1024) /* with less */
+#define HOST_PRODUCT_CHUNK      256          /* words of k in the first-level cache */
+#define HOST_PRODUCT_AHEAD      2 /* tiles from asking for what a tile's finish touches to it */
+#define HOST_PRODUCT_STREAM     (1024 * 1024) /* bytes per thread that may stay in cache */
+#define HOST_PRODUCT_LINE       64            /* bytes of the cache */
 
 /* What all threads know of one product. */
 struct host_product_pass {
@@ -20,6 +32,16 @@ struct host_product_pass {
     int64_t words, block;          /* of k; rows that are worked on at a time */
     int64_t strips, pairs, groups; /* of 32 rows; of panels; of pairs */
     bool in_place;                 /* the left side needs no padding of k */
+    bool along;                    /* a strip meets all panels before the next one does */
+    int64_t chunk;                 /* words of k that are worked on at a time */
+};
+
+/* Rows [row, row + rows) by pairs of panels: what one call works on. */
+struct host_product_block {
+    int64_t row, rows, whole; /* of `rows` so many are read in place, the rest from `copy` */
+    struct host_span pairs;
+    const uint32_t *a, *copy;
+    float *sums;
 };
 
 size_t host_product_shared_floats(int64_t width)
@@ -35,10 +57,16 @@ static int64_t host_product_block(int64_t words)
                                             : rows;
 }
 
+/* Floats of a strip of n columns. */
+static size_t host_product_sums(int64_t n)
+{
+    return (size_t)((n + HOST_TILE_COLUMNS - 1) / HOST_TILE_COLUMNS) * HOST_TILE_FLOATS;
+}
+
 size_t host_product_local_floats(int64_t width)
 {
     int64_t words = host_pack_words(TENSOR_F32, width), strip = words * HOST_TILE_ROWS;
-    return HOST_TILE_FLOATS +
+    return host_product_sums(width) +
            (size_t)(strip > HOST_PRODUCT_BLOCK_WORDS ? strip : HOST_PRODUCT_BLOCK_WORDS);
 }
 
@@ -60,6 +88,70 @@ bool host_product_fits(const struct host_backend *host, const struct host_produc
 
 /* ---- One thread's part ----------------------------------------------------------------------- */
 
+/* Where tile `index` of a block lies. */
+static struct host_finish_part host_product_place(const struct host_product_pass *pass,
+                                                  const struct host_product_block *block,
+                                                  int64_t index)
+{
+    int64_t strips = (block->rows + HOST_TILE_ROWS - 1) / HOST_TILE_ROWS;
+    int64_t pairs = block->pairs.end - block->pairs.begin;
+    int64_t strip = pass->along ? index / pairs : index % strips;
+    int64_t pair = block->pairs.begin + (pass->along ? index % pairs : index / strips);
+    int64_t below = block->rows - strip * HOST_TILE_ROWS;
+    int64_t right = pass->p->n - pair * HOST_TILE_COLUMNS;
+    return (struct host_finish_part){
+        block->row + strip * HOST_TILE_ROWS, below < HOST_TILE_ROWS ? below : HOST_TILE_ROWS,
+        pair * HOST_TILE_COLUMNS, right < HOST_TILE_COLUMNS ? right : HOST_TILE_COLUMNS};
+}
+
+/* Adds the part of k from `word` on to the sums of one tile. */
+static void host_product_tile(const struct host_product_pass *pass,
+                              const struct host_product_block *block,
+                              const struct host_finish_part *part, int64_t word, float *sums)
+{
+    int64_t at = part->row - block->row, left = pass->words - word;
+    const uint32_t *strip = at < block->whole ? block->a + at * pass->words
+                                              : block->copy + (at - block->whole) * pass->words;
+    struct host_tile tile = {.a = strip + word,
+                             .b = pass->right + part->column * pass->words +
+                                  word * HOST_PACK_COLUMNS,
+                             .stride = pass->words,
+                             .words = left < pass->chunk ? left : pass->chunk,
+                             .panel = pass->words,
+                             .b_passes = pass->along,
+                             .rows = part->rows,
+                             .c = sums,
+                             .c_stride = HOST_TILE_COLUMNS,
+                             .add = word > 0};
+    pass->tile(&tile);
+}
+
+/* All tiles of a block. */
+static void host_product_tiles(const struct host_product_pass *pass,
+                               const struct host_product_block *block)
+{
+    int64_t pairs = block->pairs.end - block->pairs.begin;
+    int64_t count = (block->rows + HOST_TILE_ROWS - 1) / HOST_TILE_ROWS * pairs;
+    int64_t last = (pass->words - 1) / pass->chunk * pass->chunk;
+    for (int64_t first = 0; first < count; first += pairs) {
+        for (int64_t word = 0; word < last; word += pass->chunk)
+            for (int64_t i = 0; i < pairs; i++) {
+                struct host_finish_part part = host_product_place(pass, block, first + i);
+                host_product_tile(pass, block, &part, word, block->sums + i * HOST_TILE_FLOATS);
+            }
+        for (int64_t i = 0; i < pairs; i++) {
+            struct host_finish_part part = host_product_place(pass, block, first + i);
+            struct host_finish_part next =
+                host_product_place(pass, block, first + i + HOST_PRODUCT_AHEAD);
+            float *sums = block->sums + (last ? i * HOST_TILE_FLOATS : 0);
+            if (first + i + HOST_PRODUCT_AHEAD < count)
+                host_finish_fetch(&pass->finish, &next);
+            host_product_tile(pass, block, &part, last, sums);
+            host_finish_tile(&pass->finish, &part, sums);
+        }
+    }
+}
+
 /* Rows [row, row + rows), pairs of panels [first, last). */
 static void host_product_rows(const struct host_product_pass *pass, int64_t row, int64_t rows,
                               struct host_span pairs, float *local)
@@ -67,32 +159,21 @@ static void host_product_rows(const struct host_product_pass *pass, int64_t row,
     const struct host_product *p = pass->p;
     size_t size = tensor_type_size(p->a.type);
     const char *a = (const char *)p->a.data + (size_t)(row * p->k) * size;
-    uint32_t *copy = (uint32_t *)(void *)(local + HOST_TILE_FLOATS);
+    uint32_t *copy = (uint32_t *)(void *)(local + host_product_sums(p->n));
     int64_t whole = pass->in_place ? rows / HOST_TILE_ROWS * HOST_TILE_ROWS : 0;
     struct host_matrix rest = {a + (size_t)(whole * p->k) * size, p->a.type, rows - whole, p->k,
                                p->k};
     if (whole < rows)
         host_pack_rows(&rest, (rows - whole + HOST_TILE_ROWS - 1) / HOST_TILE_ROWS * HOST_TILE_ROWS,
                        copy);
-    for (int64_t pair = pairs.begin; pair < pairs.end; pair++) {
-        int64_t column = pair * HOST_TILE_COLUMNS, left = p->n - column;
-        for (int64_t at = 0; at < rows; at += HOST_TILE_ROWS) {
-            struct host_finish_part part = {
-                row + at, rows - at < HOST_TILE_ROWS ? rows - at : HOST_TILE_ROWS, column,
-                left < HOST_TILE_COLUMNS ? left : HOST_TILE_COLUMNS};
-            const uint32_t *from = at < whole ? (const uint32_t *)(const void *)a + at * pass->words
-                                              : copy + (at - whole) * pass->words;
-            struct host_tile tile = {.a = from,
-                                     .b = pass->right + column * pass->words,
-                                     .stride = pass->words,
-                                     .words = pass->words,
-                                     .rows = part.rows,
-                                     .c = local,
-                                     .c_stride = HOST_TILE_COLUMNS};
-            pass->tile(&tile);
-            host_finish_tile(&pass->finish, &part, local);
-        }
-    }
+    struct host_product_block block = {.row = row,
+                                       .rows = rows,
+                                       .whole = whole,
+                                       .pairs = pairs,
+                                       .a = (const uint32_t *)(const void *)a,
+                                       .copy = copy,
+                                       .sums = local};
+    host_product_tiles(pass, &block);
 }
 
 /* The calling thread's strips and groups of panels. */
@@ -113,9 +194,29 @@ static void host_product_part(const struct host_product_pass *pass, float *local
         host_product_rows(pass, row, (end < rows ? end : rows) - row, pairs, local);
         unit += count;
     }
+    host_finish_end(&pass->finish);
 }
 
 /* ---- All threads ----------------------------------------------------------------------------- */
+
+/* Are all rows of t whole lines of the cache? */
+static bool host_product_lines(struct tensor t, int64_t stride)
+{
+    return (uintptr_t)t.data % HOST_PRODUCT_LINE == 0 &&
+           stride * (int64_t)tensor_type_size(t.type) % HOST_PRODUCT_LINE == 0;
+}
+
+/* A line that is written has to be fetched first, and nothing fetches it ahead: large results,
+ * which the cache would lose anyway, are written past it. */
+static bool host_product_streams(const struct host_product *p, int threads)
+{
+    const struct host_finish *f = &p->finish;
+    int64_t size = (int64_t)tensor_type_size(f->y.type);
+    size += f->pre.data ? (int64_t)tensor_type_size(f->pre.type) : 0;
+    return p->rows * p->n * size > (int64_t)threads * HOST_PRODUCT_STREAM &&
+           f->residual.data != f->y.data && host_product_lines(f->y, f->stride) &&
+           (!f->pre.data || host_product_lines(f->pre, f->stride));
+}
 
 static struct host_product_pass host_product_pass(const struct host_backend *host,
                                                   const struct host_product *p)
@@ -131,15 +232,26 @@ static struct host_product_pass host_product_pass(const struct host_backend *hos
         .strips = (p->rows + HOST_TILE_ROWS - 1) / HOST_TILE_ROWS,
         .pairs = (p->n + HOST_TILE_COLUMNS - 1) / HOST_TILE_COLUMNS,
         .groups = 1,
+        .along = p->a.type == TENSOR_BF16,
+        .chunk = words,
         .in_place = words * 4 == p->k * (int64_t)tensor_type_size(p->a.type),
     };
     int64_t wanted = HOST_PRODUCT_PARTS * host->base.threads;
     if (pass.strips > 0 && pass.strips < wanted && host->base.threads > 1)
         pass.groups = (wanted + pass.strips - 1) / pass.strips;
+    if (pass.along) {
+        int64_t room =
+            host->isa >= HOST_ISA_AMX ? HOST_PRODUCT_GROUP_WORDS : HOST_PRODUCT_GROUP_LESS;
+        int64_t least = (pass.pairs * words * HOST_TILE_COLUMNS + room - 1) / room;
+        pass.groups = pass.groups < least ? least : pass.groups;
+    }
     if (pass.groups > pass.pairs)
         pass.groups = pass.pairs;
+    if (pass.along)
+        pass.chunk = HOST_PRODUCT_CHUNK;
     if (p->a.type == TENSOR_BF16)
         pass.finish.gelu = &host->gelu;
+    pass.finish.stream = host_product_streams(p, host->base.threads);
     return pass;
 }
 

@@ -10,12 +10,18 @@
 
 #define HOST_TILE_GROUP 8 /* rows whose sums stay in registers */
 
+/* The second panel of b. */
+static const uint32_t *host_tile_right(const struct host_tile *t)
+{
+    return t->b + (t->panel ? t->panel : t->words) * HOST_PACK_COLUMNS;
+}
+
 /* ---- AVX-512 --------------------------------------------------------------------------------- */
 
 /* Eight rows by 32 columns: sixteen sums. MULTIPLY(sum, a, b) is sum + a b. */
 #define HOST_TILE_GROUP_BODY(vector, LOAD, SPREAD, MULTIPLY)                                       \
     do {                                                                                           \
-        const uint32_t *b0 = t->b, *b1 = t->b + t->words * HOST_PACK_COLUMNS;                      \
+        const uint32_t *b0 = t->b, *b1 = host_tile_right(t);                                       \
         __m512 sum[HOST_TILE_GROUP][2];                                                            \
         for (int i = 0; i < HOST_TILE_GROUP; i++)                                                  \
             sum[i][0] = sum[i][1] = _mm512_setzero_ps();                                           \
@@ -74,36 +80,44 @@ struct host_tile_config {
     uint8_t rows[16];
 };
 
+/* One step of k. LOAD_A and LOAD_B are how the processor is told whether what is read will be read
+ * again soon: the one side that passes by must not drive the other out of the first-level cache. */
+#define HOST_TILE_STEPS(LOAD_A, LOAD_B)                                                            \
+    for (int64_t word = 0; word < t->words; word += HOST_PACK_STEP) {                              \
+        LOAD_A(4, a + word, bytes);                                                                \
+        LOAD_B(6, b + word * HOST_PACK_COLUMNS, 64);                                               \
+        _tile_dpbf16ps(0, 4, 6);                                                                   \
+        LOAD_B(7, right + word * HOST_PACK_COLUMNS, 64);                                           \
+        _tile_dpbf16ps(1, 4, 7);                                                                   \
+        if (!both)                                                                                 \
+            continue;                                                                              \
+        LOAD_A(5, below + word, bytes);                                                            \
+        _tile_dpbf16ps(2, 5, 6);                                                                   \
+        _tile_dpbf16ps(3, 5, 7);                                                                   \
+    }
+
 __attribute__((target("amx-tile,amx-bf16"))) static void
 host_tile_bf16_amx(const struct host_tile *t)
 {
-    const uint32_t *a = t->a, *below = a + 16 * t->stride, *b = t->b;
-    const uint32_t *right = b + t->words * HOST_PACK_COLUMNS;
+    const uint32_t *a = t->a, *below = a + 16 * t->stride, *b = t->b, *right = host_tile_right(t);
     int64_t bytes = t->stride * 4, c_bytes = t->c_stride * 4;
     float *c = t->c, *c_below = c + 16 * t->c_stride;
     bool both = t->rows > 16;
-    _tile_zero(0);
-    _tile_zero(1);
-    _tile_zero(2);
-    _tile_zero(3);
     if (t->add) {
         _tile_loadd(0, c, c_bytes);
         _tile_loadd(1, c + 16, c_bytes);
         _tile_loadd(2, c_below, c_bytes);
         _tile_loadd(3, c_below + 16, c_bytes);
+    } else {
+        _tile_zero(0);
+        _tile_zero(1);
+        _tile_zero(2);
+        _tile_zero(3);
     }
-    for (int64_t word = 0; word < t->words; word += HOST_PACK_STEP) {
-        _tile_loadd(4, a + word, bytes);
-        _tile_loadd(6, b + word * HOST_PACK_COLUMNS, 64);
-        _tile_dpbf16ps(0, 4, 6);
-        _tile_loadd(7, right + word * HOST_PACK_COLUMNS, 64);
-        _tile_dpbf16ps(1, 4, 7);
-        if (!both)
-            continue;
-        _tile_loadd(5, below + word, bytes);
-        _tile_dpbf16ps(2, 5, 6);
-        _tile_dpbf16ps(3, 5, 7);
-    }
+    if (t->b_passes)
+        HOST_TILE_STEPS(_tile_loadd, _tile_stream_loadd)
+    else
+        HOST_TILE_STEPS(_tile_stream_loadd, _tile_loadd)
     _tile_stored(0, c, c_bytes);
     _tile_stored(1, c + 16, c_bytes);
     _tile_stored(2, c_below, c_bytes);

@@ -20,6 +20,8 @@
 struct host_tile {
     const uint32_t *a, *b;
     int64_t stride, words; /* of a's rows; of k, a multiple of HOST_PACK_STEP */
+    int64_t panel;         /* words of k in a whole panel of b; 0: `words` */
+    bool b_passes;         /* what stays in the first-level cache is a, otherwise b */
     int64_t rows;          /* how many of c's rows are wanted: others may hold anything */
     float *c;
     int64_t c_stride; /* floats between rows of c */
