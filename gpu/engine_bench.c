@@ -45,13 +45,14 @@ struct bench {
 static enum ij_status bench_prepare(struct bench *b, uint32_t steps, struct ij_err *reterr_err)
 {
     struct mask_sizes_rules rules = mask_sizes_from_spec(&b->spec);
-    struct predictor_limits limits = ijepa_limits(&rules, b->spec.optimizer.batch);
+    struct predictor_limits limits;
     size_t bytes = (size_t)b->spec.optimizer.batch * b->spec.data.crop * b->spec.data.crop * 3;
     b->config = vit_config_from_spec(&b->spec);
     uint64_t all;
     IJ_TRY(engine_device_open(&b->spec, &b->backend, reterr_err));
     IJ_TRY(b->backend->ops->memory(b->backend, &b->left_at_start, &all, reterr_err));
     IJ_TRY(masks_init(&b->masks, &rules, b->spec.seed, b->spec.optimizer.batch, reterr_err));
+    IJ_TRY(ijepa_limits(&rules, b->spec.optimizer.batch, &limits, reterr_err));
     IJ_TRY(trainer_new(b->backend, &b->config, &limits, TENSOR_U8, &b->trainer, reterr_err));
     IJ_TRY(trainer_set_random(b->trainer, b->spec.seed, reterr_err));
     b->pixels = mem_array(uint8_t, bytes);

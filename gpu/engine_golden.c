@@ -167,6 +167,7 @@ static enum ij_status read_limits(struct replay *r, struct ij_err *reterr_err)
         l->context_count = larger(l->context_count, context);
         l->target_count = larger(l->target_count, targets);
     }
+    l->context_rows = l->images * l->context_count;
     return IJ_OK;
 }
 

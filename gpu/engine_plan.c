@@ -39,8 +39,9 @@ static enum ij_status plan_pretrain(const struct engine_spec *spec, const struct
                                     struct engine_plan *plan, struct ij_err *reterr_err)
 {
     struct mask_sizes_rules rules = mask_sizes_from_spec(spec);
-    struct predictor_limits limits = ijepa_limits(&rules, spec->optimizer.batch);
+    struct predictor_limits limits;
     struct ijepa_bytes bytes;
+    IJ_TRY(ijepa_limits(&rules, spec->optimizer.batch, &limits, reterr_err));
     IJ_TRY(ijepa_measure(config, &limits, TENSOR_U8, &bytes, reterr_err));
     plan->bytes_activations = bytes.activations;
     plan->bytes_input = bytes.input;

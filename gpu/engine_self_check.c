@@ -91,7 +91,7 @@ static enum ij_status steps_on(struct backend *backend, const struct engine_spec
                                struct outcome *outcome, struct ij_err *reterr_err)
 {
     struct mask_sizes_rules rules = mask_sizes_from_spec(spec);
-    struct predictor_limits most = ijepa_limits(&rules, BATCH);
+    struct predictor_limits most;
     struct vit_config config = vit_config_from_spec(spec);
     struct rng rng;
     mem_auto uint8_t *pixels = mem_array(uint8_t, PIXELS);
@@ -99,6 +99,7 @@ static enum ij_status steps_on(struct backend *backend, const struct engine_spec
     for (int i = 0; pixels && i < PIXELS; i++)
         pixels[i] = (uint8_t)rng_u32(&rng);
     IJ_TRY(masks_init(masks, &rules, SEED, BATCH, reterr_err));
+    IJ_TRY(ijepa_limits(&rules, BATCH, &most, reterr_err));
     IJ_TRY(trainer_new(backend, &config, &most, TENSOR_U8, trainer, reterr_err));
     outcome->floats = trainer_floats(*trainer, TRAINER_PARAMETER);
     outcome->gradient = mem_array(float, (size_t)outcome->floats);

@@ -7,7 +7,6 @@
 #include "gpu/eval/explained.h"
 #include "gpu/eval/lidar.h"
 
-#define CHUNK_MAX   32u
 #define EPOCH_FIRST (((uint64_t)1 << 40) - MASKED_VIEW_DRAWS) /* the last that a key can hold */
 
 enum spread { SPREAD_CONTEXT, SPREAD_PREDICTION, SPREAD_COUNT };
@@ -53,7 +52,7 @@ enum ij_status masked_view_new(struct trainer *trainer, const struct engine_spec
     view->trainer = trainer;
     view->pixels = pixels;
     view->images = images < MASKED_VIEW_IMAGES ? images : MASKED_VIEW_IMAGES;
-    view->chunk = spec->optimizer.batch < CHUNK_MAX ? spec->optimizer.batch : CHUNK_MAX;
+    view->chunk = spec->optimizer.batch < IJEPA_WHOLE ? spec->optimizer.batch : IJEPA_WHOLE;
     enum ij_status status;
     IJ_TRY_GOTO(status, masks_init(&view->masks, &rules, spec->seed, view->chunk, reterr_err), out);
     IJ_TRY_GOTO(status, allocate(view, reterr_err), out);

@@ -17,8 +17,10 @@ static enum ij_status open_model(struct panel *p, struct backend *backend,
                                  const struct checkpoint *checkpoint, struct ij_err *reterr_err)
 {
     struct mask_sizes_rules rules = mask_sizes_from_spec(p->spec);
-    struct predictor_limits limits = ijepa_limits(&rules, p->images);
+    struct predictor_limits limits;
     IJ_TRY(masks_init(&p->masks, &rules, p->spec->seed, p->images, reterr_err));
+    IJ_TRY(ijepa_limits(&rules, p->images, &limits, reterr_err));
+    limits.context_rows = limits.images * limits.context_count; /* all are shown at once */
     IJ_TRY(trainer_new(backend, &p->config, &limits, TENSOR_U8, &p->trainer, reterr_err));
     return train_init_weights(p->trainer, checkpoint, TRAIN_INIT_AS_IS, &p->predictor, reterr_err);
 }

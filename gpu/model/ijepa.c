@@ -4,15 +4,18 @@
 #include <string.h>
 
 #include "base/mem.h"
+#include "gpu/model/mask_tail.h"
 #include "gpu/model/op_call.h"
 #include "gpu/model/positions.h"
 #include "gpu/ops/cuda_plan.h"
+
+#define LOSS_SUMS 3 /* what the loss operation writes */
 
 /* Everything in device memory. */
 struct views {
     float *position, *pred_position;       /* (patches, D), (patches, P) */
     struct tensor needed_features, target; /* (needed_count, D), (M * B * K, D) float32 */
-    float *sums;                           /* (3) of the loss */
+    float *sums;                           /* (parts, 3) of the loss */
     struct encoder encoder;
     struct predictor predictor;
     struct encoder_infer infer; /* shares its place with the next two */
@@ -26,6 +29,9 @@ struct ijepa {
     struct predictor_limits limits;
     struct views v;
     struct lanes lanes;
+    struct lanes_part part; /* what the calls are about */
+    int64_t part_index;
+    float *sums;  /* owned; host copy of the views' */
     void *memory; /* owned; device: the lanes, then the views */
 };
 
@@ -34,33 +40,37 @@ static void carve_activations(struct views *v, struct carve *carve, const struct
 {
     int64_t tokens = limits->images * config->patches, d = config->encoder.width;
     int64_t targets = limits->blocks * limits->images * limits->target_count;
-    int64_t length = limits->context_count + limits->target_count;
     v->position = carve_floats(carve, config->patches * d);
     v->pred_position = carve_floats(carve, config->patches * config->predictor.width);
-    v->sums = carve_floats(carve, 3);
+    v->sums = carve_floats(carve, LOSS_SUMS * limits->images);
     v->target = carve_tensor(carve, TENSOR_F32, targets, d);
-    encoder_carve(&v->encoder, carve, config, limits->images * limits->context_count);
+    encoder_carve(&v->encoder, carve, config, limits->context_rows);
     predictor_carve(&v->predictor, carve, config, limits);
     size_t shared = carve->used;
     encoder_infer_carve(&v->infer, carve, config, limits->images);
     v->needed_features = carve_tensor(carve, TENSOR_F32, tokens, d);
     carve->used = shared;
-    block_work_carve(carve, &config->encoder, config->type, limits->images * limits->context_count,
-                     &v->encoder_work);
+    block_work_carve(carve, &config->encoder, config->type, limits->context_rows, &v->encoder_work);
     carve->used = shared;
     block_work_carve(carve, &config->predictor, config->type,
-                     limits->blocks * limits->images * length, &v->predictor_work);
+                     limits->blocks * limits->context_rows + targets, &v->predictor_work);
     carve->used = carve->peak;
 }
 
-struct predictor_limits ijepa_limits(const struct mask_sizes_rules *rules, uint32_t images)
+enum ij_status ijepa_limits(const struct mask_sizes_rules *rules, uint32_t images,
+                            struct predictor_limits *ret_limits, struct ij_err *reterr_err)
 {
     struct mask_sizes_bounds bounds = mask_sizes_bounds(rules);
-    struct predictor_limits limits = {.images = images,
-                                      .blocks = rules->targets,
-                                      .context_count = bounds.context_max,
-                                      .target_count = bounds.target_max};
-    return limits;
+    int64_t whole = images < IJEPA_WHOLE ? images : IJEPA_WHOLE, rows;
+    IJ_TRY(mask_tail_rows(rules, images, &rows, reterr_err));
+    if (rows < whole * bounds.context_max)
+        rows = whole * bounds.context_max;
+    *ret_limits = (struct predictor_limits){.images = images,
+                                            .blocks = rules->targets,
+                                            .context_count = bounds.context_max,
+                                            .target_count = bounds.target_max,
+                                            .context_rows = rows};
+    return IJ_OK;
 }
 
 static enum ij_status views_init(struct views *v, const struct vit_config *config,
@@ -84,7 +94,7 @@ struct scratch {
 
 static struct scratch scratch_of(const struct vit_config *c, const struct predictor_limits *l)
 {
-    int64_t sequence_rows = l->images * l->blocks * (l->context_count + l->target_count);
+    int64_t sequence_rows = l->blocks * (l->context_rows + l->images * l->target_count);
     int64_t widths[] = {3 * c->encoder.width, c->encoder.hidden, 3 * c->predictor.width,
                         c->predictor.hidden, c->patch_values};
     struct scratch s = {.rows = l->images * c->patches, .heads = c->encoder.heads};
@@ -193,6 +203,11 @@ enum ij_status ijepa_new(struct backend *backend, const struct vit_config *confi
     ijepa->limits = *limits;
     enum ij_status status;
     IJ_TRY_GOTO(status, views_init(&ijepa->v, config, reterr_err), out);
+    ijepa->sums = mem_array(float, LOSS_SUMS *(size_t)limits->images);
+    if (!ijepa->sums) {
+        status = IJ_ERR(reterr_err, IJ_NO_MEMORY, "no memory for a model");
+        goto out;
+    }
     IJ_TRY_GOTO(status, allocate(ijepa, pixels, reterr_err), out);
     struct scratch s = scratch_of(config, limits);
     IJ_TRY_GOTO(status,
@@ -211,6 +226,7 @@ void ijepa_free(struct ijepa *ijepa)
     views_done(&ijepa->v);
     ijepa->backend->ops->release(ijepa->backend, ijepa->memory);
     lanes_done(&ijepa->lanes);
+    mem_free(ijepa->sums);
     mem_free(ijepa);
 }
 
@@ -225,16 +241,36 @@ enum ij_status ijepa_prefetch(struct ijepa *ijepa, const struct ijepa_batch *bat
 enum ij_status ijepa_load(struct ijepa *ijepa, const struct ijepa_batch *batch,
                           struct ij_err *reterr_err)
 {
-    return lanes_load(&ijepa->lanes, batch, reterr_err);
+    IJ_TRY(lanes_load(&ijepa->lanes, batch, reterr_err));
+    ijepa_set_part(ijepa, 0);
+    return IJ_OK;
+}
+
+int64_t ijepa_parts(const struct ijepa *ijepa)
+{
+    return lanes_parts(&ijepa->lanes);
+}
+
+void ijepa_set_part(struct ijepa *ijepa, int64_t part)
+{
+    ijepa->part_index = part;
+    ijepa->part = lanes_part(&ijepa->lanes, part);
 }
 
 static const struct lanes_input *input_of(const struct ijepa *ijepa)
 {
-    return lanes_input(&ijepa->lanes);
+    return &ijepa->part.input;
 }
 static const struct ijepa_batch *batch_of(const struct ijepa *ijepa)
 {
-    return &lanes_loaded(&ijepa->lanes)->batch;
+    return &ijepa->part.batch;
+}
+
+/* Its images as a share of the batch's. */
+static double share_of(const struct ijepa *ijepa, int64_t part)
+{
+    return (double)lanes_part(&ijepa->lanes, part).batch.images /
+           (double)lanes_loaded(&ijepa->lanes)->batch.images;
 }
 
 static struct encoder_input all_patches(const struct ijepa *ijepa)
@@ -302,9 +338,9 @@ enum ij_status ijepa_target(struct ijepa *ijepa, const struct block_arena *targe
     if (ijepa->config->target_at_input)
         return target_of_blocks(ijepa, target, reterr_err);
     IJ_TRY(encoder_infer_run(backend, ijepa->config, ijepa->layout, target, &input,
-                             input_of(ijepa)->needed, lanes_loaded(&ijepa->lanes)->needed_count,
-                             &v->infer, NULL, v->needed_features, reterr_err));
-    OP_CALL(layer_norm_forward, .rows = lanes_loaded(&ijepa->lanes)->needed_count, .width = d,
+                             input_of(ijepa)->needed, ijepa->part.needed_count, &v->infer, NULL,
+                             v->needed_features, reterr_err));
+    OP_CALL(layer_norm_forward, .rows = ijepa->part.needed_count, .width = d,
             .eps = VIT_CONFIG_TARGET_EPS, .x = v->needed_features, .y = v->needed_features);
     OP_CALL(gather_rows, .rows = target_rows(ijepa), .width = d, .x = v->needed_features,
             .index = input_of(ijepa)->pick, .y = v->target);
@@ -334,8 +370,10 @@ enum ij_status ijepa_loss(struct ijepa *ijepa, float gradient_scale, struct ij_e
     const struct views *v = &ijepa->v;
     OP_CALL(loss, .rows = target_rows(ijepa), .width = ijepa->config->encoder.width,
             .kind = ijepa->config->loss, .prediction = v->predictor.prediction,
-            .target = v->target.data, .gradient_scale = gradient_scale,
-            .dprediction = v->predictor.dprediction, .sums = v->sums);
+            .target = v->target.data,
+            .gradient_scale = (float)(gradient_scale * share_of(ijepa, ijepa->part_index)),
+            .dprediction = v->predictor.dprediction,
+            .sums = v->sums + LOSS_SUMS * ijepa->part_index);
     return IJ_OK;
 }
 
@@ -343,9 +381,14 @@ enum ij_status ijepa_read_loss(struct ijepa *ijepa, struct ijepa_loss *ret_loss,
                                struct ij_err *reterr_err)
 {
     struct backend *backend = ijepa->backend;
-    float sums[3];
-    IJ_TRY(backend->ops->download(backend, sums, ijepa->v.sums, sizeof sums, reterr_err));
-    *ret_loss = (struct ijepa_loss){sums[0], sums[1], sums[2]};
+    double means[LOSS_SUMS] = {0};
+    int64_t parts = ijepa_parts(ijepa);
+    IJ_TRY(backend->ops->download(backend, ijepa->sums, ijepa->v.sums,
+                                  (size_t)(LOSS_SUMS * parts) * sizeof(float), reterr_err));
+    for (int64_t p = 0; p < parts; p++)
+        for (int i = 0; i < LOSS_SUMS; i++)
+            means[i] += share_of(ijepa, p) * (double)ijepa->sums[LOSS_SUMS * p + i];
+    *ret_loss = (struct ijepa_loss){(float)means[0], (float)means[1], (float)means[2]};
     return IJ_OK;
 }
 

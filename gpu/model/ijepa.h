@@ -9,10 +9,15 @@
  *   ijepa_backward  gradients of encoder and predictor
  *   ijepa_read_loss waits for the device
  *
- * Called in this order. All memory is one allocation, planned for the largest batch: the target
- * encoder's buffers and the backward pass's scratch share a place, as they are never alive
- * together. No call after ijepa_new allocates. Weights and gradients belong to the caller. One
- * thread.
+ * Called in this order. All memory is one allocation: the target encoder's buffers and the backward
+ * pass's scratch share a place, as they are never alive together. No call after ijepa_new
+ * allocates. Weights and gradients belong to the caller. One thread.
+ *
+ * Parts: the longest context that masks allow is several times what large batches bring, as a batch
+ * is cut to its shortest. Memory is planned for what practically no batch exceeds
+ * (gpu/model/mask_tail.h); one that does is worked on in parts of fewer images, each with its share
+ * of the loss, so that loss and gradients are those of the whole, up to the order of sums. Between
+ * ijepa_load and ijepa_read_loss the other calls are made for each part; part 0 is set at first.
  */
 #ifndef GPU_MODEL_IJEPA_H
 #define GPU_MODEL_IJEPA_H
@@ -40,8 +45,12 @@ IJ_MUST_USE enum ij_status ijepa_measure(const struct vit_config *config,
                                          enum tensor_type pixels, struct ijepa_bytes *ret_bytes,
                                          struct ij_err *reterr_err);
 
-/* The largest batch that the masks of a run can bring. */
-struct predictor_limits ijepa_limits(const struct mask_sizes_rules *rules, uint32_t images);
+#define IJEPA_WHOLE 32 /* a batch of so many images is never worked on in parts */
+
+/* The largest batch that the masks of a run can bring, and how much of it is worked on at once. */
+IJ_MUST_USE enum ij_status ijepa_limits(const struct mask_sizes_rules *rules, uint32_t images,
+                                        struct predictor_limits *ret_limits,
+                                        struct ij_err *reterr_err);
 
 /* IJ_UNSUPPORTED: the backend lacks an operation for config->type. */
 IJ_MUST_USE enum ij_status ijepa_new(struct backend *backend, const struct vit_config *config,
@@ -56,6 +65,9 @@ IJ_MUST_USE enum ij_status ijepa_prefetch(struct ijepa *ijepa, const struct ijep
 /* `batch` NULL: the one that was prefetched. */
 IJ_MUST_USE enum ij_status ijepa_load(struct ijepa *ijepa, const struct ijepa_batch *batch,
                                       struct ij_err *reterr_err);
+/* The parts of the loaded batch, and which of them the calls below are about. */
+int64_t ijepa_parts(const struct ijepa *ijepa);
+void ijepa_set_part(struct ijepa *ijepa, int64_t part);
 /* `target`: the target encoder's weights (the encoder's part of the layout). */
 IJ_MUST_USE enum ij_status ijepa_target(struct ijepa *ijepa, const struct block_arena *target,
                                         struct ij_err *reterr_err);
@@ -64,10 +76,10 @@ IJ_MUST_USE enum ij_status ijepa_predict(struct ijepa *ijepa, const struct block
 /* The context encoder alone, for ijepa_copy_context_features. */
 IJ_MUST_USE enum ij_status ijepa_encode(struct ijepa *ijepa, const struct block_arena *arena,
                                         struct ij_err *reterr_err);
-/* `gradient_scale`: 1 / micro-batches per optimiser step. */
+/* `gradient_scale`: 1 / micro-batches per optimiser step; of the part its share is taken. */
 IJ_MUST_USE enum ij_status ijepa_loss(struct ijepa *ijepa, float gradient_scale,
                                       struct ij_err *reterr_err);
-/* Of the last ijepa_loss, whatever was asked since; waits for the device. */
+/* Of the loaded batch, all its parts, whatever was asked since; waits for the device. */
 IJ_MUST_USE enum ij_status ijepa_read_loss(struct ijepa *ijepa, struct ijepa_loss *ret_loss,
                                            struct ij_err *reterr_err);
 IJ_MUST_USE enum ij_status ijepa_backward(struct ijepa *ijepa, const struct block_arena *arena,

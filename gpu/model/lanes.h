@@ -1,7 +1,7 @@
 /*
  * Micro-batches on their way to the device: two places, of which one is worked on while the other
- * is filled (the lanes of gpu/ops/ops.h). Part of ijepa, which carves their device memory. One
- * thread.
+ * is filled (the lanes of gpu/ops/ops.h). A batch with more context tokens than were planned for
+ * lies there in parts of fewer images. Part of ijepa, which carves the device memory. One thread.
  */
 #ifndef GPU_MODEL_LANES_H
 #define GPU_MODEL_LANES_H
@@ -18,10 +18,10 @@ struct ijepa_batch {
     const int32_t *targets; /* (M, B, target_count) */
 };
 
-/* A batch: in device memory, or in the host memory that is sent there. */
+/* A batch, part by part: in device memory, or in the host memory that is sent there. */
 struct lanes_input {
     struct tensor pixels;
-    int32_t *context, *targets; /* as in struct ijepa_batch */
+    int32_t *context, *targets; /* of a part as in struct ijepa_batch */
     int32_t *needed;            /* (needed_count) rows of the target encoder's output */
     int32_t *pick;              /* (M * B * K) which of those each target token is */
 };
@@ -29,6 +29,14 @@ struct lanes_input {
 /* What the host knows of a lane's batch; its pointers are not valid. */
 struct lanes_loaded {
     struct ijepa_batch batch;
+    int64_t part_images;    /* of each part; the last may have fewer */
+    int64_t *needed_counts; /* owned; of each part */
+};
+
+/* As many images of a batch as are worked on at once; views into its lane. */
+struct lanes_part {
+    struct ijepa_batch batch; /* of the part's images; its pointers are not valid */
+    struct lanes_input input;
     int64_t needed_count;
 };
 
@@ -62,14 +70,12 @@ IJ_MUST_USE enum ij_status lanes_prefetch(struct lanes *lanes, const struct ijep
 IJ_MUST_USE enum ij_status lanes_load(struct lanes *lanes, const struct ijepa_batch *batch,
                                       struct ij_err *reterr_err);
 
-/* The batch that is worked on: where it lies, and how large it is. */
-static inline const struct lanes_input *lanes_input(const struct lanes *lanes)
-{
-    return &lanes->inputs[lanes->lane];
-}
+/* The batch that is worked on, and its parts. */
 static inline const struct lanes_loaded *lanes_loaded(const struct lanes *lanes)
 {
     return &lanes->loaded[lanes->lane];
 }
+int64_t lanes_parts(const struct lanes *lanes);
+struct lanes_part lanes_part(const struct lanes *lanes, int64_t part);
 
 #endif

@@ -1,6 +1,7 @@
 /* The mask samplers. See masks.h. */
 #include "gpu/model/masks.h"
 
+#include <math.h>
 #include <string.h>
 
 #include "base/mem.h"
@@ -118,6 +119,34 @@ static void cut(struct masks *masks)
     }
 }
 
+/* Multi-block: the places of blocks of given sizes. */
+static void place_all(struct masks *masks, struct mask_sizes_block target,
+                      struct mask_sizes_block context, uint64_t epoch, uint64_t batch,
+                      uint32_t images)
+{
+    const struct mask_sizes_rules *r = &masks->rules;
+    IJ_ASSERT(images >= 1 && images <= masks->images_max);
+    IJ_ASSERT(context.height * context.width > r->min_keep); /* else placing would never end */
+    masks->images = images;
+    masks->target_count = target.height * target.width;
+    for (uint32_t i = 0; i < images; i++) {
+        uint8_t first[MASK_SIZES_GRID_MAX * MASK_SIZES_GRID_MAX];
+        rng_init(&masks->rngs[i], masks->seed, RNG_MASK_PLACE, epoch, batch * images + i);
+        place_targets(masks, target, i, first);
+        masks->lengths[i] = place_context(masks, context, i, first,
+                                          masks->context + (size_t)i * masks->bounds.context_max);
+    }
+    cut(masks);
+}
+
+void masks_draw_longest(struct masks *masks, uint64_t batch, uint32_t images)
+{
+    const struct mask_sizes_rules *r = &masks->rules;
+    double last = nextafter(1, 0);
+    struct mask_sizes_block context = mask_sizes_draw(r, r->context_scale, square, last, last);
+    place_all(masks, masks->bounds.target_smallest, context, 0, batch, images);
+}
+
 void masks_draw(struct masks *masks, uint64_t epoch, uint64_t batch, uint32_t images)
 {
     const struct mask_sizes_rules *r = &masks->rules;
@@ -130,21 +159,12 @@ void masks_draw(struct masks *masks, uint64_t epoch, uint64_t batch, uint32_t im
         mask_sizes_draw(r, r->target_scale, r->target_aspect, u_target, u_aspect);
     struct mask_sizes_block context =
         mask_sizes_draw(r, r->context_scale, square, u_context, u_context);
-    masks->images = images;
-    if (r->masking != ENGINE_MASKING_MULTI_BLOCK) {
-        masks_compared_draw(masks, target, epoch, batch);
+    if (r->masking == ENGINE_MASKING_MULTI_BLOCK) {
+        place_all(masks, target, context, epoch, batch, images);
         return;
     }
-    IJ_ASSERT(context.height * context.width > r->min_keep); /* else placing would never end */
-    masks->target_count = target.height * target.width;
-    for (uint32_t i = 0; i < images; i++) {
-        uint8_t first[MASK_SIZES_GRID_MAX * MASK_SIZES_GRID_MAX];
-        rng_init(&masks->rngs[i], masks->seed, RNG_MASK_PLACE, epoch, batch * images + i);
-        place_targets(masks, target, i, first);
-        masks->lengths[i] = place_context(masks, context, i, first,
-                                          masks->context + (size_t)i * masks->bounds.context_max);
-    }
-    cut(masks);
+    masks->images = images;
+    masks_compared_draw(masks, target, epoch, batch);
 }
 
 void masks_keep(struct masks *masks, uint32_t first, uint32_t count)

@@ -46,6 +46,10 @@ void masks_done(struct masks *masks); /* a zeroed struct is fine */
  * batch * images on. Allocates nothing. */
 void masks_draw(struct masks *masks, uint64_t epoch, uint64_t batch, uint32_t images);
 
+/* Multi-block: draws with the sizes that keep the most patches, those of the largest context block
+ * and the smallest target blocks; read `lengths`. */
+void masks_draw_longest(struct masks *masks, uint64_t batch, uint32_t images);
+
 /* Leaves only the `count` images from `first` on of the last draw: a rank's share of a batch that
  * all ranks draw. */
 void masks_keep(struct masks *masks, uint32_t first, uint32_t count);

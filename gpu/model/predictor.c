@@ -31,10 +31,9 @@ void predictor_carve(struct predictor *predictor, struct carve *carve,
     const struct vit_stack *stack = &config->predictor;
     enum tensor_type type = config->type;
     int64_t sequences = limits->images * limits->blocks, last = stack->depth - 1;
-    int64_t rows = sequences * (limits->context_count + limits->target_count);
     int64_t out = sequences * limits->target_count;
-    predictor->context =
-        carve_tensor(carve, type, limits->images * limits->context_count, stack->width);
+    int64_t rows = limits->blocks * limits->context_rows + out;
+    predictor->context = carve_tensor(carve, type, limits->context_rows, stack->width);
     for (int64_t i = 0; i <= last; i++) {
         predictor->x[i] = carve_tensor(carve, TENSOR_F32, rows, stack->width);
         block_saved_carve(carve, stack, type, rows, i < last ? rows : out,

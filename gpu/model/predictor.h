@@ -32,6 +32,8 @@ struct predictor_input {
 /* The most that a batch can bring. */
 struct predictor_limits {
     int64_t images, blocks, context_count, target_count;
+    int64_t context_rows; /* context tokens worked on at once, context_count at least: a batch with
+                             more is worked on in parts */
 };
 
 IJ_MUST_USE enum ij_status predictor_init(struct predictor *predictor,

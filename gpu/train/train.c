@@ -99,10 +99,11 @@ static enum ij_status open_loader(struct run *r, struct ij_err *reterr_err)
 static enum ij_status build_model(struct run *r, struct ij_err *reterr_err)
 {
     struct mask_sizes_rules rules = mask_sizes_from_spec(r->spec);
-    struct predictor_limits limits = ijepa_limits(&rules, r->spec->optimizer.batch);
+    struct predictor_limits limits;
     r->config = vit_config_from_spec(r->spec);
     IJ_TRY(
         masks_init(&r->masks, &rules, r->spec->seed, train_ranks_mask_images(r->spec), reterr_err));
+    IJ_TRY(ijepa_limits(&rules, r->spec->optimizer.batch, &limits, reterr_err));
     IJ_TRY(trainer_new(r->backend, &r->config, &limits, TENSOR_U8, &r->trainer, reterr_err));
     trainer_join(r->trainer, r->comm);
     IJ_TRY(train_replay_new(r->trainer, r->spec, &r->replay, reterr_err));

@@ -243,17 +243,24 @@ enum ij_status trainer_prefetch(struct trainer *trainer, const struct ijepa_batc
 enum ij_status trainer_start(struct trainer *trainer, const struct ijepa_batch *batch,
                              uint32_t index, uint32_t count, struct ij_err *reterr_err)
 {
-    struct block_arena weights = trainer_weights(trainer, index > 0);
+    struct ijepa *ijepa = trainer->ijepa;
+    uint32_t ranks = trainer->comm ? comm_count(trainer->comm) : 1;
     struct block_arena target = trainer_target(trainer);
     target.parameter_e4m3 = trainer->target_e4m3;
     target.scale_e4m3 = trainer->target_scale;
-    IJ_TRY(ijepa_load(trainer->ijepa, batch, reterr_err));
+    IJ_TRY(ijepa_load(ijepa, batch, reterr_err));
     IJ_TRY(follow_target(trainer, reterr_err));
-    IJ_TRY(ijepa_target(trainer->ijepa, &target, reterr_err));
-    IJ_TRY(ijepa_predict(trainer->ijepa, &weights, reterr_err));
-    uint32_t ranks = trainer->comm ? comm_count(trainer->comm) : 1;
-    IJ_TRY(ijepa_loss(trainer->ijepa, 1.0f / (float)(count * ranks), reterr_err));
-    return backward(trainer, &weights, index + 1 == count, reterr_err);
+    int64_t parts = ijepa_parts(ijepa);
+    for (int64_t part = 0; part < parts; part++) {
+        struct block_arena weights = trainer_weights(trainer, index > 0 || part > 0);
+        bool last = index + 1 == count && part + 1 == parts;
+        ijepa_set_part(ijepa, part);
+        IJ_TRY(ijepa_target(ijepa, &target, reterr_err));
+        IJ_TRY(ijepa_predict(ijepa, &weights, reterr_err));
+        IJ_TRY(ijepa_loss(ijepa, 1.0f / (float)(count * ranks), reterr_err));
+        IJ_TRY(backward(trainer, &weights, last, reterr_err));
+    }
+    return IJ_OK;
 }
 
 enum ij_status trainer_loss(struct trainer *trainer, struct ijepa_loss *ret_loss,

@@ -6,7 +6,7 @@
 #include "tests/ops/ops_harness.h"
 #include "tests/simt/simt_control.h"
 
-enum { BYTES = 4096, CROP = 32, IMAGES = 2, STEPS = 5 };
+enum { BYTES = 4096, CROP = 32, IMAGES = 5, STEPS = 5 };
 
 /* ---- Order ----------------------------------------------------------------------------------- */
 
@@ -110,6 +110,7 @@ struct training {
     struct engine_spec spec;
     struct masks masks;
     struct trainer *trainer;
+    int64_t parts; /* that batches were worked on in */
     uint8_t pixels[IMAGES * CROP * CROP * 3];
 };
 
@@ -152,26 +153,35 @@ static void training_step(struct training *t, uint64_t index, bool ahead, float 
         memset(t->pixels, 0xee, sizeof(t->pixels)); /* the caller's again */
     }
     cr_assert_eq(trainer_loss(t->trainer, &loss, &err), IJ_OK, "%s", err.text);
+    t->parts += ijepa_parts(t->trainer->ijepa);
     cr_assert_eq(trainer_update(t->trainer, &update, &norms, &err), IJ_OK, "%s", err.text);
     *ret_loss = loss.loss;
 }
 
-static void train(struct backend *backend, bool float8, bool ahead, float (*ret_losses)[STEPS])
+/* `cramped`: room for one image with the longest context. Returns the parts of all batches. */
+static int64_t train(struct backend *backend, bool float8, bool ahead, bool cramped,
+                     float (*ret_losses)[STEPS])
 {
     static struct training t;
     struct ij_err err = IJ_ERR_INIT;
+    t.parts = 0;
     training_spec(&t.spec, float8);
     struct mask_sizes_rules rules = mask_sizes_from_spec(&t.spec);
-    struct predictor_limits limits = ijepa_limits(&rules, IMAGES);
+    struct predictor_limits limits;
     struct vit_config config = vit_config_from_spec(&t.spec);
     cr_assert_eq(masks_init(&t.masks, &rules, 3, IMAGES, &err), IJ_OK, "%s", err.text);
+    cr_assert_eq(ijepa_limits(&rules, IMAGES, &limits, &err), IJ_OK);
+    if (cramped)
+        limits.context_rows = limits.context_count;
     cr_assert_eq(trainer_new(backend, &config, &limits, TENSOR_U8, &t.trainer, &err), IJ_OK, "%s",
                  err.text);
     cr_assert_eq(trainer_set_random(t.trainer, 3, &err), IJ_OK, "%s", err.text);
     for (uint64_t i = 0; i < STEPS; i++)
         training_step(&t, i, ahead, &(*ret_losses)[i]);
+    int64_t parts = t.parts;
     trainer_free(t.trainer);
     masks_done(&t.masks);
+    return parts;
 }
 
 Test(ops_lanes, training_sees_the_same_bytes_when_batches_travel_ahead, .timeout = 120)
@@ -180,9 +190,27 @@ Test(ops_lanes, training_sees_the_same_bytes_when_batches_travel_ahead, .timeout
     int count = ops_backends(list);
     for (int i = 0; i < count; i++) {
         float plain[STEPS], ahead[STEPS];
-        train(list[i], false, false, &plain);
-        train(list[i], false, true, &ahead);
+        (void)train(list[i], false, false, false, &plain);
+        (void)train(list[i], false, true, false, &ahead);
         cr_assert_arr_eq(ahead, plain, sizeof(plain), "%s", list[i]->name);
+    }
+    ops_backends_free(list, count);
+}
+
+/* A batch whose contexts are longer than planned for is worked on in parts: the
+ * losses of some steps are those of whole batches, up to the order of sums. */
+Test(ops_lanes, a_batch_in_parts_is_the_whole, .timeout = 120)
+{
+    struct backend *list[OPS_BACKENDS_MAX];
+    int count = ops_backends(list);
+    for (int i = 0; i < count; i++) {
+        float whole[STEPS], parts[STEPS];
+        cr_assert_eq(train(list[i], false, true, false, &whole), STEPS);
+        cr_assert_gt(train(list[i], false, true, true, &parts), STEPS);
+        for (int step = 0; step < STEPS; step++)
+            cr_assert_float_eq(parts[step], whole[step], 2e-6 * (double)whole[step], "%s, step %d",
+                               list[i]->name, step);
+        cr_assert(whole[0] != whole[STEPS - 1], "it learns");
     }
     ops_backends_free(list, count);
 }
@@ -196,9 +224,9 @@ Test(ops_lanes, a_target_encoder_in_float8_is_the_same_on_both_and_near_the_othe
     struct backend *list[OPS_BACKENDS_MAX];
     float plain[STEPS], losses[OPS_BACKENDS_MAX][STEPS];
     int count = ops_backends(list);
-    train(list[0], false, false, &plain);
+    (void)train(list[0], false, false, false, &plain);
     for (int i = 0; i < count; i++) {
-        train(list[i], true, true, &losses[i]);
+        (void)train(list[i], true, true, false, &losses[i]);
         for (int step = 0; step < STEPS; step++) {
             double apart = fabs((double)losses[i][step] / (double)losses[0][step] - 1);
             double off = fabs((double)losses[i][step] / (double)plain[step] - 1);
@@ -219,10 +247,11 @@ Test(ops_lanes, a_target_encoder_in_float8_is_refused_where_there_is_none)
         cr_skip_test("this program has no host build of the CUDA backend");
     training_spec(&spec, true);
     struct mask_sizes_rules rules = mask_sizes_from_spec(&spec);
-    struct predictor_limits limits = ijepa_limits(&rules, IMAGES);
+    struct predictor_limits limits;
     struct vit_config config = vit_config_from_spec(&spec);
     simt_set_architecture(80);
     cr_assert_eq(backend_cuda_new(0, &backend, &err), IJ_OK, "%s", err.text);
+    cr_assert_eq(ijepa_limits(&rules, IMAGES, &limits, &err), IJ_OK);
     cr_assert_eq(trainer_new(backend, &config, &limits, TENSOR_U8, &trainer, &err), IJ_UNSUPPORTED);
     cr_assert_str_eq(err.field, "target_precision");
     backend->ops->free(backend);

@@ -53,9 +53,10 @@ static struct trainer *trainer_of(struct backend *backend, const struct engine_s
     struct ij_err err = IJ_ERR_INIT;
     struct trainer *trainer = NULL;
     struct mask_sizes_rules rules = mask_sizes_from_spec(spec);
-    struct predictor_limits limits = ijepa_limits(&rules, spec->optimizer.batch);
+    struct predictor_limits limits;
     struct vit_config config = vit_config_from_spec(spec);
     cr_assert_eq(masks_init(masks, &rules, 3, spec->optimizer.batch, &err), IJ_OK, "%s", err.text);
+    cr_assert_eq(ijepa_limits(&rules, spec->optimizer.batch, &limits, &err), IJ_OK);
     cr_assert_eq(trainer_new(backend, &config, &limits, TENSOR_U8, &trainer, &err), IJ_OK, "%s",
                  err.text);
     return trainer;
@@ -150,4 +151,46 @@ Test(ops_memory, a_step_takes_none_after_the_first, .timeout = 120)
     trainer_free(trainer);
     masks_done(&masks);
     backend->ops->free(backend);
+}
+
+/* ---- The host -------------------------------------------------------------------------------- */
+
+static const struct ops *host_ops;
+static struct ops counting_ops;
+static size_t counted;
+
+static enum ij_status count_allocate(struct backend *backend, size_t bytes, void **ret_memory,
+                                     struct ij_err *reterr_err)
+{
+    counted += bytes;
+    return host_ops->allocate(backend, bytes, ret_memory, reterr_err);
+}
+
+/* What the model takes there; the backend's own scratch, threads times a tile, is not planned. */
+Test(ops_memory, of_the_host_is_within_five_percent_of_the_plan, .timeout = 120)
+{
+    static const enum engine_precision precisions[] = {ENGINE_BFLOAT16, ENGINE_FLOAT32};
+    for (size_t i = 0; i < COUNT_OF(precisions); i++) {
+        struct ij_err err = IJ_ERR_INIT;
+        struct backend *backend = NULL;
+        struct engine_plan plan;
+        struct masks masks;
+        struct engine_spec spec = memory_spec(224, 192, 3, 128);
+        spec.device = ENGINE_DEVICE_HOST;
+        spec.precision = precisions[i];
+        cr_assert_eq(backend_host_new(1, &backend, &err), IJ_OK, "%s", err.text);
+        host_ops = backend->ops;
+        counting_ops = *host_ops;
+        counting_ops.allocate = count_allocate;
+        backend->ops = &counting_ops;
+        counted = 0;
+        struct trainer *trainer = trainer_of(backend, &spec, &masks);
+        cr_assert_eq(engine_plan_memory(&spec, &plan, &err), IJ_OK, "%s", err.text);
+        double off = (double)counted / (double)plan.bytes_total - 1;
+        cr_assert(counted > (size_t)100 << 20 && fabs(off) < 0.05, "%.1f %% off", 100 * off);
+        trainer_free(trainer);
+        masks_done(&masks);
+        backend->ops = host_ops;
+        host_ops->free(backend);
+    }
 }

@@ -87,7 +87,7 @@ Test(frozen, missing_blocks_are_zero)
 Test(frozen, agrees_with_a_training_run)
 {
     open_config(3);
-    struct predictor_limits limits = {1, 1, 4, 4};
+    struct predictor_limits limits = {1, 1, 4, 4, 4};
     struct trainer *trainer = NULL;
     float own[IMAGES * WIDTH], borrowed[IMAGES * WIDTH], alone[WIDTH];
     struct frozen *frozen = open_frozen();

@@ -62,10 +62,10 @@ static void set_weights(void)
     cr_assert_eq(trainer_write(trainer, TRAINER_TARGET, values, NULL), IJ_OK);
 }
 
-static void open_model(enum tensor_type type, int64_t context_max)
+static void open_parts(enum tensor_type type, int64_t context_max, int64_t context_rows)
 {
     struct vit_config config = small_config(type);
-    struct predictor_limits limits = {IMAGES, 2, context_max, TARGETS};
+    struct predictor_limits limits = {IMAGES, 2, context_max, TARGETS, context_rows};
     struct ij_err err = IJ_ERR_INIT;
     for (size_t i = 0; i < COUNT_OF(pixels); i++)
         pixels[i] = (float)sin(0.013 * (double)i);
@@ -75,9 +75,14 @@ static void open_model(enum tensor_type type, int64_t context_max)
     set_weights();
 }
 
+static void open_model(enum tensor_type type)
+{
+    open_parts(type, PATCHES, IMAGES * PATCHES);
+}
+
 static void open_float32(void)
 {
-    open_model(TENSOR_F32, PATCHES);
+    open_model(TENSOR_F32);
 }
 
 static void close_model(void)
@@ -302,6 +307,43 @@ Test(ijepa, accumulation_averages)
     cr_expect(reference > 0 && sqrt(difference / reference) < 1e-6);
 }
 
+/* Room for the context tokens of one image: a part each, and together what the whole gives. */
+Test(ijepa, parts_are_the_whole)
+{
+    struct ijepa_loss whole, parts;
+    int64_t count = trainer->layout.floats;
+    mem_auto float *once = mem_array(float, (size_t)count);
+    mem_auto float *split = mem_array(float, (size_t)count);
+    cr_assert_eq(trainer_micro_batch(trainer, &batch, 0, 1, &whole, NULL), IJ_OK);
+    cr_assert_eq(ijepa_parts(trainer->ijepa), 1);
+    cr_assert_eq(trainer_read(trainer, TRAINER_GRADIENT, once, NULL), IJ_OK);
+    close_model();
+    open_parts(TENSOR_F32, PATCHES, 2 * CONTEXT - 1);
+    cr_assert_eq(trainer_micro_batch(trainer, &batch, 0, 1, &parts, NULL), IJ_OK);
+    cr_assert_eq(ijepa_parts(trainer->ijepa), 2);
+    cr_assert_eq(trainer_read(trainer, TRAINER_GRADIENT, split, NULL), IJ_OK);
+    double difference = 0, reference = 0;
+    for (int64_t i = 0; i < count; i++) {
+        difference += (double)((split[i] - once[i]) * (split[i] - once[i]));
+        reference += (double)(once[i] * once[i]);
+    }
+    cr_expect(reference > 0 && sqrt(difference / reference) < 1e-6);
+    cr_expect(fabs((double)(parts.loss - whole.loss)) < 1e-6 * (double)whole.loss);
+    cr_expect(fabs((double)(parts.cosine - whole.cosine)) < 1e-6);
+    cr_expect(parts.nonfinite_share == 0 && whole.loss > 0);
+}
+
+/* The share of what is not finite is that of the batch, whichever part it is in. */
+Test(ijepa, parts_share_what_is_not_finite)
+{
+    struct ijepa_loss loss;
+    close_model();
+    open_parts(TENSOR_F32, PATCHES, CONTEXT);
+    pixels[COUNT_OF(pixels) / 2] = NAN; /* patch 0 of the second image, in its context */
+    cr_assert_eq(trainer_micro_batch(trainer, &batch, 0, 1, &loss, NULL), IJ_OK);
+    cr_expect_eq(loss.nonfinite_share, 0.5F);
+}
+
 Test(ijepa, a_batch_beyond_the_plan_is_refused)
 {
     struct ijepa_batch large = batch;
@@ -351,7 +393,7 @@ TestSuite(ijepa_bf16, .fini = close_model, .timeout = 60);
 /* Products in bfloat16 keep 8 bits: loss within 1 %, the gradient as a whole within 5 %. */
 Test(ijepa_bf16, follows_float32)
 {
-    open_model(TENSOR_BF16, PATCHES);
+    open_model(TENSOR_BF16);
     struct ijepa_loss loss;
     struct trainer_update update = first_update();
     struct trainer_norms norms;
@@ -368,7 +410,7 @@ Test(ijepa_bf16, follows_float32)
 static struct ijepa *input_model(struct vit_config *config, struct layout *layout, int64_t blocks,
                                  int64_t target_count)
 {
-    struct predictor_limits limits = {IMAGES, blocks, CONTEXT, target_count};
+    struct predictor_limits limits = {IMAGES, blocks, CONTEXT, target_count, IMAGES * CONTEXT};
     struct ijepa *m = NULL;
     *config = small_config(TENSOR_F32);
     config->target_at_input = true;

@@ -24,10 +24,11 @@ static struct monitor *monitor_of(const struct engine_spec *spec)
 {
     const struct vit_config config = vit_config_from_spec(spec);
     struct mask_sizes_rules rules = mask_sizes_from_spec(spec);
-    struct predictor_limits limits = ijepa_limits(&rules, spec->optimizer.batch);
+    struct predictor_limits limits;
     struct monitor *monitor = NULL;
     struct ij_err err = IJ_ERR_INIT;
     trainer_free(trainer);
+    cr_assert_eq(ijepa_limits(&rules, spec->optimizer.batch, &limits, &err), IJ_OK);
     cr_assert_eq(trainer_new(backend, &config, &limits, TENSOR_U8, &trainer, &err), IJ_OK, "%s",
                  err.text);
     cr_assert_eq(trainer_set_random(trainer, spec->seed, &err), IJ_OK, "%s", err.text);

@@ -42,7 +42,7 @@ static void open_trainer(void)
 {
     struct engine_spec spec = train_spec("replay");
     struct vit_config config = vit_config_from_spec(&spec);
-    struct predictor_limits limits = {IMAGES, 4, 4, 2};
+    struct predictor_limits limits = {IMAGES, 4, 4, 2, IMAGES * 4};
     for (size_t i = 0; i < sizeof pixels; i++)
         pixels[i] = (uint8_t)(i * 37 % 251);
     spec.monitor.replay_every = 1;
