@@ -3,7 +3,7 @@ import {get} from "./api.js";
 import {swatch} from "./colours.js";
 import {command, commandButtons} from "./command.js";
 import {announce, button, later, make} from "./dom.js";
-import {ago, duration, number, percent, time} from "./format.js";
+import {ago, duration, grouped, number, percent, time} from "./format.js";
 import {healthLight} from "./health.js";
 import {chartsTab} from "./run_charts.js";
 import {healthTab} from "./run_health.js";
@@ -17,12 +17,14 @@ import {chip, commandsOf, deadlineText, ended, mayCommand, patchRun, rate, ring}
 const TABS = {charts: ["Charts", chartsTab], health: ["Health", healthTab], visuals: ["Visuals", visualsTab], results: ["Results", resultsTab], logs: ["Log", logsTab],
   checkpoints: ["Checkpoints", checkpointsTab], config: ["Configuration", configTab], events: ["Events", eventsTab]};
 
-const tabsOf = (run) => Object.keys(TABS).filter((name) => (run.kind === "pretrain" ? name !== "results" : name !== "health" && name !== "charts" &&
+/* What computes no epochs and keeps no checkpoints. */
+const isTool = (run) => ["scan", "benchmark"].includes(run.kind);
+const tabsOf = (run) => Object.keys(TABS).filter((name) => !(isTool(run) && name === "checkpoints") && (run.kind === "pretrain" ? name !== "results" : name !== "health" && name !== "charts" &&
   (name !== "visuals" || run.kind === "visualize")));
 
 function facts(run) {
   const spent = run.started ? (Date.parse(run.finished || new Date()) - Date.parse(run.started)) / 1000 : null;
-  const list = [["Step", run.steps ? `${run.step} of ${run.steps}` : String(run.step)], ["Epoch", number(run.epoch, 4)], ["Rate", rate(run)],
+  const list = [["Step", run.steps ? `${grouped(run.step)} of ${grouped(run.steps)}` : String(run.step)], ["Epoch", isTool(run) ? "–" : number(run.epoch, 4)], ["Rate", rate(run)],
     ["Left", run.state === "running" ? duration(run.eta_s) : "–"], ["Since start", duration(spent)], ["Loss", number(run.last?.["train/loss"], 4)],
     ["k-NN top-1", number(run.last?.["ssl/probe/knn_top1"])], ["Attempts", run.failures ? `${run.attempts} (${run.failures} failed)` : String(run.attempts)],
     ["Phase", ended(run.state) ? "–" : run.phase || "–"], ["Device", run.gpus?.length ? run.gpus.join(", ") : run.device || run.backend || "–"],

@@ -7,13 +7,16 @@ import {empty, later, make, simpleTable} from "./dom.js";
 import {number, plain} from "./format.js";
 
 const MADE_FROM = ["kind", "checkpoint", "checkpoint_sha256", "model", "data", "seed", "seeds", "repeats", "build", "backend", "precision", "threads", "folder", "files", "bank", "grid", "crop", "epochs"];
-const NAMES = {top1: "Top-1", top5: "Top-5", top1_error: "Standard error of top-1", top1_std: "Deviation over seeds", mean_per_class: "Mean over classes", loss: "Loss"};
+const NAMES = {top1: "Top-1", top5: "Top-5", top1_error: "Standard error of top-1", top1_std: "Deviation over seeds", mean_per_class: "Mean over classes", loss: "Loss", pred_depth: "Predictor depth",
+  images_per_s: "Images per second", gflop_per_image: "GFLOP per image", gflops: "GFLOP/s", gbytes_s: "GB/s", us: "Microseconds", list_s: "Listed in, s", check_s: "Checked in, s"};
+/* Of a benchmark: what was asked for, below what came of it. */
+const ASKED = ["width", "depth", "pred_depth", "crop", "patch", "batch", "threads", "steps", "warmup"];
 const ROWS_MAX = 200;
 
 const isObject = (value) => value !== null && typeof value === "object" && !Array.isArray(value);
 const isList = (value) => Array.isArray(value) && value.length > 0 && value.every(isObject);
 const isMatrix = (value) => Array.isArray(value) && value.length > 1 && value.every((row) => Array.isArray(row) && row.length === value.length && row.every((one) => typeof one === "number"));
-const nameOf = (key) => NAMES[key] || key.replaceAll("_", " ");
+const nameOf = (key) => NAMES[key] || key.replaceAll("_", " ").replaceAll(".", ", ");
 const headOf = (key) => nameOf(key)[0].toUpperCase() + nameOf(key).slice(1);
 
 const text = (value) => (Array.isArray(value) && value.length > 8 ? `${value.length} values`
@@ -26,10 +29,19 @@ function flat(value, prefix = "") {
   return Object.entries(value).flatMap(([key, inner]) => flat(inner, prefix ? `${prefix}.${key}` : key));
 }
 
+/* Objects that hold nothing but groups, like the splits of a dataset: each of them is a group. */
+const groupsIn = (value) => (isObject(value) && Object.values(value).every((one) => one === null || isObject(one))
+  ? Object.entries(value).filter(([, one]) => one && Object.values(one).some((inner) => typeof inner === "number")) : []);
+
 /* {figures: numbers, groups: objects with numbers, lists: arrays of objects, rest}, each [[key, value], ...] */
 function parts(result) {
   const found = {figures: [], groups: [], lists: [], rest: []};
   for (const [key, value] of Object.entries(result)) {
+    const inner = MADE_FROM.includes(key) ? [] : groupsIn(value);
+    if (inner.length) {
+      found.groups.push(...inner.map(([name, group]) => [name, Object.fromEntries(flat(group))]));
+      continue;
+    }
     const kind = MADE_FROM.includes(key) ? "rest" : typeof value === "number" ? "figures" : isList(value) ? "lists"
       : isObject(value) && Object.values(value).some((one) => typeof one === "number") ? "groups" : "rest";
     found[kind].push([key, value]);
@@ -45,7 +57,7 @@ function parts(result) {
 
 /* One row per figure, one column per group that has it. */
 function figureTable({figures, groups}) {
-  const keys = [...new Set(groups.flatMap(([, group]) => Object.keys(group).filter((key) => typeof group[key] === "number")))];
+  const keys = [...new Set(groups.flatMap(([, group]) => Object.keys(group).filter((key) => typeof group[key] === "number")))].sort((a, b) => ASKED.includes(a) - ASKED.includes(b));
   const twice = figures.filter(([key, value]) => !groups.some(([, group]) => group[key] === value));
   return [twice.length ? make("dl", {class: "facts big-facts"}, twice.map(([key, value]) => make("div", {}, make("dt", {}, headOf(key)), make("dd", {}, text(value))))) : null,
     keys.length ? simpleTable(["Figure", ...groups.map(([name]) => [headOf(name), "number"])],

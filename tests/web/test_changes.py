@@ -1,4 +1,6 @@
 """What is changed or taken away from the page: runs, checkpoints, the machine's work; what it says would be lost."""
+import shutil
+
 import pytest
 
 from harness import wait_until
@@ -101,13 +103,45 @@ def test_an_evaluation_shows_its_figures_beside_those_of_a_random_encoder(page, 
     result = page.daemon.api("GET", f"/v1/runs/{run}/results").json()["items"][0]["result"]
     page.go(f"#/{run}/results")
     page.wait_text(".result", "Top-1")
-    heads, row = page.js("""const t = [...document.querySelectorAll('.result table')].find((one) => one.caption.textContent === 'Figures');
-        return [[...t.tHead.rows[0].cells].map((c) => c.textContent), [...t.tBodies[0].rows[0].cells].map((c) => c.textContent)]""")
-    assert heads == ["Figure", "Trained", "Random"] and row[0] == "Top-1"
-    assert [float(cell) for cell in row[1:]] == pytest.approx([result["trained"]["top1"], result["random"]["top1"]], abs=1e-4)
+    heads, rows = figures(page)
+    assert heads == ["Figure", "Trained", "Random"] and list(rows)[0] == "Top-1"
+    assert [float(cell) for cell in rows["Top-1"]] == pytest.approx([result["trained"]["top1"], result["random"]["top1"]], abs=1e-4)
     assert page.count("[aria-label='share that was right']") == 2 * len(result["data"]["classes"])
     confusion = page.js("return [...document.querySelectorAll('.confusion')][0].querySelectorAll('.heat').length")
     assert confusion == len(result["data"]["classes"]) ** 2
+
+
+def figures(page):
+    """{figure: [cells]} of the first table of a result, and its heads."""
+    heads, rows = page.js("""const t = [...document.querySelectorAll('.result table')].find((one) => one.caption.textContent === 'Figures');
+        return [[...t.tHead.rows[0].cells].map((c) => c.textContent), [...t.tBodies[0].rows].map((r) => [...r.cells].map((c) => c.textContent))]""")
+    return heads, {row[0]: row[1:] for row in rows}
+
+
+def test_a_check_of_a_dataset_shows_what_is_wrong_with_it(page, scenes, tmp_path):
+    images = shutil.copytree(scenes, tmp_path / "images")
+    broken = sorted(images.rglob("train*.jpg"))[3]
+    broken.write_bytes(broken.read_bytes()[:300])
+    run = page.submit(scenes, "check", kind="scan", params={"dataset": str(images)})
+    page.daemon.wait_for_state(run, "succeeded")
+    page.go(f"#/{run}/results")
+    page.wait_text(".result", "Bad images, count")
+    heads, rows = figures(page)
+    splits = page.daemon.api("GET", f"/v1/runs/{run}/results").json()["items"][0]["result"]["splits"]
+    assert heads == ["Figure", "Train", "Eval"] and rows["Bad images, count"] == ["1", "0"]
+    assert rows["Images"] == [str(splits["train"]["images"]), str(splits["eval"]["images"])] and rows["Width, median"] == ["48", "48"]
+    assert broken.name in page.text(".result") and "Checkpoints" not in page.texts("[role=tab]")
+
+
+def test_a_benchmark_shows_its_rate_first(page, scenes):
+    run = page.submit(scenes, "how-fast", kind="benchmark", params={"what": "step", "model": "vit_tiny", "crop": 48, "patch": 16, "batch": 2, "steps": 1,
+                                                                  "min_keep": 0, "threads": 1})
+    page.daemon.wait_for_state(run, "succeeded")
+    page.go(f"#/{run}/results")
+    page.wait_text(".result", "Images per second")
+    _, rows = figures(page)
+    names = list(rows)
+    assert names.index("Images per second") < names.index("Width") and rows["Batch"] == ["2"]
 
 
 def test_compared_runs_are_drawn_one_parameter_against_one_figure(page, scenes):
