@@ -4,7 +4,7 @@
  * A page is an object: title, element, and if it needs them opened(), onEvent(type, data, id), refresh() (after
  * the stream was down), keys (key -> function), close(). The address is #/name?parameters or #/r42/tab.
  */
-import {ApiError, signOut, whoAmI} from "./api.js";
+import {ApiError, get, signOut, whoAmI} from "./api.js";
 import {comparePage} from "./compare.js";
 import {showKeys} from "./dialog.js";
 import {find, make, toast} from "./dom.js";
@@ -24,7 +24,7 @@ import {sweepsPage} from "./sweeps.js";
 import {nextTheme, onTheme, theme} from "./theme.js";
 
 const PAGES = {"": overviewPage, runs: runsPage, queue: queuePage, gpus: gpusPage, sweeps: sweepsPage, compare: comparePage, new: newRunPage,
-  settings: settingsPage};
+  settings: settingsPage, latest};
 /* A page reads after the stream is open, so that nothing happens between the two; it does not wait for ever. */
 const STREAM_WAIT_MS = 1000;
 const link = new LinkState(find("link"), find("banner"));
@@ -86,6 +86,13 @@ async function followAddress() {
   } finally {
     if (mine === turn) making = false;
   }
+}
+
+/* An address to keep: it leads to the newest run, whichever that is. */
+async function latest() {
+  const {items: [run]} = await get("/v1/runs?sort=-created&limit=1");
+  location.replace(run ? `#/${run.id}` : "#/runs");
+  return {title: "Newest run", element: make("h1", {}, "Newest run")};
 }
 
 function missing() {

@@ -12,11 +12,15 @@ export function resolved(property) {
   return getComputedStyle(probe).color;
 }
 
-/* Pinned to the run's number: the same on every page and in every session. */
+const keyOf = (id) => `ijepad.colour.${id}`;
+
+/* Pinned to the run's number, the same on every page and in every session, unless this browser was told of another. */
 export function runStyle(id) {
-  const n = Math.max(0, Number(id.slice(1)) - 1);
+  const n = Number(localStorage.getItem(keyOf(id)) ?? Math.max(0, Number(id.slice(1)) - 1));
   return {property: `--series-${n % COLOURS}`, index: n % COLOURS};
 }
+
+export const nextColour = (id) => localStorage.setItem(keyOf(id), (runStyle(id).index + 1) % COLOURS);
 
 /* Of the line number `place` of a chart; null: a plain one. */
 export const dashOf = (place) => DASHES[place % DASHES.length];

@@ -1,6 +1,6 @@
 /* One run: what it is doing and what may be asked of it; below, tabs that are made when they are opened. */
 import {get} from "./api.js";
-import {swatch} from "./colours.js";
+import {nextColour, swatch} from "./colours.js";
 import {command, commandButtons} from "./command.js";
 import {announce, button, later, make} from "./dom.js";
 import {ago, duration, grouped, number, percent, time} from "./format.js";
@@ -44,9 +44,9 @@ function changes(run, onDone) {
 
 const noteOf = (run) => (run.reason_text === "finished" ? "" : run.pending?.text || run.reason_text);
 
-function head(run, who, onDone) {
+function head(run, who, onDone, onColour) {
   return [make("div", {class: "run-top"}, ring(run, 72), make("div", {class: "grow"},
-    make("div", {class: "row"}, make("h1", {}, swatch(run.id), run.name), chip(run.state), healthLight(run)),
+    make("div", {class: "row"}, make("h1", {}, make("button", {type: "button", class: "recolour", onclick: onColour, title: "Another colour", "aria-label": `another colour for ${run.name}`}, swatch(run.id)), run.name), chip(run.state), healthLight(run)),
     make("p", {class: "quiet small"}, `${run.id} · ${run.kind} · submitted by ${run.user} `,
       make("time", {datetime: run.created, title: time(run.created)}, ago(run.created)),
       run.parent ? [" · from ", make("a", {href: `#/${run.parent}`}, run.parent)] : null,
@@ -83,9 +83,14 @@ export async function runPage({address, who, fail}) {
 
   /* Made anew only when it must: a button under the pointer stays where it is. */
   let shownFor = "";
+  function recolour() {
+    nextColour(run.id);
+    headBox.querySelector("h1 .swatch").replaceWith(swatch(run.id));
+    tab?.group?.draw();
+  }
   function showHead() {
     const key = [run.state, run.name, run.priority, noteOf(run), run.notes, ...(run.tags || [])].join("\n");
-    const fresh = head(run, who, update).flat().filter(Boolean);
+    const fresh = head(run, who, update, recolour).flat().filter(Boolean);
     if (key !== shownFor) headBox.replaceChildren(...fresh);
     else {
       headBox.querySelector(".facts").replaceWith(fresh[fresh.length - 1]);

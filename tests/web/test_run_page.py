@@ -163,3 +163,21 @@ def test_compare_two_runs(page, scenes):
     page.set(".toolbar select", "epoch")
     wait_until("by epoch", lambda: page.chart("train/loss")[2] < by_step[2])
     assert "x=epoch" in page.js("return location.hash")
+
+
+def test_a_run_keeps_the_colour_that_it_was_given_and_latest_leads_to_it(page, scenes):
+    run = page.submit(scenes, "painted", params={"epochs": 1})
+    page.daemon.wait_for_state(run, "succeeded")
+    page.go("#/latest")
+    page.wait_text(".run-head h1", "painted")
+    colour = "return [...document.querySelector(arguments[0]).classList].find((name) => name.startsWith('series-'))"
+    before = page.js(colour, ".run-head .swatch")
+    page.click("[aria-label='another colour for painted']")
+    after = page.js(colour, ".run-head .swatch")
+    assert after != before and int(after[-1]) == (int(before[-1]) + 1) % 8
+    page.driver.refresh()
+    page.wait_text(".run-head h1", "painted")
+    assert page.js(colour, ".run-head .swatch") == after
+    page.go("#/runs")
+    page.wait_text(".virtual tbody", "painted")
+    assert page.js(colour, f".virtual tr[data-id={run}] .swatch") == after
