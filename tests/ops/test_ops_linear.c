@@ -162,10 +162,18 @@ static void linear_weight_case(struct backend *backend, enum tensor_type type, c
     ops_end(&c);
 }
 
+/* Several blocks and parts of blocks of the batch's rows; either side the longer one. */
+static const struct linear_backward_shape long_shapes[] = {
+    {1100, 194, 200, ACTIVATION_NONE, true},
+    {600, 200, 194, ACTIVATION_NONE, false},
+};
+
 Test(ops_linear, backward_weight)
 {
     for (size_t i = 0; i < COUNT_OF(backward_shapes); i++)
         ops_for_each(OP_linear_backward_weight, linear_weight_case, &backward_shapes[i]);
+    for (size_t i = 0; i < COUNT_OF(long_shapes); i++)
+        ops_for_each(OP_linear_backward_weight, linear_weight_case, &long_shapes[i]);
 }
 
 /* No rows is a sum over nothing: zero, or what was there. */

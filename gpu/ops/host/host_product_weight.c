@@ -7,6 +7,7 @@
 #include <string.h>
 
 #include "gpu/ops/host/host_pack.h"
+#include "gpu/ops/host/host_strip.h"
 #include "gpu/ops/host/host_tile.h"
 
 #define HOST_WEIGHT_WORDS   256 /* of batch rows in a block, at most */
@@ -45,7 +46,8 @@ static size_t host_weight_room(int64_t out, int64_t in)
 
 size_t host_product_weight_floats(int64_t width)
 {
-    return 2 * host_weight_room(width, width);
+    size_t room = 2 * host_weight_room(width, width), strips = host_strip_shared_floats(width);
+    return room > strips ? room : strips;
 }
 
 bool host_product_weight_fits(const struct host_backend *host,
@@ -194,6 +196,8 @@ enum ij_status host_product_weight_run(struct host_backend *host,
                                        const struct op_linear_backward_weight *args,
                                        struct ij_err *reterr_err)
 {
+    if (args->x.type == TENSOR_BF16)
+        return host_strip_run(host, args, reterr_err);
     size_t room = host_weight_room(args->out, args->in);
     IJ_TRY(host_backend_need(host, 2 * room, HOST_TILE_FLOATS, reterr_err));
     uint32_t *shared = (uint32_t *)(void *)host->shared;
