@@ -161,11 +161,22 @@ static enum ij_status measure_all(struct backend *backend, enum tensor_type type
     return IJ_OK;
 }
 
+static bool on_host(const struct backend *backend)
+{
+    return strcmp(backend->name, "host") == 0;
+}
+
+double bench_ceiling_now(const struct backend *backend)
+{
+    return on_host(backend) ? host_peak_now_gflops(HOST_PEAK_FLOAT32, backend->threads)
+                            : (double)NAN;
+}
+
 enum ij_status bench_ceiling_measure(struct backend *backend, enum tensor_type type,
                                      struct bench_ceiling *ret_ceiling, struct ij_err *reterr_err)
 {
     void *memory = NULL;
-    bool host = strcmp(backend->name, "host") == 0;
+    bool host = on_host(backend);
     size_t bytes = host ? HOST_BYTES : COPY_BYTES;
     IJ_TRY(backend->ops->allocate(backend, bytes, &memory, reterr_err));
     enum ij_status status =

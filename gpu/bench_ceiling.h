@@ -9,16 +9,20 @@
 #include "gpu/ops/ops.h"
 
 struct bench_ceiling {
-    double gflops;   /* of matrix products: host: the level's best instruction for the type, on
+    double gflops;        /* of matrix products: host: the level's best instruction for the type, on
                         registers; GPU: the best of a few large square products of the type */
     double vector_gflops; /* host: without AMX tiles; GPU: as `gflops` */
-    double gbytes_s; /* of a large copy, bytes read and bytes written */
+    double gbytes_s;      /* of a large copy, bytes read and bytes written */
 };
 
 /* Takes under a second on a GPU, a few on a host. */
 IJ_MUST_USE enum ij_status bench_ceiling_measure(struct backend *backend, enum tensor_type type,
                                                  struct bench_ceiling *ret_ceiling,
                                                  struct ij_err *reterr_err);
+
+/* GFLOP/s of float32 multiply-adds on registers at this time, which a host that shares its machine
+ * gives now more and now less of. NaN on a GPU. Takes about 10 ms. */
+double bench_ceiling_now(const struct backend *backend);
 
 /* A call to be timed; it starts its work and need not wait for it. */
 struct bench_call {

@@ -33,6 +33,7 @@ struct bench {
     double *seconds;                /* per step */
     double peak_gflops;             /* the better of before and after: other load comes and goes */
     double vector_peak_gflops;      /* the same without AMX tiles */
+    double vector_now_gflops;       /* of float32, after each step: the sum; NaN: not a host */
     double loss;                    /* of the last step */
     double flops, context, targets; /* sums over the measured steps, per image */
     int64_t sent_context, sent_targets; /* of the batch that was sent last */
@@ -147,11 +148,11 @@ static json_t *bench_json(const struct bench *b, uint32_t steps)
 {
     const struct engine_spec *s = &b->spec;
     double median = b->seconds[steps / 2], rate = s->optimizer.batch / median;
-    double gflop = b->flops / steps / 1e9;
+    double gflop = b->flops / steps / 1e9, now = b->vector_now_gflops / steps;
     return json_pack(
         "{s:s, s:i, s:i, s:i, s:i, s:i, s:i, s:s, s:s, s:i, s:i, s:f, s:f, s:f, s:f, s:f, s:f, "
         "s:f, "
-        "s:f, s:f, s:f, s:s, s:{s:f, s:f, s:f}, s:s, s:s, s:o, s:o, s:s}",
+        "s:f, s:f, s:f, s:o, s:o, s:s, s:{s:f, s:f, s:f}, s:s, s:s, s:o, s:o, s:s}",
         "model", shape_name(&s->model), "width", (int)s->model.width, "depth", (int)s->model.depth,
         "pred_depth", (int)s->model.pred_depth, "crop", (int)s->data.crop, "patch",
         (int)s->model.patch, "batch", (int)s->optimizer.batch, "precision",
@@ -161,11 +162,13 @@ static json_t *bench_json(const struct bench *b, uint32_t steps)
         "loss", b->loss, "gflop_per_image", gflop, "gflops", gflop * rate, "peak_gflops",
         b->peak_gflops, "share_of_peak", gflop * rate / b->peak_gflops, "vector_peak_gflops",
         b->vector_peak_gflops, "share_of_vector_peak", gflop * rate / b->vector_peak_gflops,
-        "level", b->backend->level ? b->backend->level : "", "step_s", "median", median, "min",
-        b->seconds[0], "max", b->seconds[steps - 1], "gelu", s->model.gelu_tanh ? "tanh" : "erf",
-        "target_precision", s->target_precision == ENGINE_TARGET_FLOAT8 ? "float8" : "same",
-        "input_first_s", number_or_null(b->input_first_s), "plan_off", number_or_null(b->plan_off),
-        "build", build_id());
+        "vector_now_gflops", number_or_null(now), "share_of_vector_now",
+        number_or_null(gflop * rate / now), "level", b->backend->level ? b->backend->level : "",
+        "step_s", "median", median, "min", b->seconds[0], "max", b->seconds[steps - 1], "gelu",
+        s->model.gelu_tanh ? "tanh" : "erf", "target_precision",
+        s->target_precision == ENGINE_TARGET_FLOAT8 ? "float8" : "same", "input_first_s",
+        number_or_null(b->input_first_s), "plan_off", number_or_null(b->plan_off), "build",
+        build_id());
 }
 
 /* Some steps whose input travels before them, as the median. */
@@ -210,8 +213,9 @@ static enum ij_status bench_steps(struct bench *b, uint32_t warmup, uint32_t ste
 {
     for (uint32_t i = 0; i < warmup + steps; i++) {
         if (i == warmup)
-            b->context = b->targets = b->flops = 0;
+            b->context = b->targets = b->flops = b->vector_now_gflops = 0;
         IJ_TRY(bench_step(b, i, true, &b->seconds[i < warmup ? 0 : i - warmup], reterr_err));
+        b->vector_now_gflops += bench_ceiling_now(b->backend);
         if (watch)
             IJ_TRY(watch->step(watch->user, i + 1, warmup + steps, reterr_err));
     }

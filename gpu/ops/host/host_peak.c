@@ -107,10 +107,10 @@ static double host_peak_now(void)
 }
 
 /* The calling thread's best rate. */
-static double host_peak_thread(double (*loop)(void))
+static double host_peak_thread(double (*loop)(void), int rounds)
 {
     double best = 0;
-    for (int round = 0; round < HOST_PEAK_ROUNDS; round++) {
+    for (int round = 0; round < rounds; round++) {
         double start = host_peak_now(), flop = loop();
         double rate = flop / (host_peak_now() - start) * 1e-9;
         best = rate > best ? rate : best;
@@ -118,7 +118,7 @@ static double host_peak_thread(double (*loop)(void))
     return best;
 }
 
-double host_peak_gflops(enum host_peak peak, int threads)
+static double host_peak_sum(enum host_peak peak, int threads, int rounds)
 {
     enum host_isa isa = HOST_ISA_PLAIN;
     (void)!host_isa_detect(&isa, NULL);
@@ -126,6 +126,16 @@ double host_peak_gflops(enum host_peak peak, int threads)
     if (!loop)
         return 0;
 #pragma omp parallel num_threads(threads) reduction(+ : sum)
-    sum += host_peak_thread(loop);
+    sum += host_peak_thread(loop, rounds);
     return sum;
+}
+
+double host_peak_gflops(enum host_peak peak, int threads)
+{
+    return host_peak_sum(peak, threads, HOST_PEAK_ROUNDS);
+}
+
+double host_peak_now_gflops(enum host_peak peak, int threads)
+{
+    return host_peak_sum(peak, threads, 1);
 }

@@ -15,4 +15,7 @@ enum host_peak {
  */
 double host_peak_gflops(enum host_peak peak, int threads);
 
+/* The sum of each thread's rate in one such round: what the machine gives at this time. */
+double host_peak_now_gflops(enum host_peak peak, int threads);
+
 #endif
