@@ -1,7 +1,7 @@
 /*
  * Softmax attention, forward and backward: heads out of tensors, split between the threads.
  *
- * The (sequence, head) pairs are dealt out in contiguous parts. Where the level has a product for
+ * The (sequence, head) pairs are dealt out by host_deal.h. Where the level has a product for
  * the type, host_head_tile.c computes one; elsewhere host_head.c, in float32: there a head whose
  * size is a multiple of 8 is used where it lies; others (bfloat16, odd sizes) are copied into the
  * thread's scratch with rows padded by zeros, and their results copied back.
@@ -11,6 +11,7 @@
 #include <math.h>
 
 #include "gpu/ops/host/host_backend.h"
+#include "gpu/ops/host/host_deal.h"
 #include "gpu/ops/host/host_head_tile.h"
 #include "gpu/ops/host/host_small.h"
 #include "gpu/ops/host/host_tensor.h"
@@ -18,6 +19,7 @@
 #define HOST_HEAD_DIM_RESERVED 256 /* scratch for larger ones is made when they come */
 #define HOST_LENGTH_RESERVED   4096
 #define HOST_HEAD_COPIES       8 /* q k v out dout dq dk dv */
+#define HOST_HEAD_PIECES       8 /* of a thread's heads, at least */
 
 static size_t host_attention_floats(int64_t length, int64_t dim)
 {
@@ -244,6 +246,12 @@ static enum ij_status host_attention_check(const char *op, int64_t sequences, in
     return IJ_OK;
 }
 
+/* Heads that a thread takes at a time. */
+static int64_t host_attention_most(const struct host_backend *host, int64_t heads)
+{
+    return heads / host->base.threads / HOST_HEAD_PIECES + 1;
+}
+
 enum ij_status host_attention_forward(struct backend *backend,
                                       const struct op_attention_forward *args,
                                       struct ij_err *reterr_err)
@@ -258,16 +266,21 @@ enum ij_status host_attention_forward(struct backend *backend,
                              reterr_err));
     host_tile_fn *tile =
         args->out.type == args->qkv.type ? host_tile_of(host->isa, args->qkv.type) : NULL;
+    int64_t heads = args->sequences * args->heads, most = host_attention_most(host, heads);
+    host_deal_out(host, 0, heads);
 #pragma omp parallel num_threads(backend->threads)
     {
-        struct host_span span = host_my_part(args->sequences * args->heads, 1);
+        struct host_span span;
         float *local = host_backend_local(host);
+        int helped = 0;
         host_tile_begin(host->isa);
-        for (int64_t i = span.begin; i < span.end; i++)
-            if (tile)
-                host_attention_forward_tiles(args, i / args->heads, i % args->heads, tile, local);
-            else
-                host_attention_forward_head(args, i / args->heads, i % args->heads, local);
+        while (host_deal_take(host, 0, most, 1, &helped, &span))
+            for (int64_t i = span.begin; i < span.end; i++)
+                if (tile)
+                    host_attention_forward_tiles(args, i / args->heads, i % args->heads, tile,
+                                                 local);
+                else
+                    host_attention_forward_head(args, i / args->heads, i % args->heads, local);
         host_tile_end(host->isa);
     }
     return IJ_OK;
@@ -291,16 +304,21 @@ enum ij_status host_attention_backward(struct backend *backend,
     IJ_TRY(host_backend_need(host, 0, host_attention_floats(args->length, args->head_dim),
                              reterr_err));
     host_tile_fn *tile = host_tile_of(host->isa, args->qkv.type);
+    int64_t heads = args->sequences * args->heads, most = host_attention_most(host, heads);
+    host_deal_out(host, 0, heads);
 #pragma omp parallel num_threads(backend->threads)
     {
-        struct host_span span = host_my_part(args->sequences * args->heads, 1);
+        struct host_span span;
         float *local = host_backend_local(host);
+        int helped = 0;
         host_tile_begin(host->isa);
-        for (int64_t i = span.begin; i < span.end; i++)
-            if (tile)
-                host_attention_backward_tiles(args, i / args->heads, i % args->heads, tile, local);
-            else
-                host_attention_backward_head(args, i / args->heads, i % args->heads, local);
+        while (host_deal_take(host, 0, most, 1, &helped, &span))
+            for (int64_t i = span.begin; i < span.end; i++)
+                if (tile)
+                    host_attention_backward_tiles(args, i / args->heads, i % args->heads, tile,
+                                                  local);
+                else
+                    host_attention_backward_head(args, i / args->heads, i % args->heads, local);
         host_tile_end(host->isa);
     }
     return IJ_OK;

@@ -163,6 +163,7 @@ static void host_free(struct backend *backend)
     struct host_backend *host = host_backend_of(backend);
     mem_free(host->shared);
     mem_free(host->local);
+    mem_free(host->deals);
     mem_free(host);
 }
 
@@ -195,6 +196,15 @@ static int host_core_count(void)
     return count < 1 ? 1 : count;
 }
 
+static enum ij_status host_deals_new(struct host_backend *host, struct ij_err *reterr_err)
+{
+    size_t bytes = 2 * (size_t)host->base.threads * sizeof *host->deals;
+    host->deals = mem_alloc_aligned(HOST_ALIGNMENT, bytes);
+    if (!host->deals)
+        return IJ_ERR(reterr_err, IJ_NO_MEMORY, "no memory for the host backend's threads");
+    return IJ_OK;
+}
+
 enum ij_status backend_host_new(int threads, struct backend **ret_backend,
                                 struct ij_err *reterr_err)
 {
@@ -204,7 +214,10 @@ enum ij_status backend_host_new(int threads, struct backend **ret_backend,
     struct host_backend *host = mem_new(struct host_backend);
     if (!host)
         return IJ_ERR(reterr_err, IJ_NO_MEMORY, "no memory for the host backend");
+    host->base.threads = threads ? threads : host_core_count();
     enum ij_status status = host_isa_detect(&host->isa, reterr_err);
+    if (status == IJ_OK)
+        status = host_deals_new(host, reterr_err);
     if (status != IJ_OK) {
         mem_free(host);
         return status;
@@ -213,7 +226,6 @@ enum ij_status backend_host_new(int threads, struct backend **ret_backend,
     host->base.ops = &host_ops;
     host->base.name = "host";
     host->base.level = host_isa_name(host->isa);
-    host->base.threads = threads ? threads : host_core_count();
     *ret_backend = &host->base;
     return IJ_OK;
 }

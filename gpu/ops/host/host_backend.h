@@ -11,10 +11,17 @@
 #define GPU_OPS_HOST_BACKEND_H
 
 #include <omp.h>
+#include <stdatomic.h>
 
 #include "gpu/ops/host/host_gelu.h"
 #include "gpu/ops/host/host_isa.h"
 #include "gpu/ops/ops.h"
+
+/* What is left of one thread's part: see host_deal.h. */
+struct host_deal {
+    _Alignas(64) _Atomic int64_t next;
+    int64_t end;
+};
 
 struct host_backend {
     struct backend base;
@@ -23,6 +30,7 @@ struct host_backend {
     float *shared;                  /* owned; 64-byte aligned */
     float *local;                   /* owned; `base.threads` blocks of `local_size` floats */
     size_t shared_size, local_size; /* in floats */
+    struct host_deal *deals;        /* owned; two sets of `base.threads` */
 };
 
 struct host_span {

@@ -8,7 +8,8 @@
 #include "gpu/ops/host/host_softmax.h"
 
 #define HEAD_ROWS  HOST_TILE_ROWS
-#define HEAD_BLOCK 128 /* keys whose share of dq is added at a time */
+#define HEAD_TILES 4 /* of keys, whose share of dq is added at a time */
+#define HEAD_BLOCK (HEAD_TILES * HEAD_ROWS)
 
 static int64_t host_head_padded(int64_t n)
 {
@@ -58,17 +59,46 @@ static void host_head_panels(const struct host_matrix *m, bool transposed, uint3
     host_pack_panels_of(m, transposed, 0, host_head_padded(n) / HOST_PACK_COLUMNS, y);
 }
 
-/* c (32, n) = a b; `a` has rows of `words`, c rows of `stride` floats. */
-static void host_head_product(const struct host_head_tile *h, const uint32_t *a, const uint32_t *b,
-                              int64_t words, int64_t rows, int64_t n, float *c, int64_t stride,
+/* Rows of queries, or of keys, that are worked on at a time: as equal as a tile allows. */
+static int64_t host_head_high(enum tensor_type type, int64_t length)
+{
+    int64_t blocks = length > 0 ? (length + HEAD_ROWS - 1) / HEAD_ROWS : 1;
+    int64_t rows = (length + blocks - 1) / blocks + HOST_TILE_EXACT_F32 - 1;
+    return type == TENSOR_F32 ? rows / HOST_TILE_EXACT_F32 * HOST_TILE_EXACT_F32 : HEAD_ROWS;
+}
+
+/* A left side of a tile: rows `stride` words apart, words of k `step` apart. */
+struct host_head_left {
+    const uint32_t *data;
+    int64_t rows, stride, step;
+};
+
+/* `rows` rows of a part as a left side: where they lie, or, if words of k have to be padded or a
+ * tile may read below them, packed into `room`. */
+static struct host_head_left host_head_rows(const struct host_head_tile *h, int part, int64_t at,
+                                            int64_t rows, uint32_t *room)
+{
+    struct host_matrix m = host_head_matrix(h, part, at, rows);
+    int64_t size = (int64_t)tensor_type_size(m.type), words = host_pack_words(m.type, m.columns);
+    bool in_place = m.columns * size == words * 4 && m.stride * size % 4 == 0;
+    if (in_place && rows % (m.type == TENSOR_F32 ? HOST_TILE_EXACT_F32 : HEAD_ROWS) == 0)
+        return (struct host_head_left){m.data, rows, m.stride * size / 4, 1};
+    host_pack_rows(&m, HEAD_ROWS, room);
+    return (struct host_head_left){room, rows, words, 1};
+}
+
+/* c (a's rows, n) = a b; c has rows of `stride` floats. */
+static void host_head_product(const struct host_head_tile *h, const struct host_head_left *a,
+                              const uint32_t *b, int64_t words, int64_t n, float *c, int64_t stride,
                               bool add)
 {
     for (int64_t column = 0; column < n; column += HOST_TILE_COLUMNS) {
-        struct host_tile tile = {.a = a,
+        struct host_tile tile = {.a = a->data,
                                  .b = b + column * words,
-                                 .stride = words,
+                                 .stride = a->stride,
+                                 .step = a->step,
                                  .words = words,
-                                 .rows = rows,
+                                 .rows = a->rows,
                                  .c = c + column,
                                  .c_stride = stride,
                                  .add = add};
@@ -81,8 +111,9 @@ static void host_head_output(const struct host_head_tile *h, const uint32_t *a, 
                              int64_t words, int64_t rows, const float *factor, struct tensor y,
                              int64_t at, int64_t stride, float *local)
 {
+    struct host_head_left left = {a, rows, words, 1};
     for (int64_t column = 0; column < h->dim; column += HOST_TILE_COLUMNS) {
-        host_head_product(h, a, b + column * words, words, rows, HOST_TILE_COLUMNS, local,
+        host_head_product(h, &left, b + column * words, words, HOST_TILE_COLUMNS, local,
                           HOST_TILE_COLUMNS, false);
         host_softmax_store(local, rows, host_head_least(h->dim - column, HOST_TILE_COLUMNS), factor,
                            y, at + column, stride);
@@ -117,9 +148,8 @@ static void host_head_queries(const struct host_head_tile *h, const struct host_
                               int64_t at, int64_t rows)
 {
     float shift[HEAD_ROWS], sum[HEAD_ROWS];
-    struct host_matrix q = host_head_matrix(h, 0, at, rows);
-    host_pack_rows(&q, HEAD_ROWS, r->queries);
-    host_head_product(h, r->queries, r->keys, r->dim_words, rows, r->row, r->scores, r->row, false);
+    struct host_head_left q = host_head_rows(h, 0, at, rows, r->queries);
+    host_head_product(h, &q, r->keys, r->dim_words, r->row, r->scores, r->row, false);
     struct host_softmax softmax = {.type = h->qkv.type,
                                    .rows = rows,
                                    .n = h->length,
@@ -140,7 +170,8 @@ static void host_head_queries(const struct host_head_tile *h, const struct host_
 
 void host_head_tile_forward(const struct host_head_tile *head)
 {
-    int64_t length = head->length;
+    int64_t length = head->length,
+            high = host_head_high(head->qkv.type, length - head->query_start);
     struct host_head_cut cut = {.base = head->scratch};
     if (head->query_start >= length)
         return;
@@ -149,8 +180,8 @@ void host_head_tile_forward(const struct host_head_tile *head)
     struct host_matrix v = host_head_matrix(head, 2, 0, length);
     host_head_panels(&k, true, room.keys);
     host_head_panels(&v, false, room.values);
-    for (int64_t at = head->query_start; at < length; at += HEAD_ROWS)
-        host_head_queries(head, &room, at, host_head_least(length - at, HEAD_ROWS));
+    for (int64_t at = head->query_start; at < length; at += high)
+        host_head_queries(head, &room, at, host_head_least(length - at, high));
 }
 
 /* ---- Backward -------------------------------------------------------------------------------- */
@@ -219,16 +250,14 @@ static void host_head_back_prepare(const struct host_head_tile *h, const struct 
     }
 }
 
-/* 32 keys: writes their dk and dv, and their rows of ds. */
+/* A tile's rows of keys: writes their dk and dv, and their rows of ds. */
 static void host_head_keys(const struct host_head_tile *h, const struct host_head_back *b,
                            int64_t at, int64_t rows, uint32_t *ds)
 {
-    struct host_matrix k = host_head_matrix(h, 1, at, rows), v = host_head_matrix(h, 2, at, rows);
-    host_pack_rows(&k, HEAD_ROWS, b->k);
-    host_pack_rows(&v, HEAD_ROWS, b->v);
-    host_head_product(h, b->k, b->q_across, b->dim_words, rows, b->row, b->scores, b->row, false);
-    host_head_product(h, b->v, b->dout_across, b->dim_words, rows, b->row, b->dscores, b->row,
-                      false);
+    struct host_head_left k = host_head_rows(h, 1, at, rows, b->k);
+    struct host_head_left v = host_head_rows(h, 2, at, rows, b->v);
+    host_head_product(h, &k, b->q_across, b->dim_words, b->row, b->scores, b->row, false);
+    host_head_product(h, &v, b->dout_across, b->dim_words, b->row, b->dscores, b->row, false);
     struct host_softmax softmax = {.type = h->qkv.type,
                                    .rows = rows,
                                    .n = b->queries,
@@ -250,6 +279,16 @@ static void host_head_keys(const struct host_head_tile *h, const struct host_hea
                      h->stride, b->local);
 }
 
+/* The transpose of a block's ds as a left side, from query `row` on. Float32 tiles take it as it
+ * lies; bfloat16 was turned into `ds_turned`. */
+static struct host_head_left host_head_turned(const struct host_head_back *b, enum tensor_type type,
+                                              int64_t row, int64_t rows, int64_t words)
+{
+    if (type == TENSOR_F32)
+        return (struct host_head_left){b->ds + row, rows, 1, b->words};
+    return (struct host_head_left){b->ds_turned + row * words, rows, words, 1};
+}
+
 /* dq += ds k for a block of keys. */
 static void host_head_share(const struct host_head_tile *h, const struct host_head_back *b,
                             int64_t at, int64_t keys)
@@ -260,10 +299,17 @@ static void host_head_share(const struct host_head_tile *h, const struct host_he
     int64_t elements = b->words * 4 / (int64_t)tensor_type_size(type);
     struct host_matrix ds = {b->ds, type, keys, elements, elements};
     host_head_panels(&k, false, b->k_down);
-    host_pack_transposed_rows(&ds, 0, b->row / HOST_PACK_COLUMNS, words, b->ds_turned);
-    for (int64_t row = 0; row < b->row; row += HEAD_ROWS)
-        host_head_product(h, b->ds_turned + row * words, b->k_down, words, HEAD_ROWS, b->wide,
-                          b->dq + row * b->wide, b->wide, at > 0);
+    if (type == TENSOR_F32)
+        memset(b->ds + keys * b->words, 0, (size_t)((words - keys) * b->words) * sizeof *b->ds);
+    else
+        host_pack_transposed_rows(&ds, 0, b->row / HOST_PACK_COLUMNS, words, b->ds_turned);
+    int64_t high = host_head_high(type, b->queries);
+    for (int64_t row = 0; row < b->queries; row += high) {
+        struct host_head_left left =
+            host_head_turned(b, type, row, host_head_least(b->queries - row, high), words);
+        host_head_product(h, &left, b->k_down, words, b->wide, b->dq + row * b->wide, b->wide,
+                          at > 0);
+    }
 }
 
 /* The rows below query_start are zero; with no query at all, so is everything. */
@@ -278,6 +324,7 @@ static void host_head_zero(const struct host_head_tile *h, int part, int64_t row
 void host_head_tile_backward(const struct host_head_tile *head)
 {
     int64_t length = head->length, start = head->query_start;
+    int64_t high = host_head_high(head->qkv.type, length), block = HEAD_TILES * high;
     host_head_zero(head, 0, host_head_least(start, length));
     if (start >= length) {
         host_head_zero(head, 1, length);
@@ -287,10 +334,10 @@ void host_head_tile_backward(const struct host_head_tile *head)
     struct host_head_cut cut = {.base = head->scratch};
     struct host_head_back b = host_head_back(head->qkv.type, length - start, head->dim, &cut);
     host_head_back_prepare(head, &b);
-    for (int64_t at = 0; at < length; at += HEAD_BLOCK) {
-        int64_t keys = host_head_least(length - at, HEAD_BLOCK);
-        for (int64_t row = 0; row < keys; row += HEAD_ROWS)
-            host_head_keys(head, &b, at + row, host_head_least(keys - row, HEAD_ROWS),
+    for (int64_t at = 0; at < length; at += block) {
+        int64_t keys = host_head_least(length - at, block);
+        for (int64_t row = 0; row < keys; row += high)
+            host_head_keys(head, &b, at + row, host_head_least(keys - row, high),
                            b.ds + row * b.words);
         host_head_share(head, &b, at, keys);
     }

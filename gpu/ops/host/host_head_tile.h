@@ -1,9 +1,10 @@
 /*
  * One head of one sequence by the tiles of host_tile.h, in float32 or bfloat16.
  *
- * Queries (backward: keys) go in blocks of 32, whose scores against all keys (queries) live in the
- * thread's scratch. The backward pass works on the transposed scores: gradients of keys and values
- * are then whole sums of one block, and the statistics of a query are the same down a column.
+ * Queries (backward: keys) go in blocks of a tile's rows, whose scores against all keys (queries)
+ * live in the thread's scratch. The backward pass works on the transposed scores: gradients of keys
+ * and values are then whole sums of one block, and the statistics of a query are the same down a
+ * column.
  */
 #ifndef GPU_OPS_HOST_HEAD_TILE_H
 #define GPU_OPS_HOST_HEAD_TILE_H

@@ -101,6 +101,23 @@ void host_pack_transposed_rows(const struct host_matrix *m, int64_t begin, int64
         }
 }
 
+void host_pack_sets(const struct host_matrix *m, int64_t width, int64_t begin, int64_t end,
+                    int64_t size, uint32_t *y)
+{
+    __mmask16 low = host_avx512_mask(width), high = host_avx512_mask(width - 16);
+    int64_t words = host_pack_words(m->type, m->rows);
+    for (int64_t word = 0; word < words; word++)
+        for (int64_t set = begin; set < end; set++) {
+            int64_t first = set * width;
+            uint32_t *to = y + set * size + word * width;
+            __mmask16 left = host_avx512_mask(m->columns - first);
+            __mmask16 right = host_avx512_mask(m->columns - first - 16);
+            _mm512_mask_storeu_epi32(to, low, host_pack_word(m, word, first, left & low));
+            _mm512_mask_storeu_epi32(to + 16, high,
+                                     host_pack_word(m, word, first + 16, right & high));
+        }
+}
+
 void host_pack_rows(const struct host_matrix *m, int64_t rows_padded, uint32_t *y)
 {
     size_t size = tensor_type_size(m->type), used = (size_t)m->columns * size;

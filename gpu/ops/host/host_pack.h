@@ -53,6 +53,12 @@ void host_pack_panels_of(const struct host_matrix *m, bool transposed, int64_t b
 void host_pack_transposed_rows(const struct host_matrix *m, int64_t begin, int64_t end,
                                int64_t stride, uint32_t *y);
 
+/* Sets [begin, end) of `width` columns of m, float32, width up to 32: each is m's rows of it, one
+ * after the other: the transpose of m as a left side whose words of k are `width` apart. Sets lie
+ * `size` words apart; rows are padded with zeros to whole steps. AVX-512. */
+void host_pack_sets(const struct host_matrix *m, int64_t width, int64_t begin, int64_t end,
+                    int64_t size, uint32_t *y);
+
 /* Rows of a left side with k padded by zeros to whole steps, and zero rows up to `rows_padded`. */
 void host_pack_rows(const struct host_matrix *m, int64_t rows_padded, uint32_t *y);
 

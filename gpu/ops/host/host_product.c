@@ -9,12 +9,14 @@
  */
 #include "gpu/ops/host/host_product.h"
 
+#include "gpu/ops/host/host_deal.h"
 #include "gpu/ops/host/host_pack.h"
 #include "gpu/ops/host/host_tile.h"
 
 #define HOST_PRODUCT_BLOCK_WORDS (128 * 1024) /* of the left side: half of a megabyte */
 #define HOST_PRODUCT_BLOCK_ROWS  256
 #define HOST_PRODUCT_PARTS       4 /* per thread at least, or columns are split too */
+#define HOST_PRODUCT_LEAST       2 /* strips that a thread takes at a time */
 #define HOST_PRODUCT_GROUP_WORDS                                                                   \
     (320 * 1024)                             /* of a group of panels with AMX: L2 has 2 MiB there */
 #define HOST_PRODUCT_GROUP_LESS (128 * 1024) /* with less */
@@ -29,8 +31,8 @@ struct host_product_pass {
     struct host_finish finish;
     host_tile_fn *tile;
     const uint32_t *right;
-    int64_t words, block;          /* of k; rows that are worked on at a time */
-    int64_t strips, pairs, groups; /* of 32 rows; of panels; of pairs */
+    int64_t words, high, block;    /* of k; rows of a tile; strips that are worked on at a time */
+    int64_t strips, pairs, groups; /* of a tile's rows; of panels; of pairs */
     bool in_place;                 /* the left side needs no padding of k */
     bool along;                    /* a strip meets all panels before the next one does */
     int64_t chunk;                 /* words of k that are worked on at a time */
@@ -49,12 +51,13 @@ size_t host_product_shared_floats(int64_t width)
     return host_pack_size(TENSOR_F32, width, width);
 }
 
-static int64_t host_product_block(int64_t words)
+/* Strips of `high` rows. */
+static int64_t host_product_block(int64_t words, int64_t high)
 {
-    int64_t rows = HOST_PRODUCT_BLOCK_WORDS / words / HOST_TILE_ROWS * HOST_TILE_ROWS;
-    return rows < HOST_TILE_ROWS            ? HOST_TILE_ROWS
-           : rows > HOST_PRODUCT_BLOCK_ROWS ? HOST_PRODUCT_BLOCK_ROWS
-                                            : rows;
+    int64_t rows = HOST_PRODUCT_BLOCK_WORDS / words;
+    if (rows > HOST_PRODUCT_BLOCK_ROWS)
+        rows = HOST_PRODUCT_BLOCK_ROWS;
+    return rows < high ? 1 : rows / high;
 }
 
 /* Floats of a strip of n columns. */
@@ -93,15 +96,15 @@ static struct host_finish_part host_product_place(const struct host_product_pass
                                                   const struct host_product_block *block,
                                                   int64_t index)
 {
-    int64_t strips = (block->rows + HOST_TILE_ROWS - 1) / HOST_TILE_ROWS;
+    int64_t high = pass->high, strips = (block->rows + high - 1) / high;
     int64_t pairs = block->pairs.end - block->pairs.begin;
     int64_t strip = pass->along ? index / pairs : index % strips;
     int64_t pair = block->pairs.begin + (pass->along ? index % pairs : index / strips);
-    int64_t below = block->rows - strip * HOST_TILE_ROWS;
+    int64_t below = block->rows - strip * high;
     int64_t right = pass->p->n - pair * HOST_TILE_COLUMNS;
-    return (struct host_finish_part){
-        block->row + strip * HOST_TILE_ROWS, below < HOST_TILE_ROWS ? below : HOST_TILE_ROWS,
-        pair * HOST_TILE_COLUMNS, right < HOST_TILE_COLUMNS ? right : HOST_TILE_COLUMNS};
+    return (struct host_finish_part){block->row + strip * high, below < high ? below : high,
+                                     pair * HOST_TILE_COLUMNS,
+                                     right < HOST_TILE_COLUMNS ? right : HOST_TILE_COLUMNS};
 }
 
 /* Adds the part of k from `word` on to the sums of one tile. */
@@ -131,7 +134,7 @@ static void host_product_tiles(const struct host_product_pass *pass,
                                const struct host_product_block *block)
 {
     int64_t pairs = block->pairs.end - block->pairs.begin;
-    int64_t count = (block->rows + HOST_TILE_ROWS - 1) / HOST_TILE_ROWS * pairs;
+    int64_t count = (block->rows + pass->high - 1) / pass->high * pairs;
     int64_t last = (pass->words - 1) / pass->chunk * pass->chunk;
     for (int64_t first = 0; first < count; first += pairs) {
         for (int64_t word = 0; word < last; word += pass->chunk)
@@ -160,12 +163,11 @@ static void host_product_rows(const struct host_product_pass *pass, int64_t row,
     size_t size = tensor_type_size(p->a.type);
     const char *a = (const char *)p->a.data + (size_t)(row * p->k) * size;
     uint32_t *copy = (uint32_t *)(void *)(local + host_product_sums(p->n));
-    int64_t whole = pass->in_place ? rows / HOST_TILE_ROWS * HOST_TILE_ROWS : 0;
+    int64_t high = pass->high, whole = pass->in_place ? rows / high * high : 0;
     struct host_matrix rest = {a + (size_t)(whole * p->k) * size, p->a.type, rows - whole, p->k,
                                p->k};
     if (whole < rows)
-        host_pack_rows(&rest, (rows - whole + HOST_TILE_ROWS - 1) / HOST_TILE_ROWS * HOST_TILE_ROWS,
-                       copy);
+        host_pack_rows(&rest, (rows - whole + high - 1) / high * high, copy);
     struct host_product_block block = {.row = row,
                                        .rows = rows,
                                        .whole = whole,
@@ -176,25 +178,22 @@ static void host_product_rows(const struct host_product_pass *pass, int64_t row,
     host_product_tiles(pass, &block);
 }
 
-/* The calling thread's strips and groups of panels. */
-static void host_product_part(const struct host_product_pass *pass, float *local)
+/* Strips of groups of panels, group after group. */
+static void host_product_part(const struct host_product_pass *pass, struct host_span span,
+                              float *local)
 {
     int64_t rows = pass->p->rows;
-    struct host_span span = host_my_part(pass->strips * pass->groups, 1);
     for (int64_t unit = span.begin; unit < span.end;) {
         int64_t group = unit / pass->strips, strip = unit % pass->strips;
-        int64_t count = pass->strips - strip, row = strip * HOST_TILE_ROWS;
+        int64_t count = pass->strips - strip, row = strip * pass->high;
         if (count > span.end - unit)
             count = span.end - unit;
-        if (count > pass->block / HOST_TILE_ROWS)
-            count = pass->block / HOST_TILE_ROWS;
-        int64_t end = row + count * HOST_TILE_ROWS;
+        int64_t end = row + count * pass->high;
         struct host_span pairs = {pass->pairs * group / pass->groups,
                                   pass->pairs * (group + 1) / pass->groups};
         host_product_rows(pass, row, (end < rows ? end : rows) - row, pairs, local);
         unit += count;
     }
-    host_finish_end(&pass->finish);
 }
 
 /* ---- All threads ----------------------------------------------------------------------------- */
@@ -221,15 +220,16 @@ static bool host_product_streams(const struct host_product *p, int threads)
 static struct host_product_pass host_product_pass(const struct host_backend *host,
                                                   const struct host_product *p)
 {
-    int64_t words = host_pack_words(p->a.type, p->k);
+    int64_t words = host_pack_words(p->a.type, p->k), high = host_tile_rows(p->a.type);
     struct host_product_pass pass = {
         .p = p,
         .finish = p->finish,
         .tile = host_tile_of(host->isa, p->a.type),
         .right = (const uint32_t *)(const void *)host->shared,
         .words = words,
-        .block = host_product_block(words),
-        .strips = (p->rows + HOST_TILE_ROWS - 1) / HOST_TILE_ROWS,
+        .high = high,
+        .block = host_product_block(words, high),
+        .strips = (p->rows + high - 1) / high,
         .pairs = (p->n + HOST_TILE_COLUMNS - 1) / HOST_TILE_COLUMNS,
         .groups = 1,
         .along = p->a.type == TENSOR_BF16,
@@ -267,14 +267,18 @@ enum ij_status host_product_run(struct host_backend *host, const struct host_pro
                                  product->transposed ? product->k : product->n,
                                  product->transposed ? product->k : product->n};
     struct host_product_pass pass = host_product_pass(host, product);
+    host_deal_out(host, 0, pass.strips * pass.groups);
 #pragma omp parallel num_threads(host->base.threads)
     {
-        struct host_span mine = host_my_part(2 * pass.pairs, 1);
+        struct host_span mine = host_my_part(2 * pass.pairs, 1), span;
+        int helped = 0;
         host_pack_panels_of(&weight, product->transposed, mine.begin, mine.end,
                             (uint32_t *)(void *)host->shared);
         host_tile_begin(host->isa);
 #pragma omp barrier
-        host_product_part(&pass, host_backend_local(host));
+        while (host_deal_take(host, 0, pass.block, HOST_PRODUCT_LEAST, &helped, &span))
+            host_product_part(&pass, span, host_backend_local(host));
+        host_finish_end(&pass.finish);
         host_tile_end(host->isa);
     }
     return IJ_OK;

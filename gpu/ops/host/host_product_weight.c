@@ -6,12 +6,14 @@
 
 #include <string.h>
 
+#include "gpu/ops/host/host_deal.h"
 #include "gpu/ops/host/host_pack.h"
 #include "gpu/ops/host/host_strip.h"
 #include "gpu/ops/host/host_tile.h"
 
 #define HOST_WEIGHT_WORDS   256 /* of batch rows in a block, at most */
 #define HOST_WEIGHT_LEAST   64
+#define HOST_WEIGHT_TILES   2  /* that a thread takes at a time, at least */
 #define HOST_WEIGHT_PADDING 16 /* words that keep rows of dy from falling on the same cache lines */
 #define HOST_WEIGHT_CACHE   (256 * 1024) /* words of the smaller side that stay in cache */
 
@@ -19,8 +21,9 @@
 struct host_weight_pass {
     const struct op_linear_backward_weight *args;
     host_tile_fn *tile;
-    int64_t words, per_word; /* of a block; batch rows of a word */
-    int64_t ups, acrosses;   /* pairs of 16 outputs, and of 16 inputs */
+    int64_t words, per_word;     /* of a block; batch rows of a word */
+    int64_t high, ups, acrosses; /* rows of a tile; tiles of outputs, and of inputs */
+    int64_t wide, groups;        /* outputs that are packed together, and how many such groups */
     uint32_t *room[2];
 };
 
@@ -36,10 +39,19 @@ static int64_t host_weight_stride(int64_t words)
     return words + HOST_WEIGHT_PADDING;
 }
 
+/* The packed dy of output `o`, the first of a tile or of a group. Float32: sets of a tile's rows;
+ * bfloat16, as AMX wants it: rows of words. */
+static uint32_t *host_weight_left(const struct host_weight_pass *pass,
+                                  const struct host_weight_block *block, int64_t o)
+{
+    bool sets = pass->args->x.type == TENSOR_F32;
+    return block->left + o * (sets ? pass->words : host_weight_stride(pass->words));
+}
+
 /* Words of one block's sides. */
 static size_t host_weight_room(int64_t out, int64_t in)
 {
-    int64_t up = (out + HOST_TILE_ROWS - 1) / HOST_TILE_ROWS * HOST_TILE_ROWS;
+    int64_t up = out + HOST_TILE_ROWS;
     int64_t across = (in + HOST_TILE_COLUMNS - 1) / HOST_TILE_COLUMNS * HOST_TILE_COLUMNS;
     return (size_t)(up * host_weight_stride(HOST_WEIGHT_WORDS) + across * HOST_WEIGHT_WORDS);
 }
@@ -61,49 +73,64 @@ bool host_product_weight_fits(const struct host_backend *host,
 #if defined(__x86_64__)
 #include <immintrin.h>
 
-/* Sum of the values of `words` words. */
-__attribute__((target("avx512f,avx512bf16"))) static float host_weight_sum_bf16(const uint32_t *x,
-                                                                                int64_t words)
+/* Sums of `count` outputs, each a row of words. */
+__attribute__((target("avx512f,avx512bf16"))) static void
+host_weight_sum_bf16(const uint32_t *x, int64_t stride, int64_t words, int64_t count, float *sums)
 {
-    __m512 sum = _mm512_setzero_ps();
     __m512bh ones = (__m512bh)_mm512_set1_epi32(0x3f803f80);
-    for (int64_t i = 0; i < words; i += 16)
-        sum = _mm512_dpbf16_ps(sum, (__m512bh)_mm512_loadu_si512(x + i), ones);
-    return _mm512_reduce_add_ps(sum);
+    for (int64_t o = 0; o < count; o++, x += stride) {
+        __m512 sum = _mm512_setzero_ps();
+        for (int64_t i = 0; i < words; i += 16)
+            sum = _mm512_dpbf16_ps(sum, (__m512bh)_mm512_loadu_si512(x + i), ones);
+        sums[o] = _mm512_reduce_add_ps(sum);
+    }
 }
 
-__attribute__((target("avx512f"))) static float host_weight_sum_f32(const uint32_t *x,
-                                                                    int64_t words)
+/* Sums of the outputs of one set. */
+__attribute__((target("avx512f"))) static void host_weight_sum_f32(const uint32_t *x, int64_t words,
+                                                                   float *sums)
 {
-    __m512 sum = _mm512_setzero_ps();
-    for (int64_t i = 0; i < words; i += 16)
-        sum = _mm512_add_ps(sum, _mm512_loadu_ps(x + i));
-    return _mm512_reduce_add_ps(sum);
+    const __mmask16 rest = (1u << (HOST_TILE_ROWS_F32 - 16)) - 1;
+    __m512 low = _mm512_setzero_ps(), high = low;
+    for (int64_t i = 0; i < words; i++, x += HOST_TILE_ROWS_F32) {
+        low = _mm512_add_ps(low, _mm512_loadu_ps(x));
+        high = _mm512_add_ps(high, _mm512_maskz_loadu_ps(rest, x + 16));
+    }
+    _mm512_storeu_ps(sums, low);
+    _mm512_storeu_ps(sums + 16, high);
 }
 #else
-static float host_weight_sum_bf16(const uint32_t *x, int64_t words)
+static void host_weight_sum_bf16(const uint32_t *x, int64_t stride, int64_t words, int64_t count,
+                                 float *sums)
 {
-    (void)x, (void)words;
-    return 0;
+    (void)x, (void)stride, (void)words, (void)count, (void)sums;
 }
-#define host_weight_sum_f32 host_weight_sum_bf16
+
+static void host_weight_sum_f32(const uint32_t *x, int64_t words, float *sums)
+{
+    (void)x, (void)words, (void)sums;
+}
 #endif
 
-/* dbias of the outputs 16 begin .. 16 end, from a packed block. */
+/* dbias of the outputs of groups [begin, end), from a packed block. */
 static void host_weight_bias(const struct host_weight_pass *pass,
                              const struct host_weight_block *block, int64_t begin, int64_t end)
 {
     const struct op_linear_backward_weight *args = pass->args;
-    int64_t last = end * 16 < args->out ? end * 16 : args->out;
-    for (int64_t o = begin * 16; args->dbias && o < last; o++) {
-        const uint32_t *x = block->left + o * host_weight_stride(pass->words);
-        float sum = args->x.type == TENSOR_BF16 ? host_weight_sum_bf16(x, block->words)
-                                                : host_weight_sum_f32(x, block->words);
-        args->dbias[o] = block->add ? args->dbias[o] + sum : sum;
+    float sums[HOST_TILE_ROWS];
+    for (int64_t o = begin * pass->wide; args->dbias && o < end * pass->wide; o += pass->wide) {
+        const uint32_t *x = host_weight_left(pass, block, o);
+        if (args->x.type == TENSOR_BF16)
+            host_weight_sum_bf16(x, host_weight_stride(pass->words), block->words, pass->wide,
+                                 sums);
+        else
+            host_weight_sum_f32(x, block->words, sums);
+        for (int64_t i = 0; i < pass->wide && o + i < args->out; i++)
+            args->dbias[o + i] = block->add ? args->dbias[o + i] + sums[i] : sums[i];
     }
 }
 
-/* The calling thread's groups of 16 outputs and panels of 16 inputs. */
+/* The calling thread's groups of outputs and panels of 16 inputs. */
 static void host_weight_pack(const struct host_weight_pass *pass,
                              const struct host_weight_block *block)
 {
@@ -113,21 +140,25 @@ static void host_weight_pack(const struct host_weight_pass *pass,
                              args->dy.type, block->rows, args->out, args->out};
     struct host_matrix x = {(const char *)args->x.data + (size_t)(block->row * args->in) * size,
                             args->x.type, block->rows, args->in, args->in};
-    struct host_span up = host_my_part(2 * pass->ups, 1),
+    struct host_span up = host_my_part(pass->groups, 1),
                      across = host_my_part(2 * pass->acrosses, 1);
-    host_pack_transposed_rows(&dy, up.begin, up.end, host_weight_stride(pass->words), block->left);
+    if (args->x.type == TENSOR_F32)
+        host_pack_sets(&dy, pass->wide, up.begin, up.end, pass->wide * pass->words, block->left);
+    else
+        host_pack_transposed_rows(&dy, up.begin, up.end, host_weight_stride(pass->words),
+                                  block->left);
     host_weight_bias(pass, block, up.begin, up.end);
     host_pack_panels_of(&x, false, across.begin, across.end, block->right);
 }
 
 /* ---- Products -------------------------------------------------------------------------------- */
 
-/* The valid part of a tile at the edge, from `sum` (32, 32). */
+/* The valid part of a tile at the edge, from `sum`. */
 static void host_weight_edge(const struct host_weight_pass *pass, int64_t o, int64_t i,
                              const float *sum, bool add)
 {
     const struct op_linear_backward_weight *args = pass->args;
-    for (int64_t row = 0; row < HOST_TILE_ROWS && o + row < args->out; row++) {
+    for (int64_t row = 0; row < pass->high && o + row < args->out; row++) {
         float *target = args->dweight + (o + row) * args->in + i;
         const float *from = sum + row * HOST_TILE_COLUMNS;
         for (int64_t column = 0; column < HOST_TILE_COLUMNS && i + column < args->in; column++)
@@ -140,13 +171,15 @@ static void host_weight_tile(const struct host_weight_pass *pass,
                              float *local)
 {
     const struct op_linear_backward_weight *args = pass->args;
-    int64_t o = up * HOST_TILE_ROWS, i = across * HOST_TILE_COLUMNS;
-    bool whole = o + HOST_TILE_ROWS <= args->out && i + HOST_TILE_COLUMNS <= args->in;
-    struct host_tile tile = {.a = block->left + o * host_weight_stride(pass->words),
+    int64_t o = up * pass->high, i = across * HOST_TILE_COLUMNS, left = args->out - o;
+    bool whole = left >= pass->high && i + HOST_TILE_COLUMNS <= args->in;
+    bool sets = args->x.type == TENSOR_F32;
+    struct host_tile tile = {.a = host_weight_left(pass, block, o),
                              .b = block->right + i * block->words,
-                             .stride = host_weight_stride(pass->words),
+                             .stride = sets ? 1 : host_weight_stride(pass->words),
+                             .step = sets ? pass->wide : 1,
                              .words = block->words,
-                             .rows = HOST_TILE_ROWS,
+                             .rows = left < pass->high ? left : pass->high,
                              .c = whole ? args->dweight + o * args->in + i : local,
                              .c_stride = whole ? args->in : HOST_TILE_COLUMNS,
                              .add = whole && block->add};
@@ -155,12 +188,12 @@ static void host_weight_tile(const struct host_weight_pass *pass,
         host_weight_edge(pass, o, i, local, block->add);
 }
 
-/* The calling thread's tiles. The longer side is the outer loop: a pair of it stays in the
+/* Tiles of a block. The longer side is the outer loop: a tile's share of it stays in the
  * first-level cache while the shorter side, in the second, passes by. */
 static void host_weight_products(const struct host_weight_pass *pass,
-                                 const struct host_weight_block *block, float *local)
+                                 const struct host_weight_block *block, struct host_span span,
+                                 float *local)
 {
-    struct host_span span = host_my_part(pass->ups * pass->acrosses, 1);
     for (int64_t unit = span.begin; unit < span.end; unit++) {
         if (pass->acrosses > pass->ups)
             host_weight_tile(pass, block, unit % pass->ups, unit / pass->ups, local);
@@ -180,7 +213,7 @@ static struct host_weight_block host_weight_block(const struct host_weight_pass 
         block.rows = pass->words * pass->per_word;
     block.words = host_pack_words(args->x.type, block.rows);
     block.left = pass->room[index % 2];
-    block.right = block.left + pass->ups * HOST_TILE_ROWS * host_weight_stride(pass->words);
+    block.right = host_weight_left(pass, &block, pass->groups * pass->wide);
     return block;
 }
 
@@ -192,6 +225,23 @@ static int64_t host_weight_words(int64_t in, int64_t out)
                                        : words;
 }
 
+/* The calling thread's share of one block. Whoever is here has left the block before the last, so
+ * that its room and its set of deals are free. */
+static void host_weight_share(struct host_backend *host, const struct host_weight_pass *pass,
+                              int64_t index)
+{
+    struct host_weight_block block = host_weight_block(pass, index);
+    struct host_span span;
+    int set = (int)(index % 2), helped = 0;
+    int64_t most = pass->ups < pass->acrosses ? pass->ups : pass->acrosses;
+    host_weight_pack(pass, &block);
+    if (omp_get_thread_num() == 0)
+        host_deal_out(host, set, pass->ups * pass->acrosses);
+#pragma omp barrier
+    while (host_deal_take(host, set, most, HOST_WEIGHT_TILES, &helped, &span))
+        host_weight_products(pass, &block, span, host_backend_local(host));
+}
+
 enum ij_status host_product_weight_run(struct host_backend *host,
                                        const struct op_linear_backward_weight *args,
                                        struct ij_err *reterr_err)
@@ -201,12 +251,16 @@ enum ij_status host_product_weight_run(struct host_backend *host,
     size_t room = host_weight_room(args->out, args->in);
     IJ_TRY(host_backend_need(host, 2 * room, HOST_TILE_FLOATS, reterr_err));
     uint32_t *shared = (uint32_t *)(void *)host->shared;
+    int64_t high = host_tile_rows(args->x.type), ups = (args->out + high - 1) / high;
     struct host_weight_pass pass = {
         .args = args,
         .tile = host_tile_of(host->isa, args->x.type),
         .words = host_weight_words(args->in, args->out),
         .per_word = args->x.type == TENSOR_BF16 ? 2 : 1,
-        .ups = (args->out + HOST_TILE_ROWS - 1) / HOST_TILE_ROWS,
+        .high = high,
+        .ups = ups,
+        .wide = args->x.type == TENSOR_F32 ? high : HOST_PACK_COLUMNS,
+        .groups = args->x.type == TENSOR_F32 ? ups : ups * high / HOST_PACK_COLUMNS,
         .acrosses = (args->in + HOST_TILE_COLUMNS - 1) / HOST_TILE_COLUMNS,
         .room = {shared, shared + room},
     };
@@ -214,12 +268,8 @@ enum ij_status host_product_weight_run(struct host_backend *host,
 #pragma omp parallel num_threads(host->base.threads)
     {
         host_tile_begin(host->isa);
-        for (int64_t i = 0; i < blocks; i++) {
-            struct host_weight_block block = host_weight_block(&pass, i);
-            host_weight_pack(&pass, &block);
-#pragma omp barrier
-            host_weight_products(&pass, &block, host_backend_local(host));
-        }
+        for (int64_t i = 0; i < blocks; i++)
+            host_weight_share(host, &pass, i);
         host_tile_end(host->isa);
     }
     return IJ_OK;

@@ -44,22 +44,9 @@ static const uint32_t *host_tile_right(const struct host_tile *t)
         }                                                                                          \
     } while (0)
 
-#define HOST_TILE_LOAD_F32(x)           _mm512_load_ps((const float *)(x))
-#define HOST_TILE_SPREAD_F32(x)         _mm512_set1_ps(*(const float *)(x))
-#define HOST_TILE_MULTIPLY_F32(s, x, y) _mm512_fmadd_ps(x, y, s)
 #define HOST_TILE_LOAD_BF16(x)          (__m512bh) _mm512_load_si512(x)
 #define HOST_TILE_SPREAD_BF16(x)        (__m512bh) _mm512_set1_epi32((int)*(x))
 #define HOST_TILE_MULTIPLY_BF16         _mm512_dpbf16_ps
-
-__attribute__((target("avx512f"))) static void host_tile_f32_avx512(const struct host_tile *t)
-{
-    float *c = t->c;
-    for (int64_t row = 0; row < t->rows; row += HOST_TILE_GROUP) {
-        const uint32_t *a = t->a + row * t->stride;
-        HOST_TILE_GROUP_BODY(__m512, HOST_TILE_LOAD_F32, HOST_TILE_SPREAD_F32,
-                             HOST_TILE_MULTIPLY_F32);
-    }
-}
 
 __attribute__((target("avx512f,avx512bf16"))) static void
 host_tile_bf16_avx512(const struct host_tile *t)
