@@ -7,34 +7,15 @@
 #include "base/mem.h"
 #include "daemon/control.h"
 #include "daemon/submit.h"
-#include "store/checkpoint_row.h"
+#include "daemon/submit_store.h"
 #include "store/run_row.h"
-
-static bool run_exists(void *user, int64_t run)
-{
-    struct run_row row;
-    if (run_row_get(user, run, &row, NULL) != IJ_OK)
-        return false;
-    run_row_done(&row);
-    return true;
-}
-
-static bool checkpoint_exists(void *user, int64_t checkpoint)
-{
-    struct checkpoint_row row;
-    return checkpoint_row_get(user, checkpoint, &row, NULL) == IJ_OK &&
-           row.state == CHECKPOINT_ROW_VALID;
-}
 
 static enum ij_status dry_run(struct request *request, const json_t *body, struct reply *reply,
                               struct ij_err *reterr_err)
 {
     struct store *store;
     IJ_TRY(request_store(request, &store, reterr_err));
-    struct submit_lookup lookup = {.user = store,
-                                   .run_exists = run_exists,
-                                   .checkpoint_exists = checkpoint_exists,
-                                   .devices = request->api->devices};
+    struct submit_lookup lookup = submit_store_lookup(store, request->api->devices);
     mem_auto struct submit_result *result = mem_new(struct submit_result);
     json_t *errors = json_array();
     if (!result || !errors) {

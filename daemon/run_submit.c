@@ -14,29 +14,12 @@
 #include "daemon/params.h"
 #include "daemon/queue.h"
 #include "daemon/submit.h"
+#include "daemon/submit_store.h"
 #include "daemon/sweep.h"
-#include "store/checkpoint_row.h"
 #include "store/dep_row.h"
 #include "store/sweep_row.h"
 
 #define LOG_MODULE "run_submit"
-
-static bool run_exists(void *user, int64_t id)
-{
-    struct daemon *daemon = user;
-    struct run_row row = {0};
-    enum ij_status status = run_row_get(daemon->store, id, &row, NULL);
-    run_row_done(&row);
-    return status != IJ_NOT_FOUND;
-}
-
-static bool checkpoint_exists(void *user, int64_t id)
-{
-    struct daemon *daemon = user;
-    struct checkpoint_row row;
-    return checkpoint_row_get(daemon->store, id, &row, NULL) == IJ_OK &&
-           row.state == CHECKPOINT_ROW_VALID;
-}
 
 /* ---- The row --------------------------------------------------------------------------------- */
 
@@ -173,10 +156,7 @@ static enum ij_status told_twice(struct control_reply *reply)
 enum ij_status run_submit(struct daemon *daemon, const struct control_request *request,
                           struct control_reply *reply)
 {
-    struct submit_lookup lookup = {.user = daemon,
-                                   .run_exists = run_exists,
-                                   .checkpoint_exists = checkpoint_exists,
-                                   .devices = daemon->devices};
+    struct submit_lookup lookup = submit_store_lookup(daemon->store, daemon->devices);
     struct run_row row = {0};
     struct run *run = NULL;
     bool known = false;
@@ -210,10 +190,7 @@ static enum ij_status make_rows(struct daemon *daemon, const struct control_requ
                                 const struct sweep *sweep, struct run_row *rows,
                                 struct control_reply *reply)
 {
-    struct submit_lookup lookup = {.user = daemon,
-                                   .run_exists = run_exists,
-                                   .checkpoint_exists = checkpoint_exists,
-                                   .devices = daemon->devices};
+    struct submit_lookup lookup = submit_store_lookup(daemon->store, daemon->devices);
     mem_auto struct submit_result *submission = mem_new(struct submit_result);
     reply->errors = json_array();
     if (!submission || !reply->errors)

@@ -13,6 +13,7 @@
 #include "daemon/params.h"
 #include "daemon/params_table.h"
 #include "daemon/retention_policy.h"
+#include "daemon/submit_memory.h"
 
 /* One problem after another goes here; the first is also the function's own error. */
 struct problems {
@@ -156,30 +157,26 @@ static void check_devices(const json_t *body, struct submit_result *result,
     result->preemptible = json_is_true(preemptible);
 }
 
-/* A run that fits none of this machine's GPUs is refused with what would; any other is given to one
- * that it fits. */
+/* The engine names members ("data.path"), people know keys ("dataset"). */
+static void member_pointer(enum engine_kind kind, const char *member,
+                           char ret_pointer[IJ_ERR_FIELD_MAX])
+{
+    const char *name = "dataset";
+    for (size_t i = 0; i < params_row_count; i++)
+        if ((params_rows[i].kinds & PARAM_KIND(kind)) && strcmp(params_rows[i].member, member) == 0)
+            name = params_rows[i].name;
+    snprintf(ret_pointer, IJ_ERR_FIELD_MAX, "/params/%s", name);
+}
+
 static void check_memory(const struct submit_lookup *lookup, struct submit_result *result,
                          struct problems *problems)
 {
-    const double gib = 1 << 30;
-    struct engine_fit fit;
-    char text[160];
-    if (result->kind != ENGINE_PRETRAIN || engine_fit(&result->spec, 0, &fit, NULL) != IJ_OK)
+    struct submit_memory_problem found;
+    char pointer[IJ_ERR_FIELD_MAX];
+    if (!submit_memory_check(lookup, result, &found))
         return;
-    uint64_t needed = fit.bytes + ENGINE_CONTEXT_BYTES;
-    struct device_room room = device_table_room(lookup->devices, needed);
-    if ((uint64_t)result->gpu_memory_bytes < needed && room.gpus > 0)
-        result->gpu_memory_bytes = (int64_t)needed;
-    if (room.gpus == 0 || room.large_enough > 0)
-        return;
-    uint64_t usable =
-        room.largest_bytes > ENGINE_CONTEXT_BYTES ? room.largest_bytes - ENGINE_CONTEXT_BYTES : 0;
-    if (engine_fit(&result->spec, usable, &fit, NULL) != IJ_OK)
-        return;
-    engine_fit_text(&fit, text, sizeof(text));
-    problem(problems, "/params/batch",
-            "the run needs %.2f GiB of a GPU's memory and the largest GPU here has %.2f: %s",
-            (double)needed / gib, (double)room.largest_bytes / gib, text);
+    member_pointer(result->kind, found.field, pointer);
+    problem(problems, pointer, "%s", found.text);
 }
 
 /* What only params and devices together tell. */
@@ -331,17 +328,6 @@ static bool check_kind(const json_t *body, struct submit_result *result, struct 
     return false;
 }
 
-/* The engine names members ("data.path"), people know keys ("dataset"). */
-static void data_pointer(enum engine_kind kind, const char *member,
-                         char ret_pointer[IJ_ERR_FIELD_MAX])
-{
-    const char *name = "dataset";
-    for (size_t i = 0; i < params_row_count; i++)
-        if ((params_rows[i].kinds & PARAM_KIND(kind)) && strcmp(params_rows[i].member, member) == 0)
-            name = params_rows[i].name;
-    snprintf(ret_pointer, IJ_ERR_FIELD_MAX, "/params/%s", name);
-}
-
 static void check_params(const json_t *body, struct submit_result *result,
                          struct problems *problems)
 {
@@ -360,7 +346,7 @@ static void check_params(const json_t *body, struct submit_result *result,
         }
         if (status == IJ_OK && engine_check_data(&result->spec, &err) != IJ_OK) {
             char pointer[IJ_ERR_FIELD_MAX];
-            data_pointer(result->kind, err.field, pointer);
+            member_pointer(result->kind, err.field, pointer);
             problem(problems, pointer, "%s", err.text);
         }
     }
@@ -414,11 +400,15 @@ static json_t *plan_json(const struct engine_plan *plan)
 
 /* Without the dataset's index its size is unknown: memory and work do not depend on it, and steps
  * are left out unless the parameters fix them. */
-static void make_plan(struct submit_result *result)
+static void make_plan(const struct submit_lookup *lookup, struct submit_result *result)
 {
+    mem_auto struct engine_spec *spec = mem_new(struct engine_spec);
     result->images =
         result->spec.data.limit ? result->spec.data.limit : result->spec.optimizer.batch;
-    if (engine_plan(&result->spec, result->images, &result->plan, NULL) != IJ_OK) {
+    if (spec)
+        *spec = result->spec;
+    if (!spec || !submit_memory_subject(lookup, spec) ||
+        engine_plan(spec, result->images, &result->plan, NULL) != IJ_OK) {
         result->plan_json = json_null();
         return;
     }
@@ -427,8 +417,8 @@ static void make_plan(struct submit_result *result)
         json_object_del(result->plan_json, "steps");
 }
 
-static enum ij_status resolve(const json_t *body, struct submit_result *result,
-                              struct ij_err *reterr_err)
+static enum ij_status resolve(const json_t *body, const struct submit_lookup *lookup,
+                              struct submit_result *result, struct ij_err *reterr_err)
 {
     json_t *tags = json_object_get(body, "tags"), *notes = json_object_get(body, "notes");
     result->resolved = json_pack(
@@ -441,7 +431,7 @@ static enum ij_status resolve(const json_t *body, struct submit_result *result,
         "preemptible", result->preemptible);
     if (result->retention)
         json_object_set_new(result->resolved, "retention", json_loads(result->retention, 0, NULL));
-    make_plan(result);
+    make_plan(lookup, result);
     if (!result->resolved || !result->plan_json) {
         submit_result_done(result);
         return IJ_ERR(reterr_err, IJ_NO_MEMORY, "no memory for the submission");
@@ -483,7 +473,7 @@ enum ij_status submit_check(const json_t *body, const struct submit_lookup *look
         submit_result_done(result);
         return problems.status;
     }
-    IJ_TRY(resolve(body, result, reterr_err));
+    IJ_TRY(resolve(body, lookup, result, reterr_err));
     *ret_result = *result;
     return IJ_OK;
 }

@@ -47,6 +47,10 @@ struct submit_lookup {
     void *user;
     bool (*run_exists)(void *user, int64_t run);
     bool (*checkpoint_exists)(void *user, int64_t checkpoint);
+    /* Where it lies, and what a pretraining run was asked for: for the memory of an evaluation of
+     * it. False: not known. */
+    bool (*checkpoint_path)(void *user, int64_t checkpoint, char *ret_path, size_t size);
+    bool (*run_spec)(void *user, int64_t run, struct engine_spec *ret_spec);
     struct device_table
         *devices; /* borrowed: where a run that asks for a GPU is refused if there is
                                      none; NULL: not asked */

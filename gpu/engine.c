@@ -2,6 +2,7 @@
 #include "gpu/engine.h"
 
 #include "base/file.h"
+#include "base/mem.h"
 #include "gpu/engine_benchmark.h"
 #include "gpu/engine_device.h"
 #include "gpu/eval/evaluate.h"
@@ -36,9 +37,9 @@ static enum ij_status run_kind(struct backend *backend, const struct engine_spec
     }
 }
 
-/* Pretraining that does not fit its GPU is refused before it starts, with what would. What the
- * backend has already is part of the plan. IJ_INVALID: it never will; IJ_NO_MEMORY: others use the
- * memory now. The model of other kinds is known once their checkpoint is read. */
+/* A run that does not fit its GPU is refused before it starts, with what would. What the backend
+ * has already is part of the plan. IJ_INVALID: it never will; IJ_NO_MEMORY: others use the memory
+ * now. A checkpoint that cannot be read is the kind's own to refuse. */
 static enum ij_status check_memory(struct backend *backend, const struct engine_spec *spec,
                                    struct ij_err *reterr_err)
 {
@@ -47,15 +48,22 @@ static enum ij_status check_memory(struct backend *backend, const struct engine_
     struct engine_fit fit;
     char text[160];
     IJ_TRY(backend->ops->memory(backend, &left, &all, reterr_err));
-    if (all == 0 || spec->kind != ENGINE_PRETRAIN)
+    if (all == 0)
         return IJ_OK;
-    IJ_TRY(engine_fit(spec, left + CUDA_PLAN_FIXED, &fit, reterr_err));
+    mem_auto struct engine_spec *planned = mem_new(struct engine_spec);
+    if (!planned)
+        return IJ_ERR(reterr_err, IJ_NO_MEMORY, "no memory for a plan");
+    *planned = *spec;
+    if (spec->eval.checkpoint[0] &&
+        engine_subject_read(spec->eval.checkpoint, planned, NULL) != IJ_OK)
+        return IJ_OK;
+    IJ_TRY(engine_fit(planned, left + CUDA_PLAN_FIXED, &fit, reterr_err));
     if (fit.fits)
         return IJ_OK;
     engine_fit_text(&fit, text, sizeof text);
     bool never = fit.bytes + ENGINE_CONTEXT_BYTES > all;
     return IJ_ERR_FIELD(
-        reterr_err, never ? IJ_INVALID : IJ_NO_MEMORY, "optimizer.batch",
+        reterr_err, never ? IJ_INVALID : IJ_NO_MEMORY, fit.field,
         "the run needs %.2f GiB of device memory and %.2f of the GPU's %.2f GiB are "
         "left: %s",
         (double)fit.bytes / gib, (double)left / gib, (double)all / gib, text);

@@ -354,7 +354,9 @@ struct engine_plan {
     uint64_t steps;        /* for `images` images */
 };
 
-/* Memory, work and steps for a dataset of `images` images. */
+/* Memory, work and steps for a dataset of `images` images. An evaluation's is that of the model in
+ * `spec`, which engine_subject_* put there; of what classifies, that of a dataset with 1000
+ * classes; the ops of a benchmark take no more than a step. */
 IJ_MUST_USE enum ij_status engine_plan(const struct engine_spec *spec, uint64_t images,
                                        struct engine_plan *ret_plan, struct ij_err *reterr_err);
 
@@ -362,6 +364,14 @@ IJ_MUST_USE enum ij_status engine_plan(const struct engine_spec *spec, uint64_t 
 IJ_MUST_USE enum ij_status engine_plan_memory(const struct engine_spec *spec,
                                               struct engine_plan *ret_plan,
                                               struct ij_err *reterr_err);
+
+/* The model of the checkpoint in a directory, or the one that a pretraining run will have made,
+ * where an evaluation's own would be: shape, pixels, and for kind visualize the masks. Reads no
+ * weights. IJ_NOT_FOUND, IJ_CORRUPT, or what cannot be evaluated about it. */
+IJ_MUST_USE enum ij_status engine_subject_read(const char *directory, struct engine_spec *spec,
+                                               struct ij_err *reterr_err);
+IJ_MUST_USE enum ij_status engine_subject_of(const struct engine_spec *trained,
+                                             struct engine_spec *spec, struct ij_err *reterr_err);
 
 /* What CUDA itself takes of a GPU beside a plan. An estimate on the safe side: it depends on GPU
  * and driver, and none was measured. */
@@ -371,7 +381,8 @@ IJ_MUST_USE enum ij_status engine_plan_memory(const struct engine_spec *spec,
 struct engine_fit {
     uint64_t bytes; /* of the run as it is */
     bool fits;
-    uint32_t batch;             /* the largest batch that would fit; 0: none */
+    const char *field;          /* the member that says how many images are worked on at once */
+    uint32_t batch;             /* the largest that would fit there; 0: none */
     uint32_t split, accumulate; /* as many images per step in smaller micro-batches; 0: none */
 };
 IJ_MUST_USE enum ij_status engine_fit(const struct engine_spec *spec, uint64_t bytes,

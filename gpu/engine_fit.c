@@ -6,21 +6,32 @@
 #include "gpu/engine.h"
 
 #define BATCH_MOST 65536
+#define SHEET_MOST 64
 
-/* The images of a micro-batch, and how many of those make a step (NULL: none do). */
-static uint32_t *batch_of(struct engine_spec *spec, uint32_t **ret_accumulate)
+/* What a run's memory can be fitted by. */
+struct knob {
+    uint32_t *batch;      /* images at once */
+    uint32_t *accumulate; /* how many of those make a step; NULL: none do */
+    const char *field;    /* the member's name */
+    uint32_t most;
+};
+
+static struct knob knob_of(struct engine_spec *spec)
 {
-    *ret_accumulate = NULL;
-    if (spec->kind == ENGINE_PRETRAIN) {
-        *ret_accumulate = &spec->optimizer.accumulate;
-        return &spec->optimizer.batch;
-    }
-    if (spec->kind == ENGINE_FINETUNE ||
-        (spec->kind == ENGINE_LOW_SHOT && spec->low_shot.method == ENGINE_LOW_SHOT_FINETUNE)) {
-        *ret_accumulate = &spec->finetune.accumulate;
-        return &spec->finetune.batch;
-    }
-    return &spec->eval.batch;
+    bool tunes =
+        spec->kind == ENGINE_FINETUNE ||
+        (spec->kind == ENGINE_LOW_SHOT && spec->low_shot.method == ENGINE_LOW_SHOT_FINETUNE);
+    if (spec->kind == ENGINE_PRETRAIN)
+        return (struct knob){&spec->optimizer.batch, &spec->optimizer.accumulate, "optimizer.batch",
+                             BATCH_MOST};
+    if (spec->kind == ENGINE_BENCHMARK)
+        return (struct knob){&spec->optimizer.batch, NULL, "optimizer.batch", BATCH_MOST};
+    if (tunes)
+        return (struct knob){&spec->finetune.batch, &spec->finetune.accumulate, "finetune.batch",
+                             BATCH_MOST};
+    if (spec->kind == ENGINE_VISUALIZE)
+        return (struct knob){&spec->eval.images, NULL, "eval.images", SHEET_MOST};
+    return (struct knob){&spec->eval.batch, NULL, "eval.batch", BATCH_MOST};
 }
 
 static bool fits(const struct engine_spec *spec, uint64_t bytes)
@@ -32,7 +43,7 @@ static bool fits(const struct engine_spec *spec, uint64_t bytes)
 /* The largest batch up to `most` that fits; 0: none. More images never need less memory. */
 static uint32_t largest(struct engine_spec *spec, uint32_t most, uint64_t bytes)
 {
-    uint32_t *accumulate, *batch = batch_of(spec, &accumulate), good = 0, bad = most + 1;
+    uint32_t *batch = knob_of(spec).batch, good = 0, bad = most + 1;
     while (bad - good > 1) {
         *batch = good + (bad - good) / 2;
         if (fits(spec, bytes))
@@ -48,21 +59,22 @@ enum ij_status engine_fit(const struct engine_spec *spec, uint64_t bytes,
 {
     struct engine_plan plan;
     struct engine_fit fit = {.bytes = 0};
-    uint32_t *accumulate;
     mem_auto struct engine_spec *copy = mem_new(struct engine_spec);
     if (!copy)
         return IJ_ERR(reterr_err, IJ_NO_MEMORY, "no memory for a plan");
     *copy = *spec;
     IJ_TRY(engine_plan_memory(spec, &plan, reterr_err));
-    uint32_t *batch = batch_of(copy, &accumulate), given = *batch;
+    struct knob knob = knob_of(copy);
+    uint32_t given = *knob.batch;
+    fit.field = knob.field;
     fit.bytes = plan.bytes_total;
     fit.fits = plan.bytes_total <= bytes;
-    fit.batch = largest(copy, fit.fits ? BATCH_MOST : given, bytes);
-    if (accumulate && !fit.fits)
+    fit.batch = largest(copy, fit.fits ? knob.most : given, bytes);
+    if (knob.accumulate && !fit.fits)
         for (uint32_t split = fit.batch; split > 0 && !fit.split; split--)
             if (given % split == 0) {
                 fit.split = split;
-                fit.accumulate = *accumulate * (given / split);
+                fit.accumulate = *knob.accumulate * (given / split);
             }
     *ret_fit = fit;
     return IJ_OK;

@@ -2,6 +2,7 @@
 #include <string.h>
 
 #include "gpu/engine.h"
+#include "gpu/eval/eval_memory.h"
 #include "gpu/model/classifier.h"
 #include "gpu/model/flops.h"
 #include "gpu/model/ijepa.h"
@@ -10,8 +11,6 @@
 
 #define FLOAT_BYTES 4u
 #define BF16_BYTES  2u
-
-#define PLANNED_CLASSES 1000
 
 /* Parameters with their moving average and gradients; both moments. */
 static void plan_arenas(const struct layout *layout, const struct vit_config *config,
@@ -35,18 +34,39 @@ static void plan_arenas(const struct layout *layout, const struct vit_config *co
                           layout->count * sizeof(double);
 }
 
+/* `beside`: what is allocated next to the model. */
+static enum ij_status plan_model(const struct vit_config *config,
+                                 const struct predictor_limits *limits, uint64_t beside,
+                                 struct engine_plan *plan, struct ij_err *reterr_err)
+{
+    struct ijepa_bytes bytes;
+    IJ_TRY(ijepa_measure(config, limits, TENSOR_U8, &bytes, reterr_err));
+    plan->bytes_activations = bytes.activations + beside;
+    plan->bytes_input = bytes.input;
+    plan->bytes_scratch += bytes.scratch;
+    return IJ_OK;
+}
+
 static enum ij_status plan_pretrain(const struct engine_spec *spec, const struct vit_config *config,
                                     struct engine_plan *plan, struct ij_err *reterr_err)
 {
     struct mask_sizes_rules rules = mask_sizes_from_spec(spec);
     struct predictor_limits limits;
-    struct ijepa_bytes bytes;
     IJ_TRY(ijepa_limits(&rules, spec->optimizer.batch, &limits, reterr_err));
-    IJ_TRY(ijepa_measure(config, &limits, TENSOR_U8, &bytes, reterr_err));
-    plan->bytes_activations = bytes.activations;
-    plan->bytes_input = bytes.input;
-    plan->bytes_scratch += bytes.scratch;
-    return IJ_OK;
+    return plan_model(config, &limits, eval_memory_monitor(spec, config), plan, reterr_err);
+}
+
+/* The model for a few images, all of them at once, and the encoder for those to search. */
+static enum ij_status plan_visualize(const struct engine_spec *spec,
+                                     const struct vit_config *config, struct engine_plan *plan,
+                                     struct ij_err *reterr_err)
+{
+    struct mask_sizes_rules rules = mask_sizes_from_spec(spec);
+    struct predictor_limits limits;
+    IJ_TRY(ijepa_limits(&rules, spec->eval.images, &limits, reterr_err));
+    limits.context_rows = limits.images * limits.context_count;
+    plan->bytes_checkpoint = 0;
+    return plan_model(config, &limits, eval_memory_bank(config), plan, reterr_err);
 }
 
 static uint64_t plan_encoder_scratch(const struct vit_config *config, uint64_t images)
@@ -62,15 +82,13 @@ static uint64_t plan_encoder_scratch(const struct vit_config *config, uint64_t i
 static void plan_evaluation(const struct engine_spec *spec, const struct vit_config *config,
                             struct engine_plan *plan)
 {
-    uint64_t pixels = (uint64_t)spec->eval.batch * (uint64_t)(config->crop * config->crop) * 3;
-    struct encoder_infer infer;
-    struct carve carve = {.base = NULL};
-    encoder_infer_carve(&infer, &carve, config, spec->eval.batch);
-    plan->bytes_parameters = plan->parameters_encoder * FLOAT_BYTES;
+    struct eval_memory memory = eval_memory_of(spec, config);
+    uint64_t value = config->type == TENSOR_BF16 ? FLOAT_BYTES + BF16_BYTES : FLOAT_BYTES;
+    plan->bytes_parameters = plan->parameters_encoder * value;
     plan->bytes_optimizer = plan->bytes_checkpoint = 0;
-    plan->bytes_activations = carve.peak;
-    plan->bytes_input = pixels;
-    plan->bytes_scratch = CUDA_PLAN_FIXED + plan_encoder_scratch(config, spec->eval.batch);
+    plan->bytes_activations = memory.activations;
+    plan->bytes_input = memory.input;
+    plan->bytes_scratch = CUDA_PLAN_FIXED + plan_encoder_scratch(config, (uint64_t)memory.images);
 }
 
 /* Training of the encoder with a classifier, whose classes the dataset alone knows. */
@@ -86,8 +104,13 @@ static enum ij_status plan_finetune(const struct engine_spec *spec, const struct
     plan->bytes_checkpoint = 3 * floats * FLOAT_BYTES;
     plan->bytes_input = f->batch * (uint64_t)(config->crop * config->crop) * 3;
     plan->bytes_scratch += plan_encoder_scratch(config, f->batch);
-    return classifier_measure(config, PLANNED_CLASSES, f->batch, &plan->bytes_activations,
+    return classifier_measure(config, EVAL_MEMORY_CLASSES, f->batch, &plan->bytes_activations,
                               reterr_err);
+}
+
+static bool is_loader_benchmark(const struct engine_spec *spec)
+{
+    return spec->kind == ENGINE_BENCHMARK && spec->benchmark.what == ENGINE_BENCHMARK_LOADER;
 }
 
 static bool trains_encoder(const struct engine_spec *spec)
@@ -104,15 +127,17 @@ enum ij_status engine_plan_memory(const struct engine_spec *spec, struct engine_
     struct engine_plan plan;
     struct layout layout;
     memset(&plan, 0, sizeof plan);
-    if (spec->kind == ENGINE_SCAN) { /* no model, no device */
+    if (spec->kind == ENGINE_SCAN || is_loader_benchmark(spec)) { /* no model, no device */
         *ret_plan = plan;
         return IJ_OK;
     }
     IJ_TRY(layout_init(&layout, &config, reterr_err));
     plan_arenas(&layout, &config, &plan);
     layout_done(&layout);
-    if (spec->kind == ENGINE_PRETRAIN)
+    if (spec->kind == ENGINE_PRETRAIN || spec->kind == ENGINE_BENCHMARK)
         IJ_TRY(plan_pretrain(spec, &config, &plan, reterr_err));
+    else if (spec->kind == ENGINE_VISUALIZE)
+        IJ_TRY(plan_visualize(spec, &config, &plan, reterr_err));
     else if (trains_encoder(spec))
         IJ_TRY(plan_finetune(spec, &config, &plan, reterr_err));
     else

@@ -194,6 +194,13 @@ static int32_t vote(struct neighbor *best, size_t held, const struct knn_set *ba
 
 /* ---- Public ---------------------------------------------------------------------------------- */
 
+uint64_t knn_device_bytes(int64_t width, size_t banks, size_t queries)
+{
+    uint64_t bank = banks < BANK_BLOCK ? banks : BANK_BLOCK;
+    uint64_t query = queries < QUERY_BLOCK ? queries : QUERY_BLOCK;
+    return ((bank + query) * (uint64_t)width + bank * query) * sizeof(float);
+}
+
 static enum ij_status work_init(struct knn_work *work, size_t banks, size_t queries,
                                 struct ij_err *reterr_err)
 {

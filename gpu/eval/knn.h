@@ -33,6 +33,9 @@ IJ_MUST_USE enum ij_status knn_classify(struct backend *backend, const struct kn
                                         int64_t width, const struct knn_set *bank,
                                         const struct knn_set *query, int32_t *ret_classes,
                                         struct ij_err *reterr_err);
+/* Device memory that it takes meanwhile. */
+uint64_t knn_device_bytes(int64_t width, size_t banks, size_t queries);
+
 /* Share of queries classified as labelled. */
 IJ_MUST_USE enum ij_status knn_top1(struct backend *backend, const struct knn_options *options,
                                     int64_t width, const struct knn_set *bank,

@@ -40,6 +40,12 @@ struct history {
 
 /* ---- Memory ---------------------------------------------------------------------------------- */
 
+uint64_t logistic_device_bytes(int64_t width, int64_t classes)
+{
+    uint64_t w = (uint64_t)width, c = (uint64_t)classes;
+    return (BLOCK_ROWS * (w + c) + 2 * c * w) * sizeof(float);
+}
+
 static enum ij_status problem_init(struct problem *p, struct ij_err *reterr_err)
 {
     const struct ops *ops = p->backend->ops;

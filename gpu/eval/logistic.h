@@ -42,6 +42,9 @@ IJ_MUST_USE enum ij_status logistic_train(struct backend *backend,
                                           struct logistic_fit *ret_fit, struct ij_err *reterr_err);
 void logistic_done(struct logistic_fit *fit); /* a zeroed struct is fine */
 
+/* Device memory that training takes meanwhile. */
+uint64_t logistic_device_bytes(int64_t width, int64_t classes);
+
 /* The class with the largest logit of each row. */
 IJ_MUST_USE enum ij_status logistic_predict(struct backend *backend, const struct logistic_fit *fit,
                                             int64_t width, int64_t classes, const float *x,

@@ -13,7 +13,6 @@
 #include "gpu/eval/rankme.h"
 #include "gpu/model/frozen.h"
 
-#define BATCH_IMAGES    32
 #define KNN_NEIGHBORS   20
 #define KNN_TEMPERATURE 0.07
 #define FRAME_MAX       32
@@ -33,7 +32,7 @@ struct monitor {
     struct half train, eval;
     size_t classes;  /* 0: no labels, or nothing to classify */
     float *features; /* (train.count + eval.count, width), the training half first */
-    float *tokens;   /* (BATCH_IMAGES, patches, width) */
+    float *tokens;   /* (MONITOR_BATCH, patches, width) */
     struct rankme_spread spread;
     struct masked_view *view; /* of the held-out half, or of the training one where there is none */
 };
@@ -72,7 +71,7 @@ static enum ij_status load_half(struct half *half, const struct engine_spec *spe
     rng_init(&rng, spec->seed, RNG_SUBSET, 1, split);
     options.seed = rng_u64(&rng);
     options.shuffle = true;
-    options.batch = BATCH_IMAGES;
+    options.batch = MONITOR_BATCH;
     half->count = dataset_count(dataset) < wanted ? dataset_count(dataset) : wanted;
     half->pixels = mem_alloc_zero(half->count, bytes);
     half->labels = mem_array(int32_t, half->count);
@@ -114,13 +113,13 @@ static enum ij_status prepare(struct monitor *monitor, const struct engine_spec 
     IJ_TRY(rankme_spread_init(&monitor->spread, width, reterr_err));
     monitor->features =
         mem_alloc_zero(monitor->train.count + monitor->eval.count, (size_t)width * sizeof(float));
-    monitor->tokens = mem_array(float, (size_t)(BATCH_IMAGES * monitor->config.patches * width));
+    monitor->tokens = mem_array(float, (size_t)(MONITOR_BATCH * monitor->config.patches * width));
     if (!monitor->features || !monitor->tokens)
         return IJ_ERR(reterr_err, IJ_NO_MEMORY, "no memory for the features to watch");
     const struct half *seen = monitor->eval.count ? &monitor->eval : &monitor->train;
     IJ_TRY(masked_view_new(monitor->trainer, spec, seen->pixels, seen->count, &monitor->view,
                            reterr_err));
-    return frozen_new(monitor->backend, &monitor->config, BATCH_IMAGES, &monitor->frozen,
+    return frozen_new(monitor->backend, &monitor->config, MONITOR_BATCH, &monitor->frozen,
                       reterr_err);
 }
 
@@ -169,8 +168,8 @@ static enum ij_status encode_half(struct monitor *monitor, const struct half *ha
                                   struct ij_err *reterr_err)
 {
     const struct vit_config *config = &monitor->config;
-    for (size_t first = 0; first < half->count; first += BATCH_IMAGES) {
-        size_t left = half->count - first, n = left < BATCH_IMAGES ? left : BATCH_IMAGES;
+    for (size_t first = 0; first < half->count; first += MONITOR_BATCH) {
+        size_t left = half->count - first, n = left < MONITOR_BATCH ? left : MONITOR_BATCH;
         IJ_TRY(frozen_features(monitor->frozen, half->pixels + first * image_bytes(config),
                                (int64_t)n, features + first * (size_t)config->encoder.width, NULL,
                                monitor->tokens, reterr_err));

@@ -31,6 +31,8 @@
 #include "gpu/engine.h"
 #include "gpu/eval/masked_view.h"
 
+#define MONITOR_BATCH 32 /* images of a forward pass */
+
 struct monitor;
 
 struct monitor_result {

@@ -9,8 +9,6 @@
 #include "gpu/eval/features.h"
 #include "gpu/train/train_init.h"
 
-#define BANK_BATCH 16
-
 /* ---- Model and images ------------------------------------------------------------------------ */
 
 static enum ij_status open_model(struct panel *p, struct backend *backend,
@@ -100,9 +98,9 @@ static enum ij_status fill_bank(struct panel *p, struct frozen *frozen,
 {
     struct loader *loader = NULL;
     struct loader_options options = loader_options_eval(&p->spec->data, p->dataset);
-    mem_auto float *pooled = mem_array(float, (size_t)(BANK_BATCH * p->config.encoder.width));
+    mem_auto float *pooled = mem_array(float, (size_t)(PANEL_BANK_BATCH * p->config.encoder.width));
     enum ij_status status = IJ_OK;
-    options.batch = BANK_BATCH;
+    options.batch = PANEL_BANK_BATCH;
     options.seed = p->spec->seed;
     if (!pooled)
         return IJ_ERR(reterr_err, IJ_NO_MEMORY, "no memory for a batch of features");
@@ -128,7 +126,7 @@ static enum ij_status make_bank(struct panel *p, struct backend *backend,
                                 struct eval_progress *progress, struct ij_err *reterr_err)
 {
     struct frozen *frozen = NULL;
-    IJ_TRY(frozen_new(backend, &p->config, BANK_BATCH, &frozen, reterr_err));
+    IJ_TRY(frozen_new(backend, &p->config, PANEL_BANK_BATCH, &frozen, reterr_err));
     frozen_set_borrowed(frozen, p->trainer->arenas[TRAINER_TARGET], p->trainer->target_bf16);
     enum ij_status status = fill_bank(p, frozen, progress, reterr_err);
     frozen_free(frozen);

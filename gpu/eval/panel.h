@@ -14,6 +14,8 @@
 #define PANEL_NEIGHBORS 5
 #define PANEL_QUERIES   3 /* patches per image whose similarity is shown */
 
+#define PANEL_BANK_BATCH 16 /* images of a forward pass over the bank */
+
 struct panel_neighbor {
     uint32_t image, row, column; /* place in the bank; corner of the moved box */
     float cosine;

@@ -78,6 +78,11 @@ static bool allocate_host(struct probe_group *g)
            g->scale;
 }
 
+uint64_t probe_group_device_bytes(int64_t width, int64_t outputs, int64_t rows)
+{
+    return (uint64_t)((rows + outputs) * width + rows * outputs) * sizeof(float);
+}
+
 static enum ij_status allocate_device(struct probe_group *g, struct ij_err *reterr_err)
 {
     const struct probe_group_options *o = &g->options;

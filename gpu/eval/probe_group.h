@@ -44,6 +44,9 @@ IJ_MUST_USE enum ij_status probe_group_new(struct backend *backend,
                                            struct ij_err *reterr_err);
 void probe_group_free(struct probe_group *group); /* NULL is fine */
 
+/* Device memory of a group; outputs: heads * classes. */
+uint64_t probe_group_device_bytes(int64_t width, int64_t outputs, int64_t rows);
+
 /* One update of every head. x (rows, width) host memory, 2 <= rows <= rows_max; labels in
  * 0..classes-1; learning_rates and ret_losses (may be NULL) hold one value per head. */
 IJ_MUST_USE enum ij_status probe_group_step(struct probe_group *group, const float *x,

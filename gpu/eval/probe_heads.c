@@ -83,6 +83,18 @@ static enum ij_status open_groups(struct probe_heads *heads, struct backend *bac
     return IJ_OK;
 }
 
+uint64_t probe_heads_device_bytes(const struct engine_probe *recipe, int64_t width, size_t classes,
+                                  int64_t batch)
+{
+    size_t each = per_group(recipe);
+    uint64_t bytes = 0;
+    for (size_t g = 0; g < PROBE_HEADS_GROUPS; g++)
+        bytes += probe_group_device_bytes(
+            probe_heads_is_concat(recipe, g * each) ? FROZEN_CONCAT_BLOCKS * width : width,
+            (int64_t)(each * classes), batch);
+    return bytes;
+}
+
 enum ij_status probe_heads_new(struct backend *backend, const struct probe_heads_options *options,
                                struct probe_heads **ret_heads, struct ij_err *reterr_err)
 {

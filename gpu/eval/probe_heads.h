@@ -34,6 +34,10 @@ IJ_MUST_USE enum ij_status probe_heads_new(struct backend *backend,
                                            struct ij_err *reterr_err);
 void probe_heads_free(struct probe_heads *heads); /* NULL is fine */
 
+/* Device memory of them all; width: of "last". */
+uint64_t probe_heads_device_bytes(const struct engine_probe *recipe, int64_t width, size_t classes,
+                                  int64_t batch);
+
 /* What the recipe makes of a rate: the factor at optimiser step `step`, from 0. */
 double probe_heads_factor(const struct engine_probe *recipe, uint32_t epochs,
                           uint64_t steps_per_epoch, uint64_t step);

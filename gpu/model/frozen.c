@@ -61,6 +61,14 @@ static enum ij_status prepare(struct frozen *f, struct ij_err *reterr_err)
                        reterr_err);
 }
 
+uint64_t frozen_device_bytes(const struct vit_config *config, int64_t images_max)
+{
+    struct frozen f = {.config = *config, .images_max = images_max};
+    struct carve carve = {.base = NULL};
+    carve_all(&f, &carve);
+    return carve.peak;
+}
+
 enum ij_status frozen_new(struct backend *backend, const struct vit_config *config,
                           int64_t images_max, struct frozen **ret_frozen, struct ij_err *reterr_err)
 {

@@ -23,6 +23,9 @@ IJ_MUST_USE enum ij_status frozen_new(struct backend *backend, const struct vit_
                                       struct ij_err *reterr_err);
 void frozen_free(struct frozen *frozen); /* NULL is fine */
 
+/* Device memory that frozen_new takes, without scratch and weights. */
+uint64_t frozen_device_bytes(const struct vit_config *config, int64_t images_max);
+
 /* The same initial weights as a training run of this seed. */
 IJ_MUST_USE enum ij_status frozen_set_random(struct frozen *frozen, uint64_t seed,
                                              struct ij_err *reterr_err);

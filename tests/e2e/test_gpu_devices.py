@@ -2,6 +2,7 @@
 import json
 import os
 import pathlib
+import re
 import time
 
 import pytest
@@ -81,6 +82,38 @@ def test_each_gets_the_smallest_that_does_and_sees_no_other(machine, images):
     assert sorted(wait_for_code(machine.daemon, machine.submit(images), "no_gpus")["blocking_runs"]) == [big, pair]
     assert "80.0 GiB" in wait_for_code(machine.daemon, machine.submit(images, gpus=2, gpu_memory_bytes=80 * GIB),
                                        "too_big")["text"]
+
+
+def test_a_run_that_fits_none_is_refused_with_what_would(machine, images):
+    """At submission, whatever the kind: the model is that of the run it is about, which has not ended."""
+    def submit(kind, status, **params):
+        answer = machine.daemon.api("POST", "/v1/runs", json={
+            "kind": kind, "hold": True, "params": {"dataset": str(images), "device": "cuda", **params}})
+        assert answer.status_code == status, answer.text
+        return answer.json()
+
+    def refused(kind, field, **params):
+        (error,) = submit(kind, 422, **params)["errors"]
+        assert error["pointer"] == f"/params/{field}" and "the largest GPU here has 80.00" in error["detail"]
+        return error["detail"]
+
+    huge = {"model": "vit_huge", "patch": 14, "labels": "none", "precision": "bfloat16"}
+    text = refused("pretrain", "batch", batch=512, **huge)
+    batch = int(re.search("a batch of ([0-9]+) would fit", text)[1])
+    split = re.search("batch ([0-9]+) with accumulate ([0-9]+) keeps", text)
+    assert 150 < batch < 512 and int(split[1]) * int(split[2]) == 512
+    submit("pretrain", 201, batch=int(split[1]), accumulate=int(split[2]), **huge)
+    refused("benchmark", "batch", batch=512, model="vit_huge", patch=14, precision="bfloat16")
+    run = submit("pretrain", 201, batch=batch, **huge)["id"]
+    assert "keeps the images" in refused("finetune", "batch", batch=1024, checkpoint=run)
+    machine.lines[:] = [line.replace(f"{size * GIB} ", f"{4 * GIB} ") for size, line in zip((24, 24, 80), machine.lines)]
+    machine.write()
+    wait_until("they shrank", lambda: machine.rows()[GPUS[2]]["memory_bytes"] == 4 * GIB)
+    for kind, field in (("knn", "eval_batch"), ("features", "eval_batch"), ("finetune", "batch"), ("visualize", "images")):
+        (error,) = submit(kind, 422, checkpoint=run)["errors"]
+        assert error["pointer"] == f"/params/{field}" and "the largest GPU here has 4.00" in error["detail"]
+    batch = int(re.search("a batch of ([0-9]+) would fit", submit("knn", 422, checkpoint=run)["errors"][0]["detail"])[1])
+    submit("knn", 201, checkpoint=run, eval_batch=batch)
 
 
 def test_the_map_for_dcgm_exporter_says_who_has_which(machine, images):

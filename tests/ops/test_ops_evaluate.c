@@ -5,6 +5,7 @@
 #include <jansson.h>
 
 #include "gpu/ops/cuda_device.h"
+#include "gpu/ops/cuda_plan.h"
 #include "tests/ops/ops_harness.h"
 #include "tests/unit/eval_fixture.h"
 #include "tests/simt/simt_control.h"
@@ -80,6 +81,20 @@ static json_t *run_on(struct engine_spec *spec, enum engine_device device)
     return object;
 }
 
+/* The device memory that the run of `spec` on the fake runtime took at most against its plan, both
+ * without what every backend has. */
+static double plan_off(const struct engine_spec *spec)
+{
+    struct engine_spec planned = *spec;
+    struct engine_plan plan;
+    struct ij_err err = IJ_ERR_INIT;
+    planned.device = ENGINE_DEVICE_CUDA;
+    cr_assert_eq(engine_subject_read(spec->eval.checkpoint, &planned, &err), IJ_OK, "%s", err.text);
+    cr_assert_eq(engine_plan_memory(&planned, &plan, &err), IJ_OK, "%s", err.text);
+    double taken = (double)simt_memory_peak() - (double)CUDA_PLAN_FIXED;
+    return taken / ((double)plan.bytes_total - (double)CUDA_PLAN_FIXED) - 1;
+}
+
 static double top1_of(const json_t *object)
 {
     const json_t *top1 = json_object_get(object, "top1");
@@ -150,6 +165,8 @@ Test(ops_evaluate, finetune)
                                              .label_smoothing = 0.1};
     spec.monitor.keep_checkpoints = 1;
     compare_top1(spec);
+    if (simt_memory_peak) /* planned for a thousand classes */
+        cr_assert(plan_off(&spec) < 0.05 && plan_off(&spec) > -0.5, "%g", plan_off(&spec));
 }
 
 static float *read_floats(const char *folder, const char *name, size_t *ret_count)
@@ -175,6 +192,8 @@ Test(ops_evaluate, features)
     spec.eval.splits = ENGINE_SPLITS_EVAL;
     json_decref(run_on(&spec, ENGINE_DEVICE_HOST));
     json_decref(run_on(&spec, ENGINE_DEVICE_CUDA));
+    if (simt_memory_peak)
+        cr_assert_float_eq(plan_off(&spec), 0, 0.05, "%g", plan_off(&spec));
     float *host = read_floats("host", "eval.npy", &counts[0]);
     float *cuda = read_floats("cuda", "eval.npy", &counts[1]);
     cr_assert(counts[0] == counts[1] && counts[0] == (size_t)EVAL * 16 * spec.model.width);
@@ -193,6 +212,8 @@ Test(ops_evaluate, visualize)
     json_t *host = run_on(&spec, ENGINE_DEVICE_HOST), *cuda = run_on(&spec, ENGINE_DEVICE_CUDA);
     double errors[2] = {json_number_value(json_object_get(host, "mean_error")),
                         json_number_value(json_object_get(cuda, "mean_error"))};
+    if (simt_memory_peak)
+        cr_assert_float_eq(plan_off(&spec), 0, 0.05, "%g", plan_off(&spec));
     cr_assert_gt(errors[0], 0);
     cr_assert_float_eq(errors[1], errors[0], 1e-3 * errors[0]);
     json_decref(host);

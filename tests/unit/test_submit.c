@@ -8,6 +8,7 @@
 
 #include "base/file.h"
 #include "daemon/device.h"
+#include "daemon/params.h"
 #include "daemon/submit.h"
 
 static char images[64];
@@ -252,6 +253,101 @@ Test(submit, a_run_that_fits_no_gpu_is_refused_with_what_would)
         }
     }
     json_decref(errors);
+    device_table_free(table);
+}
+
+/* Run 7 is a pretraining of the huge model; of no other is anything known. */
+static bool huge_run(void *user, int64_t run, struct engine_spec *ret_spec)
+{
+    (void)user;
+    json_t *params = json_loads("{\"model\": \"vit_huge\", \"patch\": 14}", 0, NULL);
+    json_object_set_new(params, "dataset", json_string(images));
+    enum ij_status status =
+        params_from_json(ENGINE_PRETRAIN, params, "/params", ret_spec, NULL, NULL);
+    json_decref(params);
+    return run == 7 && status == IJ_OK;
+}
+
+static enum ij_status check_kind_on(struct device_table *table, const char *kind,
+                                    const char *checkpoint, const char *params,
+                                    struct submit_result *result, struct ij_err *err)
+{
+    struct submit_lookup lookup = {.devices = table, .run_spec = huge_run};
+    char text[1024];
+    snprintf(text, sizeof(text),
+             "{\"kind\": \"%s\", \"params\": {\"dataset\": \"%s\", \"device\": \"cuda\"%s%s%s%s}}",
+             kind, images, checkpoint[0] ? ", \"checkpoint\": \"" : "", checkpoint,
+             checkpoint[0] ? "\"" : "", params);
+    json_t *body = json_loads(text, 0, NULL);
+    cr_assert_not_null(body, "%s", text);
+    enum ij_status status = submit_check(body, &lookup, result, NULL, err);
+    json_decref(body);
+    return status;
+}
+
+/* The model is the checkpoint's, which need not be there yet. What is refused on a GPU of 4 GiB
+ * runs on one of 80, or fits as the answer says. */
+Test(submit, of_every_kind_that_fits_no_gpu_is_refused)
+{
+    static const struct {
+        const char *kind, *checkpoint, *params, *field, *fits;
+    } rows[] = {
+        {"knn", "r7", "", "/params/eval_batch", ", \"eval_batch\": %u"},
+        {"features", "r7", "", "/params/eval_batch", ", \"eval_batch\": %u"},
+        {"linear_probe", "r7", ", \"eval_batch\": 4096", "/params/eval_batch",
+         ", \"eval_batch\": %u"},
+        {"low_shot", "r7", "", "/params/eval_batch", ", \"eval_batch\": %u"},
+        {"finetune", "r7", ", \"batch\": 64", "/params/batch", NULL},
+        {"visualize", "r7", "", "/params/images", NULL},
+        {"benchmark", "", ", \"model\": \"vit_base\", \"batch\": 512", "/params/batch",
+         ", \"model\": \"vit_base\", \"batch\": %u"},
+    };
+    for (size_t i = 0; i < sizeof(rows) / sizeof(*rows); i++) {
+        struct ij_err err = IJ_ERR_INIT;
+        struct submit_result result;
+        struct device_table *table = gpus_of(4, 3, "");
+        const char *kind = rows[i].kind, *checkpoint = rows[i].checkpoint;
+        enum ij_status status =
+            check_kind_on(table, kind, checkpoint, rows[i].params, &result, &err);
+        cr_assert_eq(status, IJ_INVALID, "%s", kind);
+        cr_assert_str_eq(err.field, rows[i].field, "%s: %s", kind, err.text);
+        cr_assert(strstr(err.text, "the largest GPU here has 4.00"), "%s", err.text);
+        const char *at = strstr(err.text, "a batch of ");
+        unsigned fits = 0;
+        if (rows[i].fits) {
+            char params[128];
+            cr_assert(at && sscanf(at, "a batch of %u would fit", &fits) == 1, "%s", err.text);
+            snprintf(params, sizeof(params), rows[i].fits, fits);
+            status = check_kind_on(table, kind, checkpoint, params, &result, &err);
+            cr_assert_eq(status, IJ_OK, "%s of %u: %s", kind, fits, err.text);
+            cr_assert_gt(result.gpu_memory_bytes, (int64_t)3 << 30, "%s: not on the other", kind);
+            submit_result_done(&result);
+        } else {
+            cr_assert(strstr(err.text, "not even"), "%s: %s", kind, err.text);
+        }
+        device_table_free(table);
+        table = gpus_of(4, 80, "");
+        status = check_kind_on(table, kind, checkpoint, rows[i].params, &result, &err);
+        cr_assert_eq(status, IJ_OK, "%s: %s", kind, err.text);
+        cr_assert_gt(result.gpu_memory_bytes, (int64_t)4 << 30, "%s", kind);
+        submit_result_done(&result);
+        device_table_free(table);
+    }
+}
+
+/* A model that nobody knows yet is left to the worker, and so is a kind that needs no device. */
+Test(submit, what_is_not_known_is_not_refused)
+{
+    struct ij_err err = IJ_ERR_INIT;
+    struct submit_result result;
+    struct device_table *table = gpus_of(1, 1, "");
+    cr_assert_eq(check_kind_on(table, "knn", "r8", "", &result, &err), IJ_OK, "%s", err.text);
+    cr_assert(json_is_null(result.plan_json) && result.gpu_memory_bytes == 0);
+    submit_result_done(&result);
+    cr_assert_eq(check_kind_on(table, "benchmark", "", ", \"what\": \"loader\"", &result, &err),
+                 IJ_OK, "%s", err.text);
+    cr_assert_eq(result.plan.bytes_total, 0);
+    submit_result_done(&result);
     device_table_free(table);
 }
 
