@@ -4,9 +4,9 @@
 
 Peers: python3-torch of the system and, if IJEPAD_PEER_PYTHON names an interpreter, that one's PyTorch.
 Engine and peers take turns for ROUNDS rounds, with the same sizes of masks (the peer's are random), batch,
-precision and number of threads (IJEPAD_PEER_THREADS, 2). One JSON line per round and a last one per case
-with medians. OPENBLAS_CORETYPE is set to SkylakeX unless it is set: without it OpenBLAS may take kernels of
-half the speed. A peer that is not there is skipped with its reason.
+precision (IJEPAD_PEER_PRECISIONS, both) and number of threads (IJEPAD_PEER_THREADS, 2). One JSON line per
+round and a last one per case with medians. OPENBLAS_CORETYPE is set to SkylakeX unless it is set: without it
+OpenBLAS may take kernels of half the speed. A peer that is not there is skipped with its reason.
 """
 import json
 import os
@@ -29,7 +29,7 @@ CASES = {
     "vit_base_16": ({"model": "vit_base"}, 16, 2),
     "vit_tiny_32": (SMALL_32, 64, 10),
 }
-PRECISIONS = ("float32", "bfloat16")
+PRECISIONS = os.environ.get("IJEPAD_PEER_PRECISIONS", "float32 bfloat16").split()
 
 
 def options(values):
