@@ -169,8 +169,8 @@ static const struct schema schemas[] = {
      {{"step", "i", "training step"}, {"epoch", "?n", NULL},
       {"sha256", "?s", "of the checkpoint"}, {"run", "s", "the visualisation that made them"},
       {"created", "t", NULL},
-      {"kinds", "o", "by kind (masks, pca, error, similarity, neighbors, decoder, grids) the name "
-                     "of the file"}}},
+      {"kinds", "o", "by kind (masks, pca, error, similarity, attention, neighbors, decoder, "
+                     "grids) the name of the file"}}},
     {"DryRun", "What would be submitted.", NULL,
      {{"dry_run", "b", NULL}, {"resolved", "*", "with every default; of a sweep: each run's"},
       {"plan", "*", "memory and work; null: unknown"}}},

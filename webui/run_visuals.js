@@ -3,18 +3,20 @@ import {get, send} from "./api.js";
 import {announce, button, empty, later, make, toast} from "./dom.js";
 import {number} from "./format.js";
 import {findVisuals, loadGrids} from "./visuals_data.js";
-import {canvas, paintColours, paintCosines, paintDecoded, paintError, paintImage, paintMasks, paintRow} from "./visuals_paint.js";
+import {canvas, paintAttention, paintColours, paintCosines, paintDecoded, paintError, paintImage, paintMasks, paintRow} from "./visuals_paint.js";
 
 const MADE_AT_ONCE = 20, ALIKE = 191;
 const COLUMNS = [["image", "Image"], ["masks", "Masks", "What the encoder sees; blocks to predict are tinted, the rest is dark"],
   ["target", "Target", "Three principal components of the target encoder's patches as red, green and blue, one basis for all images"],
   ["context", "Context", "The same for the context encoder"], ["error", "Error", "1 minus the cosine of prediction and target: dark is right, yellow is wrong, grey was not predicted"],
-  ["decoded", "Decoded", "Pixels that a linear decoder makes of the predictions, in the place of the blocks that were hidden"], ["cosine", "Alike", "Cosine to the patch that was clicked: yellow is alike, dark is opposite"]];
+  ["decoded", "Decoded", "Pixels that a linear decoder makes of the predictions, in the place of the blocks that were hidden"], ["attention", "Attended", "Attention that a patch receives in the target encoder's last block: dark is none, yellow the most in this image"],
+  ["cosine", "Alike", "Cosine to the patch that was clicked: yellow is alike, dark is opposite"]];
 
 /* A row of canvases for one image; a click or the arrows choose the patch that all others are compared with. */
 class ImageRow {
-  constructor(i, grids) {
+  constructor(i, grids, head) {
     this.i = i;
+    this.head = head;
     this.patch = Math.floor(grids.patches / 2 + grids.grid / 2);
     this.cells = Object.fromEntries(COLUMNS.map(([name, title]) => [name, canvas(`${title} of image ${i + 1}`)]));
     this.neighbours = canvas(`nearest neighbours of image ${i + 1}`, {class: "grid-canvas neighbours"});
@@ -37,8 +39,15 @@ class ImageRow {
     paintColours(cells.context, grids, i, grids.context);
     if (grids.error) paintError(cells.error, grids, i);
     if (grids.decoded) paintDecoded(cells.decoded, grids, i);
+    this.attend(this.head);
     this.name.textContent = grids.about.images[i].name;
     this.choose(this.patch, false);
+  }
+
+  /* -1: the mean over the heads. */
+  attend(head) {
+    this.head = head;
+    if (this.grids.attention) paintAttention(this.cells.attention, this.grids, this.i, Math.min(head, this.grids.heads - 1));
   }
 
   showNeighbours(sheet, rows) {
@@ -83,6 +92,8 @@ function loadImage(address) {
 export async function visualsTab({run, who, fail}) {
   const rows = make("div", {class: "visual-rows"}), note = make("p", {class: "quiet small"}), label = make("output", {for: "v-step"});
   const slider = make("input", {id: "v-step", type: "range", min: "0", step: "1", oninput: () => show(Number(slider.value)).catch(fail)});
+  const heads = make("select", {onchange: () => shown.forEach((row) => row.attend(Number(heads.value)))}, make("option", {value: "-1"}, "all heads"));
+  const headsBox = make("label", {class: "inline", hidden: true}, "Attention of", heads);
   const tools = make("div", {class: "row toolbar"}), made = new Map();
   let found = {shots: [], checkpoints: [], seen: new Set(), under_way: 0}, known = "", shown = [], turn = 0;
 
@@ -113,10 +124,12 @@ export async function visualsTab({run, who, fail}) {
     slider.setAttribute("aria-valuetext", label.textContent);
     if (shown.length === grids.images && shown[0].grids.patches === grids.patches) shown.forEach((row) => row.show(grids));
     else {
-      shown = Array.from({length: grids.images}, (_, k) => new ImageRow(k, grids));
+      shown = Array.from({length: grids.images}, (_, k) => new ImageRow(k, grids, Number(heads.value)));
       rows.replaceChildren(...shown.map((row) => row.element));
     }
     rows.dataset.step = shot.step;
+    if (heads.options.length !== grids.heads + 1) heads.replaceChildren(...Array.from({length: grids.heads + 1}, (_, h) => make("option", {value: h - 1}, h ? `head ${h}` : "all heads")));
+    headsBox.hidden = !grids.heads;
     const neighbours = shot.files.find((file) => file.startsWith("neighbors"));
     if (neighbours) {
       const sheet = await loadImage(`/v1/runs/${shot.run.id}/files/${neighbours}`);
@@ -129,7 +142,7 @@ export async function visualsTab({run, who, fail}) {
     const {shots} = found, todo = missing(), may = who.role !== "viewer" && run.kind === "pretrain", key = shots.map((shot) => shot.run.id + shot.grids).join();
     slider.max = String(Math.max(0, shots.length - 1));
     slider.disabled = shots.length < 2;
-    tools.replaceChildren(...(shots.length ? [make("label", {class: "inline slider", for: "v-step"}, "Checkpoint", slider), label] : []), make("span", {class: "grow"}),
+    tools.replaceChildren(...(shots.length ? [make("label", {class: "inline slider", for: "v-step"}, "Checkpoint", slider), label, headsBox] : []), make("span", {class: "grow"}),
       found.under_way ? make("span", {class: "quiet small"}, `${found.under_way} being made`) : "",
       may && todo && !found.under_way ? button(`Make pictures of ${found.checkpoints.length} checkpoint${found.checkpoints.length > 1 ? "s" : ""}`, () => submit().catch(fail), shots.length ? "plain" : "", {"data-verb": "visualize"}) : "");
     note.textContent = shots.length ? "Held-out images, the same at each checkpoint. Click a patch, or focus an image and use the arrow keys, to see which patches are like it." : "";

@@ -38,5 +38,5 @@ export async function loadGrids({run, about, grids: file}) {
   const arrays = readSafetensors(await getBytes(`/v1/runs/${run.id}/files/${file}`)), pick = (name) => arrays.get(name)?.values || null;
   const [images, patches] = arrays.get("pca_rgb").shape;
   return {about, images, patches, grid: about.grid, crop: about.crop, pixels: pick("images"), target: pick("pca_rgb"), context: pick("pca_context_rgb"), error: pick("error"),
-    cosines: pick("similarity_all"), contextMask: pick("context_mask"), targetMasks: pick("target_masks"), blocks: arrays.get("target_masks").shape[1], decoded: pick("decoded_prediction")};
+    cosines: pick("similarity_all"), contextMask: pick("context_mask"), targetMasks: pick("target_masks"), blocks: arrays.get("target_masks").shape[1], decoded: pick("decoded_prediction"), attention: pick("attention"), heads: arrays.get("attention")?.shape[1] || 0};
 }

@@ -33,6 +33,14 @@ export const paintError = (place, grids, i) => paint(place, grids.grid, (k) => {
   return value < 0 ? UNKNOWN : heat(value);
 });
 
+/* head -1: the mean of all; dark is 0, yellow the most that a patch of the image gets. */
+export function paintAttention(place, grids, i, head) {
+  const {patches, heads, attention} = grids, of = (h, k) => attention[(i * heads + h) * patches + k];
+  const values = Array.from({length: patches}, (_, k) => (head >= 0 ? of(head, k) : Array.from({length: heads}, (_, h) => of(h, k)).reduce((sum, one) => sum + one, 0) / heads));
+  const most = Math.max(...values);
+  paint(place, grids.grid, (k) => heat(values[k] / most));
+}
+
 export const paintCosines = (place, grids, i, patch) => paint(place, grids.grid, (k) => heat(grids.cosines[(i * grids.patches + patch) * grids.patches + k] / 255));
 
 /* What a decoder made of the predictions, within the image as it is; what neither side knew stays dark. */

@@ -41,10 +41,11 @@ static enum ij_status allocate(struct panel *p, struct ij_err *reterr_err)
     p->error = mem_array(float, n *patches);
     p->predicted = mem_alloc_zero(n * patches, (size_t)p->config.encoder.width * sizeof(float));
     p->similarity = mem_array(float, n *patches *PANEL_QUERIES);
+    p->attention = mem_array(float, n *patches *(size_t)p->config.encoder.heads);
     p->neighbors = mem_array(struct panel_neighbor, n * PANEL_NEIGHBORS);
     if (!p->rows || !p->samples || !p->pixels || !p->bank_tokens || !p->target || !p->context ||
         !p->scores || !p->context_scores || !p->context_mask || !p->target_masks || !p->error ||
-        !p->predicted || !p->similarity || !p->neighbors)
+        !p->predicted || !p->similarity || !p->attention || !p->neighbors)
         return IJ_ERR(reterr_err, IJ_NO_MEMORY, "no memory for %u images and their features",
                       p->bank);
     for (uint32_t i = 0; i < p->images; i++)
@@ -78,6 +79,18 @@ static void normalize(float *token, int64_t width)
         token[i] = (float)(((double)token[i] - mean) * scale);
 }
 
+/* Of the images of a batch that are shown. */
+static enum ij_status add_attention(struct panel *p, struct frozen *frozen, size_t done,
+                                    size_t count, struct ij_err *reterr_err)
+{
+    size_t values = (size_t)(p->config.encoder.heads * p->config.patches);
+    for (uint32_t i = 0; i < p->images; i++)
+        if (p->rows[i] >= done && p->rows[i] < done + count)
+            IJ_TRY(frozen_attention(frozen, (int64_t)(p->rows[i] - done), p->attention + i * values,
+                                    reterr_err));
+    return IJ_OK;
+}
+
 static enum ij_status add_batch(struct panel *p, struct frozen *frozen, float *pooled,
                                 const struct loader_batch *batch, size_t done,
                                 struct ij_err *reterr_err)
@@ -90,7 +103,7 @@ static enum ij_status add_batch(struct panel *p, struct frozen *frozen, float *p
     IJ_TRY(frozen_features(frozen, batch->pixels, batch->count, pooled, NULL, tokens, reterr_err));
     for (size_t t = 0; t < batch->count * patches; t++)
         normalize(tokens + t * width, (int64_t)width);
-    return IJ_OK;
+    return add_attention(p, frozen, done, batch->count, reterr_err);
 }
 
 static enum ij_status fill_bank(struct panel *p, struct frozen *frozen,
@@ -393,7 +406,7 @@ void panel_done(struct panel *panel)
                       panel->bank_tokens,  panel->target,         panel->context,
                       panel->scores,       panel->context_scores, panel->context_mask,
                       panel->target_masks, panel->error,          panel->predicted,
-                      panel->similarity,   panel->neighbors};
+                      panel->similarity,   panel->attention,      panel->neighbors};
     for (size_t i = 0; i < COUNT_OF(memory); i++)
         mem_free(memory[i]);
     pca_done(&panel->pca);

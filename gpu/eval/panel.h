@@ -42,6 +42,7 @@ struct panel {
     float *error;                     /* (n, N); NaN where nothing was predicted */
     float *predicted;                 /* (n, N, D) mean over the blocks that cover a patch */
     float *similarity;                /* (n, 3, N) */
+    float *attention;                 /* (n, heads, N) received in the target's last block */
     struct panel_neighbor *neighbors; /* (n, 5) of each image's first block */
 };
 

@@ -150,6 +150,7 @@ static void list(struct grids *g, const struct panel *p, const struct panel_deco
     ADD("pca_mean", F32, g->basis, width);
     ADD("pca_basis", F32, g->basis + width, PCA_COMPONENTS, width);
     ADD("similarity", F32, p->similarity, n, PANEL_QUERIES, patches);
+    ADD("attention", F32, p->attention, n, (uint64_t)p->config.encoder.heads, patches);
     ADD("context_mask", U8, p->context_mask, n, patches);
     ADD("target_masks", U8, p->target_masks, n, p->masks.rules.targets, patches);
     ADD("error", F32, g->error, n, patches);

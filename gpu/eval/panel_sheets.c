@@ -11,6 +11,7 @@
 
 #define TILE_MIN    128u
 #define CLIPPED     0.02 /* share of scores beyond each end of the colour scale */
+#define HEADS_SHOWN 8u
 #define ERROR_SCALE 1.0f /* cosine 0: the brightest colour */
 
 static enum ij_status begin(const struct panel_sheets *v, struct sheet *sheet, uint32_t columns,
@@ -139,6 +140,41 @@ static enum ij_status draw_similarity(const struct panel_sheets *v, struct ij_er
     return end(v, &sheet, "similarity", reterr_err);
 }
 
+static float largest(const float *values, size_t count)
+{
+    float most = 0;
+    for (size_t i = 0; i < count; i++)
+        most = values[i] > most ? values[i] : most;
+    return most;
+}
+
+/* Each map from 0 to its own largest value. */
+static enum ij_status draw_attention(const struct panel_sheets *v, struct ij_err *reterr_err)
+{
+    const struct panel *p = v->panel;
+    size_t patches = (size_t)p->config.patches, heads = (size_t)p->config.encoder.heads;
+    uint32_t shown = heads < HEADS_SHOWN ? (uint32_t)heads : HEADS_SHOWN;
+    struct sheet sheet;
+    mem_auto float *mean = mem_array(float, patches);
+    if (!mean)
+        return IJ_ERR(reterr_err, IJ_NO_MEMORY, "no memory for a sheet");
+    IJ_TRY(begin(v, &sheet, 2 + shown, reterr_err));
+    for (uint32_t i = 0; i < p->images; i++) {
+        const float *maps = p->attention + i * heads * patches;
+        for (size_t k = 0; k < patches; k++) {
+            mean[k] = 0;
+            for (size_t h = 0; h < heads; h++)
+                mean[k] += maps[h * patches + k] / (float)heads;
+        }
+        put_image(v, &sheet, (struct sheet_place){i, 0}, p->rows[i]);
+        sheet_heat(&sheet, (struct sheet_place){i, 1}, mean, 0, largest(mean, patches));
+        for (uint32_t h = 0; h < shown; h++)
+            sheet_heat(&sheet, (struct sheet_place){i, 2 + h}, maps + h * patches, 0,
+                       largest(maps + h * patches, patches));
+    }
+    return end(v, &sheet, "attention", reterr_err);
+}
+
 /* The first target's patches at a place. */
 static void block_mask(const struct panel *p, uint32_t image, const struct panel_neighbor *at,
                        uint8_t *ret_mask)
@@ -206,6 +242,7 @@ enum ij_status panel_sheets_draw(const struct panel_sheets *v, struct ij_err *re
     IJ_TRY(draw_masks(v, reterr_err));
     IJ_TRY(draw_pca(v, reterr_err));
     IJ_TRY(draw_similarity(v, reterr_err));
+    IJ_TRY(draw_attention(v, reterr_err));
     if (!v->panel->predictor)
         return IJ_OK;
     IJ_TRY(draw_error(v, reterr_err));

@@ -8,6 +8,8 @@
  *                   of the patch features as red, green and blue, one basis for the whole sheet
  *   error.png       image | context | 1 - cosine of prediction and target per patch, 0 to 1
  *   similarity.png  image with a marked patch | cosine of all patches to it; three patches each
+ *   attention.png   image | mean attention that each patch receives in the target encoder's last
+ *                   block | the same of each head, at most 8; each from 0 to its own largest
  *   neighbors.png   a predicted block | the nearest blocks of other images by pooled feature
  *   decoder.png     image | context | the context's own pixels with the predicted blocks decoded
  *                   from predictions | all decoded from target features (panel_decode.h)

@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "base/mem.h"
+#include "gpu/model/attention_received.h"
 #include "gpu/model/encoder_infer.h"
 #include "gpu/model/op_call.h"
 #include "gpu/model/positions.h"
@@ -216,4 +217,22 @@ enum ij_status frozen_features(struct frozen *frozen, const uint8_t *pixels, int
         IJ_TRY(backend->ops->download(backend, ret_tokens, frozen->normed.data, token_bytes,
                                       reterr_err));
     return pool(frozen, ret_last, reterr_err);
+}
+
+/* One set of buffers serves all blocks, so what is in them is the last block's. */
+enum ij_status frozen_attention(struct frozen *frozen, int64_t image, float *ret_received,
+                                struct ij_err *reterr_err)
+{
+    struct backend *backend = frozen->backend;
+    const struct vit_config *c = &frozen->config;
+    struct tensor qkv = frozen->infer.saved.qkv;
+    size_t bytes = (size_t)(c->patches * 3 * c->encoder.width) * tensor_type_size(qkv.type);
+    IJ_ASSERT(image >= 0 && image < frozen->images);
+    mem_auto void *copy = mem_alloc_zero(1, bytes);
+    if (!copy)
+        return IJ_ERR(reterr_err, IJ_NO_MEMORY, "no memory for attention maps");
+    IJ_TRY(backend->ops->download(backend, copy, (char *)qkv.data + (size_t)image * bytes, bytes,
+                                  reterr_err));
+    return attention_received((struct tensor){copy, qkv.type}, c->patches, c->encoder.heads,
+                              c->encoder.width / c->encoder.heads, ret_received, reterr_err);
 }

@@ -52,4 +52,9 @@ IJ_MUST_USE enum ij_status frozen_features(struct frozen *frozen, const uint8_t 
                                            int64_t images, float *ret_last, float *ret_concat,
                                            float *ret_tokens, struct ij_err *reterr_err);
 
+/* Of image `image` of the last frozen_features: the mean attention that each patch receives in the
+ * last block, (heads, patches); see attention_received.h. */
+IJ_MUST_USE enum ij_status frozen_attention(struct frozen *frozen, int64_t image,
+                                            float *ret_received, struct ij_err *reterr_err);
+
 #endif

@@ -170,7 +170,7 @@ def test_sheets_and_their_values(tmp_path):
                checkpoint=str(tmp_path / "pre"), images=3)
     result = run(tmp_path / "vis", "visualize", **use)[-1]["result"]
     folder = tmp_path / "vis" / "visualize"
-    columns = {"masks.png": 6, "pca.png": 3, "error.png": 3, "similarity.png": 6, "neighbors.png": 7, "decoder.png": 4}
+    columns = {"masks.png": 6, "pca.png": 3, "error.png": 3, "similarity.png": 6, "attention.png": 4, "neighbors.png": 7, "decoder.png": 4}
     assert set(result["files"]) == set(columns)
     for name, count in columns.items():
         with Image.open(folder / name) as sheet:
@@ -184,6 +184,8 @@ def test_sheets_and_their_values(tmp_path):
     np.testing.assert_allclose(basis @ basis.T, np.eye(3), atol=1e-4)
     for i, q in enumerate(result["query_patches"]):
         np.testing.assert_allclose(grids["similarity"][:, i, q], 1, atol=1e-5)
+    assert grids["attention"].shape == (3, 2, 16) and grids["attention"].min() >= 0
+    np.testing.assert_allclose(grids["attention"].sum(axis=2), 1, atol=1e-5)
     every = grids["similarity_all"].astype(float) / 127.5 - 1
     np.testing.assert_allclose(every[:, result["query_patches"]], grids["similarity"], atol=0.006)
     shown, decoded = grids["images"], grids["decoded_prediction"]
@@ -208,7 +210,7 @@ def test_sheets_of_a_run_over_time(tmp_path):
     assert seen[-1]["grids"] == "grids.safetensors" and seen[0]["grids"] == "grids-000000000004.safetensors"
     scores = []
     for checkpoint in seen:
-        assert len(checkpoint["files"]) == 6
+        assert len(checkpoint["files"]) == 7
         for name in [checkpoint["grids"], *checkpoint["files"]]:
             assert (tmp_path / "vis" / "visualize" / name).stat().st_size > 0
         scores.append(safetensors(tmp_path / "vis" / "visualize" / checkpoint["grids"])["pca_scores"].reshape(-1, 3))

@@ -4,7 +4,7 @@ import pytest
 from harness import Daemon
 from outcome import SHORT_RUN
 
-SHEETS = {"masks", "pca", "error", "similarity", "neighbors", "decoder"}
+SHEETS = {"masks", "pca", "error", "similarity", "attention", "neighbors", "decoder"}
 
 
 @pytest.fixture(scope="module")

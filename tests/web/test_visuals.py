@@ -56,6 +56,10 @@ def test_the_slider_goes_over_checkpoints_and_a_click_compares_patches(page, pic
     alike = [sum(page.js(PIXEL, 1, "cosine", k)[1:4]) for k in range(36)]
     cosines = grids["similarity_all"][1][5]
     assert np.argmax(alike) == 5 and np.corrcoef(alike, cosines)[0, 1] > 0.9
+    for head, maps in ((-1, grids["attention"][1].mean(axis=0)), (1, grids["attention"][1][1])):
+        page.set("label.inline select", str(head))
+        shown = [sum(page.js(PIXEL, 1, "attention", k)[1:4]) for k in range(36)]
+        assert shown[np.argmax(maps)] == max(shown) and np.corrcoef(shown, maps)[0, 1] > 0.9
     page.js("document.querySelectorAll('.pick-patch')[1].focus()")
     page.press("\ue012", "\ue015")
     assert page.js("return document.querySelectorAll('.visual-row')[1].dataset.patch") == str(5 - 1 + 6)
