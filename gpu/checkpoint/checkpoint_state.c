@@ -42,13 +42,19 @@ static json_t *parse_object(const char *text, const char *field, struct ij_err *
     return NULL;
 }
 
+/* NULL: no memory. */
 static json_t *files_object(const struct checkpoint_state_file *files)
 {
     json_t *object = json_object();
-    for (int i = 0; i < CHECKPOINT_SECTION_COUNT; i++)
-        json_object_set_new(object, checkpoint_state_section_name((enum checkpoint_section)i),
-                            json_pack("{s:I, s:s}", "bytes", (json_int_t)files[i].bytes, "sha256",
-                                      files[i].sha256));
+    for (int i = 0; i < CHECKPOINT_SECTION_COUNT; i++) {
+        const char *name = checkpoint_state_section_name((enum checkpoint_section)i);
+        json_t *file = json_pack("{s:I, s:s}", "bytes", (json_int_t)files[i].bytes, "sha256",
+                                 files[i].sha256);
+        if (json_object_set_new(object, name, file) < 0) {
+            json_decref(object);
+            return NULL;
+        }
+    }
     return object;
 }
 
@@ -65,6 +71,13 @@ static json_t *state_object(const struct checkpoint_state *s, json_t *parameters
                      (json_int_t)s->images, "seed", seed, "epochs_done", s->epochs_done, "build",
                      s->build ? s->build : "", "data", s->data ? s->data : "", "parameters",
                      parameters, "trainer", trainer, "files", files_object(files));
+}
+
+/* Without memory json_dumps may leave a key out and not say so. */
+static bool says_the_same(const char *text, json_t *object)
+{
+    json_owned *again = json_loads(text, JSON_REJECT_DUPLICATES, NULL);
+    return json_equal(again, object);
 }
 
 /* Turns "{...\n}" into "{..., "sha256": "..."}". */
@@ -103,7 +116,7 @@ checkpoint_state_encode(const struct checkpoint_state *state,
         return IJ_ERR_FIELD(reterr_err, IJ_INVALID, CHECKPOINT_STATE_NAME,
                             "the state has a value without a JSON form or exceeds 4 MiB");
     }
-    char *sealed = seal(text, ret_size);
+    char *sealed = says_the_same(text, object) ? seal(text, ret_size) : NULL;
     free(text);
     if (!sealed)
         return IJ_ERR(reterr_err, IJ_NO_MEMORY, "no memory for the state of a checkpoint");
