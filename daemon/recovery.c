@@ -32,18 +32,24 @@ static void marker_path(const struct daemon *daemon, char ret_path[CONFIG_PATH_M
 }
 
 /* NULL: there is none. One that cannot be read still means that something was restored. */
-static json_t *read_marker(const struct daemon *daemon)
+static enum ij_status read_marker(const struct daemon *daemon, json_t **ret_marker,
+                                  struct ij_err *reterr_err)
 {
     char path[CONFIG_PATH_MAX + 32];
     mem_auto char *text = NULL;
     size_t size;
+    *ret_marker = NULL;
     marker_path(daemon, path);
-    if (access(path, F_OK) < 0)
-        return NULL;
     enum ij_status status = file_read(path, MARKER_MAX, &text, &size, NULL);
+    if (status == IJ_NOT_FOUND)
+        return IJ_OK;
     json_t *marker = status == IJ_OK ? json_loadb(text, size, 0, NULL) : NULL;
-    return json_is_object(marker) ? marker
-                                  : json_pack("{s:s}", "reason", "its account cannot be read");
+    if (!json_is_object(marker)) {
+        json_decref(marker);
+        marker = json_pack("{s:s}", "reason", "its account cannot be read");
+    }
+    *ret_marker = marker;
+    return marker ? IJ_OK : IJ_ERR(reterr_err, IJ_NO_MEMORY, "no memory for " RECOVERY_FILE);
 }
 
 static enum ij_status write_marker(const struct daemon *daemon, const json_t *marker,
@@ -125,10 +131,12 @@ static enum ij_status restore(struct daemon *daemon, json_t *marker, const char 
                               struct ij_err *reterr_err)
 {
     json_t *files = json_array();
-    json_object_set_new(marker, PENDING, list_pending(daemon, marker));
-    json_object_set_new(marker, "at", time_json(clock_wall_ms()));
-    json_object_set_new(marker, "reason", json_string(reason));
-    json_object_set_new(marker, "files", files); /* now the marker's */
+    int r = json_object_set_new(marker, PENDING, list_pending(daemon, marker));
+    r |= json_object_set_new(marker, "at", time_json(clock_wall_ms()));
+    r |= json_object_set_new(marker, "reason", json_string(reason));
+    r |= json_object_set_new(marker, "files", files); /* now the marker's */
+    if (r < 0)
+        return IJ_ERR(reterr_err, IJ_NO_MEMORY, "no memory for " RECOVERY_FILE);
     IJ_TRY(write_marker(daemon, marker, reterr_err));
     IJ_TRY(restore_file(daemon, false, is_pending(marker, STORE_STATE_FILE), files, reterr_err));
     IJ_TRY(restore_file(daemon, true, is_pending(marker, STORE_METRICS_FILE), files, reterr_err));
@@ -156,7 +164,8 @@ static enum ij_status open_store(struct daemon *daemon, struct ij_err *reterr_er
 enum ij_status recovery_open(struct daemon *daemon, struct ij_err *reterr_err)
 {
     struct ij_err finding = IJ_ERR_INIT;
-    json_t *marker = read_marker(daemon);
+    json_t *marker;
+    IJ_TRY(read_marker(daemon, &marker, reterr_err));
     const char *again = json_object_get(marker, PENDING)
                             ? json_string_value(json_object_get(marker, "reason"))
                             : NULL;
@@ -168,7 +177,7 @@ enum ij_status recovery_open(struct daemon *daemon, struct ij_err *reterr_err)
         status = restore(daemon, marker, reason ? reason : "", &finding);
         if (status == IJ_OK)
             status = open_store(daemon, &finding);
-        else if (fresh && !json_array_size(json_object_get(marker, "files")))
+        else if (fresh && status == IJ_CORRUPT) /* there is no backup to put in its place */
             withdraw_marker(daemon);
     }
     if (status == IJ_OK && marker)
@@ -223,7 +232,10 @@ static enum ij_status on_checkpoint(void *user, int64_t run, const char *path,
     for (size_t i = 0; i < rebuild->row_count; i++)
         if (strcmp(rebuild->rows[i].path, path) == 0)
             return IJ_OK;
-    if (manifest_scan_read(run, path, &row, &err) != IJ_OK) {
+    enum ij_status status = manifest_scan_read(run, path, &row, &err);
+    if (status == IJ_NO_MEMORY) /* it may be whole */
+        return IJ_ERR(reterr_err, status, "%s", err.text);
+    if (status != IJ_OK) {
         log_warn("%s, ignoring", err.text);
         return IJ_OK;
     }
@@ -288,7 +300,8 @@ static enum ij_status finish(struct daemon *daemon, json_t *marker, struct ij_er
 
 enum ij_status recovery_finish(struct daemon *daemon, struct ij_err *reterr_err)
 {
-    json_t *marker = read_marker(daemon);
+    json_t *marker;
+    IJ_TRY(read_marker(daemon, &marker, reterr_err));
     enum ij_status status = IJ_OK;
     if (json_object_get(marker, PENDING))
         status = finish(daemon, marker, reterr_err);
