@@ -182,9 +182,11 @@ enum ij_status db_begin(struct db *db, struct ij_err *reterr_err)
     if (db->reader)
         return IJ_ERR_FIELD(reterr_err, IJ_FORBIDDEN, db->path, "%s is open for reading only",
                             db->path);
-    IJ_TRY(exec_kept(db, "BEGIN IMMEDIATE", reterr_err));
+    enum ij_status status = exec_kept(db, "BEGIN IMMEDIATE", reterr_err);
     db->begun = true;
-    return IJ_OK;
+    if (status != IJ_OK) /* it may be open all the same */
+        db_rollback(db);
+    return status;
 }
 
 enum ij_status db_commit(struct db *db, struct ij_err *reterr_err)
