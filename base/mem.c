@@ -16,9 +16,9 @@ static bool mem_should_fail(void)
     return atomic_fetch_sub(&mem_fail_countdown, 1) == 0;
 }
 
-void mem_fail_after(long n)
+long mem_fail_after(long n)
 {
-    atomic_store(&mem_fail_countdown, n);
+    return atomic_exchange(&mem_fail_countdown, n);
 }
 
 void *mem_alloc_zero(size_t count, size_t size)

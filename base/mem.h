@@ -2,7 +2,8 @@
  * Allocation with overflow checks, and scope-bound cleanup.
  *
  * mem_new/mem_array return NULL on failure and zeroed memory on success; every caller checks.
- * `mem_fail_after(n)` makes the n-th allocation from now fail (tests only; negative: never).
+ * `mem_fail_after(n)` makes the n-th allocation from now fail (tests only; negative: never) and
+ * returns what was left of the last countdown; negative: none is left.
  */
 #ifndef BASE_MEM_H
 #define BASE_MEM_H
@@ -19,7 +20,7 @@ char *mem_strdup(const char *text);
 __attribute__((format(printf, 1, 2))) char *mem_printf(const char *format,
                                                        ...); /* NULL: no memory */
 void mem_free(void *memory);                                 /* NULL is fine */
-void mem_fail_after(long n);
+long mem_fail_after(long n);
 
 #define mem_new(type)          ((type *)mem_alloc_zero(1, sizeof(type)))
 #define mem_array(type, count) ((type *)mem_alloc_zero((count), sizeof(type)))

@@ -150,6 +150,18 @@ Test(row_errors, tables_that_are_gone)
     expect(false, "without tables");
 }
 
+/* The same before anything was prepared. */
+Test(row_errors, tables_that_never_were)
+{
+    checkpoint.run = fixture_run("r", 1);
+    cr_assert_eq(sqlite3_exec(store->state.handle,
+                              "PRAGMA foreign_keys=OFF; DROP TABLE token; DROP TABLE checkpoint;"
+                              "DROP TABLE run",
+                              NULL, NULL, NULL),
+                 SQLITE_OK);
+    expect(false, "without tables");
+}
+
 static int interrupt(void *user)
 {
     (void)user;
