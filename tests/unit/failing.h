@@ -1,5 +1,5 @@
 /*
- * What can fail under a test, at its n-th time: a system call that our own code makes for files, one
+ * What can fail under a test, at its n-th time: a system call of our own code about files, one
  * of our allocations, of jansson's, of SQLite's, a step of SQLite's machine, a write or sync of its
  * files (fault_vfs.h).
  *
