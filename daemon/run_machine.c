@@ -154,6 +154,11 @@ __attribute__((format(printf, 4, 5))) static void decide(struct run_machine_verd
     va_end(arguments);
 }
 
+static bool is_out_of_memory(const struct run_machine_end *end)
+{
+    return end->exit_code < 0 && end->signal == SIGKILL && end->out_of_memory;
+}
+
 /* What happened, as machine code and sentence, whatever follows from it. */
 static void describe(const struct run_machine_end *end, struct run_machine_verdict *verdict)
 {
@@ -171,10 +176,10 @@ static void describe(const struct run_machine_end *end, struct run_machine_verdi
     else if (end->xid)
         decide(verdict, end->state, "xid", "its GPU reported Xid %u, %s%s%s", end->xid,
                end->xid_text, words, end->text);
-    else if (end->exit_code < 0 && end->signal == SIGKILL && end->out_of_memory)
+    else if (is_out_of_memory(end))
         decide(verdict, end->state, "oom_host",
                "the kernel killed the worker because memory had run out: give it a smaller batch "
-               "or fewer neighbours");
+               "or fewer neighbours; unchanged it is not tried again");
     else if (end->exit_code < 0 && end->signal == SIGKILL)
         decide(verdict, end->state, "killed",
                "the worker was killed from outside (SIGKILL), as the kernel does when memory runs "
@@ -283,6 +288,14 @@ static void judge_rewound(const struct run_machine_end *end,
     verdict->first = verdict->to == RUN_STATE_QUEUED;
 }
 
+/* Another start would fail in the same way. */
+static bool is_final(const struct run_machine_end *end)
+{
+    if (end->cause != RUN_MACHINE_BY_ITSELF || end->xid)
+        return false;
+    return end->exit_code >= 0 ? !ij_status_retryable(end->status) : is_out_of_memory(end);
+}
+
 void run_machine_judge(const struct run_machine_end *end, const struct run_machine_policy *policy,
                        struct run_machine_verdict *ret_verdict)
 {
@@ -312,7 +325,7 @@ void run_machine_judge(const struct run_machine_end *end, const struct run_machi
         return;
     }
     verdict->failed = true;
-    if (end->exit_code >= 0 && !daemon_made_it && !end->xid && !ij_status_retryable(status)) {
+    if (is_final(end)) {
         verdict->failures = same_again(end, verdict);
         verdict->to = RUN_STATE_FAILED;
         return;

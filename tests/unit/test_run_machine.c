@@ -220,7 +220,11 @@ Test(run_machine, what_the_kernel_killed_for_memory_is_told)
     end.out_of_memory = true;
     struct run_machine_verdict verdict = judge(end);
     cr_expect_str_eq(verdict.cause, "oom_host");
-    cr_expect_eq(verdict.to, RUN_STATE_BACKOFF);
+    cr_expect_eq(verdict.to, RUN_STATE_FAILED, "the same again would take as much");
+    cr_expect(verdict.failed);
+    end.cause = RUN_MACHINE_HUNG;
+    cr_expect_eq(judge(end).to, RUN_STATE_BACKOFF, "the daemon killed it");
+    end.cause = RUN_MACHINE_BY_ITSELF;
     end.signal = SIGSEGV;
     cr_expect_str_eq(judge(end).cause, "crash", "another process was killed");
 }
