@@ -5,6 +5,7 @@
 Waiting is always for something that can be seen (a port that answers, a run's state), with a
 deadline; nothing sleeps and hopes.
 """
+import atexit
 import os
 import pathlib
 import signal
@@ -37,6 +38,8 @@ def wait_until(what, condition, deadline_s=DEADLINE_S, every_s=0.02):
 
 
 class Daemon:
+    IDLE_S = 5  # a connection is not used again after more: the daemon closes it after ten seconds
+
     def __init__(self, folder, **config):
         self.folder = pathlib.Path(folder)
         self.state = self.folder / "state"
@@ -44,7 +47,8 @@ class Daemon:
         self.url = f"http://127.0.0.1:{self.port}"
         self.process = None
         self.config = {"state_dir": self.state, "listen": f"127.0.0.1:{self.port}", **config}
-        self.session = requests.Session()
+        self.session, self.asked = requests.Session(), 0
+        atexit.register(self.kill)  # one that a failed fixture has left would train on
 
     @property
     def token(self):
@@ -71,8 +75,9 @@ class Daemon:
         return (self.folder / "daemon.log").read_text(errors="replace")
 
     def kill(self):
-        self.process.kill()
-        self.process.wait()
+        if self.process and self.process.poll() is None:
+            self.process.kill()
+            self.process.wait()
 
     def stop(self, deadline_s=60):
         if self.process and self.process.poll() is None:
@@ -83,6 +88,9 @@ class Daemon:
         """The response; a bearer token and the JSON content type are added."""
         sent = {"Authorization": f"Bearer {self.token}", "Content-Type": "application/json",
                 **(headers or {})}
+        if time.monotonic() > self.asked + self.IDLE_S:
+            self.session.close()
+        self.asked = time.monotonic()
         return self.session.request(method, self.url + path, json=json, headers=sent, timeout=30,
                                     **kwargs)
 
