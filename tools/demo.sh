@@ -93,17 +93,8 @@ TOKEN=$(cat "$state/admin.token")
 show "TOKEN=\$(cat $state/admin.token)"
 curl -sS "$U/healthz"; echo
 
-# A GPU is used where it computes what the host does; DEMO_DEVICE settles it by hand.
-device=${DEMO_DEVICE:-}
-if [ -z "$device" ]; then
-    if checked=$("$build/ijepad-worker" check-device 2>&1); then
-        device=cuda
-        echo "  This machine's GPU computes what the host does: it is used."
-    else
-        device=host
-        echo "  On the host: $(tail -n 1 <<<"$checked" | sed 's/^ijepad-worker: //')"
-    fi
-fi
+{ read -r device; read -r why; } < <("$(dirname "$0")/demo_device.sh" "$build")
+echo "  $why"
 
 say "3. Submit a pretraining run"
 body=$(jq -nc --arg d "$scenes" --arg v "$device" \

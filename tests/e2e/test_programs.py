@@ -1,5 +1,8 @@
 """The two programs from the command line: options, exit codes, administration, a run by hand."""
 import json
+import os
+import pathlib
+import re
 import signal
 import sqlite3
 import subprocess
@@ -38,6 +41,38 @@ def test_mistakes_are_named_in_one_line(name, arguments, says):
     assert result.returncode == 78, result
     assert says in result.stderr.replace('\\"', '"'), result.stderr
     assert result.stderr.count("\n") == 1 and result.stdout == ""
+
+
+@pytest.mark.parametrize("name", ["ijepad", "ijepad-worker"])
+def test_no_library_of_a_gpu_is_linked(name):
+    """The worker opens them by name when it uses one."""
+    linked = subprocess.run(["ldd", BUILD / name], capture_output=True, text=True, check=True).stdout
+    assert "libc.so" in linked
+    assert not [line for line in linked.splitlines() if re.search("cuda|cublas|cudnn|nccl|nvidia|nvrtc", line)]
+
+
+@pytest.mark.parametrize("says, code, given, device, why", [
+    ("loss of step 1 agrees", 0, "", "cuda", "This machine's GPU computes what the host does: it is used."),
+    ("ijepad-worker: there is no GPU", 69, "", "host", "On the host: there is no GPU"),
+    ("ijepad-worker: the loss differs", 65, "", "host", "On the host: the loss differs"),
+    ("loss of step 1 agrees", 0, "host", "host", "As DEMO_DEVICE says."),
+])
+def test_the_demo_takes_a_gpu_that_computes_what_the_host_does(tmp_path, says, code, given, device, why):
+    worker = tmp_path / "ijepad-worker"
+    worker.write_text(f'#!/bin/sh\n[ "$1" = check-device ] || exit 1\necho "{says}" >&2\nexit {code}\n')
+    worker.chmod(0o755)
+    script = pathlib.Path(__file__).resolve().parents[2] / "tools" / "demo_device.sh"
+    result = subprocess.run([script, tmp_path], env={**os.environ, "DEMO_DEVICE": given}, capture_output=True, text=True)
+    assert (result.returncode, result.stdout.splitlines()) == (0, [device, why])
+
+
+def test_a_step_is_timed_with_all_its_micro_batches():
+    result = program("ijepad-worker", "bench", "step", "--model", "vit_tiny", "--batch", 2, "--crop", 32, "--patch", 8,
+                     "--accumulate", 3, "--warmup", 0, "--steps", 2, "--threads", 1, "--device", "host", "--gelu-tanh")
+    got = json.loads(result.stdout)
+    assert (got["batch"], got["accumulate"], got["gelu"]) == (2, 3, "tanh")
+    assert got["images_per_s"] == pytest.approx(6 / got["step_s"]["median"], rel=1e-3)
+    assert 0 < got["mean_context_patches"] < 16 and got["loss"] > 0, "means over them, not sums"
 
 
 @pytest.mark.parametrize("name", ["ijepad", "ijepad-worker"])
