@@ -89,7 +89,7 @@ struct bench {
     uint64_t batch, threads, crop, patch, accumulate, loader_threads, warmup, steps, seed;
     uint64_t pred_width, pred_depth;
     double seconds;
-    bool help;
+    bool gelu_tanh, help;
 };
 
 static void set_if(json_t *params, const char *name, uint64_t value)
@@ -125,6 +125,8 @@ static enum ij_status bench_spec(const struct bench *bench, bool step, struct en
         json_object_set_new(params, "precision", json_string(bench->precision));
     if (bench->target_precision)
         json_object_set_new(params, "target_precision", json_string(bench->target_precision));
+    if (bench->gelu_tanh)
+        json_object_set_new(params, "gelu_tanh", json_true());
     set_if(params, "batch", bench->batch);
     set_if(params, "threads", bench->threads);
     set_if(params, "crop", bench->crop);
@@ -189,6 +191,7 @@ enum ij_status worker_tools_bench(int argc, char **argv, struct ij_err *reterr_e
         {"pred-depth", OPTIONS_UINT, &bench.pred_depth, "N", "blocks of the predictor"},
         {"precision", OPTIONS_TEXT, &bench.precision, "NAME", "float32 or bfloat16"},
         {"target-precision", OPTIONS_TEXT, &bench.target_precision, "NAME", "same or float8"},
+        {"gelu-tanh", OPTIONS_FLAG, &bench.gelu_tanh, NULL, "GELU in its tanh form, not by erf"},
         {"device", OPTIONS_TEXT, &bench.device, "NAME", "auto, host or cuda"},
         {"threads", OPTIONS_UINT, &bench.threads, "N", "of the host backend; 0 = all cores"},
         {"loader-threads", OPTIONS_UINT, &bench.loader_threads, "N", "0 = chosen"},

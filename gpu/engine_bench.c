@@ -83,13 +83,38 @@ static enum ij_status bench_send(struct bench *b, uint64_t index, struct ij_err 
     return trainer_prefetch(b->trainer, &batch, reterr_err);
 }
 
-/* One optimiser step of one micro-batch, as in training; `ahead`: the next input travels beside
- * it. */
+/* A benchmark of the daemon's has no such parameter. */
+static uint32_t micro_batches(const struct bench *b)
+{
+    return b->spec.optimizer.accumulate > 1 ? b->spec.optimizer.accumulate : 1;
+}
+
+/* Micro-batch `part` of step `index`; `ahead`: the next input travels beside it. */
+static enum ij_status bench_micro_batch(struct bench *b, uint64_t index, uint32_t part, bool ahead,
+                                        struct ij_err *reterr_err)
+{
+    struct ijepa_loss loss;
+    uint32_t count = micro_batches(b);
+    if (!b->sent)
+        IJ_TRY(bench_send(b, index * count + part, reterr_err));
+    double context = (double)b->sent_context, targets = (double)b->sent_targets;
+    IJ_TRY(trainer_start(b->trainer, NULL, part, count, reterr_err));
+    b->sent = false;
+    if (ahead)
+        IJ_TRY(bench_send(b, index * count + part + 1, reterr_err));
+    IJ_TRY(trainer_loss(b->trainer, &loss, reterr_err));
+    b->loss += (double)loss.loss / count;
+    b->context += context / count;
+    b->targets += targets / count;
+    b->flops += flops_per_image(&b->config, b->masks.rules.targets, context, targets) / count;
+    return IJ_OK;
+}
+
+/* One optimiser step, as in training. */
 static enum ij_status bench_step(struct bench *b, uint64_t index, bool ahead, double *ret_seconds,
                                  struct ij_err *reterr_err)
 {
     const struct engine_optimizer *o = &b->spec.optimizer;
-    struct ijepa_loss loss;
     struct trainer_norms norms;
     int64_t begin_ns = clock_monotonic_ns();
     struct trainer_update update = {.step = index + 1,
@@ -100,22 +125,12 @@ static enum ij_status bench_step(struct bench *b, uint64_t index, bool ahead, do
                                     .beta2 = o->beta2,
                                     .eps = o->adam_eps,
                                     .clip = o->clip_grad};
-    if (!b->sent)
-        IJ_TRY(bench_send(b, index, reterr_err));
-    int64_t context = b->sent_context, targets = b->sent_targets;
-    IJ_TRY(trainer_start(b->trainer, NULL, 0, 1, reterr_err));
-    b->sent = false;
-    if (ahead)
-        IJ_TRY(bench_send(b, index + 1, reterr_err));
-    IJ_TRY(trainer_loss(b->trainer, &loss, reterr_err));
+    b->loss = 0;
+    for (uint32_t part = 0; part < micro_batches(b); part++)
+        IJ_TRY(bench_micro_batch(b, index, part, ahead, reterr_err));
     IJ_TRY(trainer_update(b->trainer, &update, &norms, reterr_err));
     IJ_TRY(b->backend->ops->synchronize(b->backend, reterr_err));
     *ret_seconds = (double)(clock_monotonic_ns() - begin_ns) / 1e9;
-    b->loss = (double)loss.loss;
-    b->context += (double)context;
-    b->targets += (double)targets;
-    b->flops +=
-        flops_per_image(&b->config, b->masks.rules.targets, (double)context, (double)targets);
     return IJ_OK;
 }
 
@@ -147,17 +162,19 @@ static json_t *number_or_null(double value)
 static json_t *bench_json(const struct bench *b, uint32_t steps)
 {
     const struct engine_spec *s = &b->spec;
-    double median = b->seconds[steps / 2], rate = s->optimizer.batch / median;
+    double median = b->seconds[steps / 2], images = s->optimizer.batch * micro_batches(b);
+    double rate = images / median;
     double gflop = b->flops / steps / 1e9, now = b->vector_now_gflops / steps;
     return json_pack(
-        "{s:s, s:i, s:i, s:i, s:i, s:i, s:i, s:s, s:s, s:i, s:i, s:f, s:f, s:f, s:f, s:f, s:f, "
+        "{s:s, s:i, s:i, s:i, s:i, s:i, s:i, s:i, s:s, s:s, s:i, s:i, s:f, s:f, s:f, s:f, s:f, "
+        "s:f, "
         "s:f, "
         "s:f, s:f, s:f, s:o, s:o, s:s, s:{s:f, s:f, s:f}, s:s, s:s, s:o, s:o, s:s}",
         "model", shape_name(&s->model), "width", (int)s->model.width, "depth", (int)s->model.depth,
         "pred_depth", (int)s->model.pred_depth, "crop", (int)s->data.crop, "patch",
-        (int)s->model.patch, "batch", (int)s->optimizer.batch, "precision",
-        s->precision == ENGINE_BFLOAT16 ? "bfloat16" : "float32", "device", b->backend->name,
-        "threads", b->backend->threads, "steps", (int)steps, "images_per_s", rate,
+        (int)s->model.patch, "batch", (int)s->optimizer.batch, "accumulate", (int)micro_batches(b),
+        "precision", s->precision == ENGINE_BFLOAT16 ? "bfloat16" : "float32", "device",
+        b->backend->name, "threads", b->backend->threads, "steps", (int)steps, "images_per_s", rate,
         "mean_context_patches", b->context / steps, "mean_target_patches", b->targets / steps,
         "loss", b->loss, "gflop_per_image", gflop, "gflops", gflop * rate, "peak_gflops",
         b->peak_gflops, "share_of_peak", gflop * rate / b->peak_gflops, "vector_peak_gflops",
@@ -255,6 +272,7 @@ enum ij_status engine_bench_step(const struct engine_spec *spec, uint32_t warmup
     b.spec = *spec;
     if (b.spec.kind != ENGINE_BENCHMARK)
         b.spec.kind = ENGINE_PRETRAIN;
+    b.spec.monitor.eval_every_epochs = 0; /* nothing is watched, nor planned for */
     if (b.spec.data.path[0] == '\0')
         snprintf(b.spec.data.path, sizeof b.spec.data.path, "synthetic");
     if (steps < 1 || steps > STEPS_MAX || warmup > STEPS_MAX)

@@ -90,7 +90,7 @@ static enum ij_status run_fc1(struct backend *backend, void *user, struct ij_err
     const struct bench *b = user;
     OP_CALL(linear_forward, .rows = rows_of(b), .in = b->place->stack.width,
             .out = b->place->stack.hidden, .x = b->narrow, .weight = b->weight, .bias = b->bias,
-            .activation = ACTIVATION_GELU,
+            .activation = b->place->stack.gelu_tanh ? ACTIVATION_GELU_TANH : ACTIVATION_GELU,
             .pre = b->place->backward ? b->wide2 : (struct tensor){0}, .y = b->wide);
     return IJ_OK;
 }
@@ -121,7 +121,7 @@ static enum ij_status run_fc2_input(struct backend *backend, void *user, struct 
     const struct bench *b = user;
     OP_CALL(linear_backward_input, .rows = rows_of(b), .in = b->place->stack.hidden,
             .out = b->place->stack.width, .dy = b->narrow, .weight = b->weight,
-            .gelu_pre = b->wide2, .dx = b->wide);
+            .gelu_pre = b->wide2, .gelu_tanh = b->place->stack.gelu_tanh, .dx = b->wide);
     return IJ_OK;
 }
 
@@ -443,10 +443,10 @@ static enum ij_status run_all(struct bench *b, const struct engine_spec *spec,
     IJ_TRY(bench_ceiling_measure(b->backend, b->type, &b->ceiling, reterr_err));
     snprintf(line, sizeof line,
              "{\"ceiling\":\"%s\",\"precision\":\"%s\",\"gflops\":%.1f,\"gbytes_s\":%.1f,"
-             "\"batch\":%lld,\"context\":%lld,\"targets\":%lld,\"build\":\"%s\"}",
+             "\"batch\":%lld,\"context\":%lld,\"targets\":%lld,\"gelu\":\"%s\",\"build\":\"%s\"}",
              b->backend->name, b->type == TENSOR_BF16 ? "bfloat16" : "float32", b->ceiling.gflops,
              b->ceiling.gbytes_s, (long long)b->batch, (long long)b->context, (long long)b->targets,
-             build_id());
+             spec->model.gelu_tanh ? "tanh" : "erf", build_id());
     b->report(b->user, line);
     const struct place places[] = {
         {"target", b->config.encoder, b->batch, b->config.patches, false},

@@ -35,7 +35,7 @@ struct eval_memory eval_memory_of(const struct engine_spec *spec, const struct v
 uint64_t eval_memory_monitor(const struct engine_spec *spec, const struct vit_config *config)
 {
     size_t half = (spec->monitor.eval_images + 1) / 2;
-    if (!(spec->monitor.eval_every_epochs > 0))
+    if (spec->kind != ENGINE_PRETRAIN || !(spec->monitor.eval_every_epochs > 0))
         return 0;
     return frozen_device_bytes(config, MONITOR_BATCH) +
            knn_device_bytes(config->encoder.width, half, half);

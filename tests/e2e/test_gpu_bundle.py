@@ -17,7 +17,12 @@ case "$1 $FAKE" in
   "check-golden broken") echo "loss of step 0  DIFFERS"; exit 65 ;;
   "check-golden hangs") sleep 600 ;;
 esac
-[ "$1 $2" = "bench step" ] && echo '%s'
+[ "$1 $2" = "bench step" ] && { echo "$*" >>"$(dirname "$0")/../steps"; echo '%s'; }
+[ "$1" = plan ] && case "$(cat "$3")" in
+  *huge*:512*) echo '{"fits":false,"largest_batch":246,"split_batch":128,"split_accumulate":4}' ;;
+  *large*:512*) echo '{"fits":false,"largest_batch":0,"split_batch":0,"split_accumulate":0}' ;;
+  *) echo '{"fits":true,"largest_batch":600,"split_batch":0,"split_accumulate":0}' ;;
+esac
 exit 0
 """ % LINE
 SUITE = """#!/bin/bash
@@ -44,7 +49,7 @@ def run(bundle, fake, *options):
     tools = bundle / "tools"
     tools.mkdir(exist_ok=True)
     for name in ("bash sh sed awk grep tail head cut sort paste mv rm mkdir cat tr dirname realpath sleep kill nproc "
-                 "uname date pkill ls timeout").split():
+                 "uname date pkill ls timeout expr").split():
         if shutil.which(name) and not (tools / name).exists():
             (tools / name).symlink_to(shutil.which(name))
     env = {"PATH": str(tools), "HOME": str(bundle), "FAKE": fake, "PYTHON": "", "LANG": "C"}
@@ -66,6 +71,24 @@ def test_a_broken_stage_fails_the_run_and_stops_no_other(bundle):
     assert result["failed"] == sum(s["status"] in ("failed", "timeout", "cut") for s in result["stages"])
     table = (bundle / "out" / "table.txt").read_text()
     assert "vit_small" in table and "golden" in table
+
+
+def test_every_size_is_timed_and_what_does_not_fit_is_split(bundle):
+    (bundle / "tools").mkdir()
+    (bundle / "tools" / "nvidia-smi").write_text("#!/bin/sh\necho 81000\n")
+    (bundle / "tools" / "nvidia-smi").chmod(0o755)
+    _, _, stages = run(bundle, "plain")
+    for model in ("vit_small", "vit_base", "vit_large", "vit_huge"):
+        for batch in (128, 256, 512):
+            assert f"step_{model}_{batch}" in stages, "128 to 512 images"
+    whole, split, never = (stages[f"step_vit_{n}"] for n in ("huge_256", "huge_512", "large_512"))
+    assert whole["status"] == split["status"] == "ok" and len(whole["lines"]) == 1
+    assert split["lines"][0] == {"asked_batch": 512, "fits": False, "split_batch": 128, "split_accumulate": 4}
+    steps = (bundle / "steps").read_text().splitlines()
+    assert sum("--batch 128 --accumulate 4 --model vit_huge" in line for line in steps) == 1
+    assert sum("--batch 256 --accumulate 1 --model vit_huge" in line for line in steps) == 1
+    assert never["status"] == "skipped" and "does not fit" in never["note"]
+    assert not any("512" in line and "vit_large" in line for line in steps)
 
 
 def test_time_runs_out_for_a_stage_then_for_the_rest(bundle):

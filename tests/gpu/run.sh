@@ -229,25 +229,50 @@ curves() { # STEPS DEVICE
     return $code
 }
 
-# Is the plan of a step within the GPU's memory?
-fits() { # MODEL BATCH PATCH
-    local mib
+# What of a step the plan sees fit into the GPU's memory: "BATCH ACCUMULATE", nothing if not even one image does.
+split_of() { # MODEL BATCH PATCH
+    local mib answer batch
     mib=$(nvidia-smi --query-gpu=memory.free --format=csv,noheader,nounits 2>/dev/null | head -n 1)
-    [ -n "$mib" ] || return 0
-    printf '{"kind":"pretrain","params":{"dataset":"/","labels":"none","model":"%s","batch":%d,"patch":%d,"precision":"bfloat16","device":"cuda"}}' \
+    [ -n "$mib" ] || { echo "$2 1"; return; }
+    printf '{"kind":"pretrain","params":{"dataset":"/","labels":"none","model":"%s","batch":%d,"patch":%d,"precision":"bfloat16","device":"cuda","eval_every_epochs":0}}' \
         "$1" "$2" "$3" >"$out/fit.json"
-    worker plan --spec "$out/fit.json" --images 1000000 --memory $((mib * 1048576)) 2>/dev/null | grep -q '"fits":true'
+    answer=$(worker plan --spec "$out/fit.json" --images 1000000 --memory $((mib * 1048576)) 2>/dev/null | grep '"fits"')
+    case "$answer" in
+        *'"fits":false'*)
+            batch=$(expr "$answer" : '.*"split_batch":\([0-9]*\)')
+            [ "${batch:-0}" -gt 0 ] && echo "$batch $(expr "$answer" : '.*"split_accumulate":\([0-9]*\)')" ;;
+        *) echo "$2 1" ;;
+    esac
+}
+
+# A step of as many images as asked for: whole, or in as many micro-batches as memory wants, which is told.
+step_images() { # ASKED BATCH ACCUMULATE OPTIONS...
+    local asked=$1 batch=$2 accumulate=$3
+    shift 3
+    [ "$accumulate" = 1 ] || printf '{"asked_batch":%d,"fits":false,"split_batch":%d,"split_accumulate":%d}\n' \
+        "$asked" "$batch" "$accumulate"
+    step_bench --batch "$batch" --accumulate "$accumulate" "$@"
+}
+step_stage() { # SUFFIX LIMIT MODEL BATCH PATCH OPTIONS...: leaves $micro, the images of a micro-batch
+    local name=step_$3_$4$1 limit=$2 model=$3 asked=$4 patch=$5 accumulate
+    shift 5
+    read -r micro accumulate <<<"$(split_of "$model" "$asked" "$patch")"
+    if [ -z "$micro" ]; then
+        skip "$name" "does not fit this GPU's memory, not even one image at a time"
+        return
+    fi
+    stage "$name" "$limit" step_images "$asked" "$micro" "$accumulate" --model "$model" --patch "$patch" "$@"
 }
 step_bench() { worker bench step --device "$device" --precision bfloat16 "$@"; }
 value() { grep -o "\"$2\":[0-9.]*" "$out/$1.jsonl" 2>/dev/null | head -n 1 | sed 's/.*://'; }
-peer() { # MODEL BATCH eager|compile: with the masks that our run had
+peer() { # MODEL BATCH MICRO eager|compile: with the masks that our run had
     local context targets
     context=$(value "step_$1_$2" mean_context_patches)
     targets=$(value "step_$1_$2" mean_target_patches)
     [ -n "$context" ] || context=50
     [ -n "$targets" ] || targets=34
-    "$python" "$here/peer_step.py" bench --model "$1" --batch "$2" --context "$(printf %.0f "$context")" \
-        --targets "$(printf %.0f "$targets")" $([ "$3" = compile ] && echo --compile) "${@:4}"
+    "$python" "$here/peer_step.py" bench --model "$1" --batch "$3" --context "$(printf %.0f "$context")" \
+        --targets "$(printf %.0f "$targets")" $([ "$4" = compile ] && echo --compile) "${@:5}"
 }
 
 # ---- What is here -----------------------------------------------------------------------------------
@@ -286,12 +311,12 @@ if [ $mode = gpu ]; then
     stage kernels_huge 30 worker bench ops --device cuda --precision bfloat16 --model vit_huge --patch 14 --batch 128
     for run in vit_huge:128:14 vit_small:512:16 vit_base:256:16 vit_large:128:16; do
         IFS=: read -r model batch patch <<<"$run"
-        stage "step_${model}_$batch" 30 step_bench --model "$model" --batch "$batch" --patch "$patch" --warmup 8 --steps 16
-        [ $float8 = 1 ] && stage "step_${model}_${batch}_float8" 25 step_bench --model "$model" --batch "$batch" \
-            --patch "$patch" --target-precision float8 --warmup 6 --steps 12
-        if [ -n "$python" ]; then
-            stage "peer_${model}_${batch}_eager" 30 peer "$model" "$batch" eager --limit 20
-            stage "peer_${model}_${batch}_compile" 60 peer "$model" "$batch" compile --limit 50
+        step_stage "" 30 "$model" "$batch" "$patch" --warmup 8 --steps 16
+        [ $float8 = 1 ] && step_stage _float8 25 "$model" "$batch" "$patch" --target-precision float8 --warmup 6 --steps 12
+        step_stage _tanh 20 "$model" "$batch" "$patch" --gelu-tanh --warmup 4 --steps 8
+        if [ -n "$python" ] && [ -n "$micro" ]; then
+            stage "peer_${model}_${batch}_eager" 30 peer "$model" "$batch" "$micro" eager --limit 20
+            stage "peer_${model}_${batch}_compile" 60 peer "$model" "$batch" "$micro" compile --limit 50
         fi
     done
     [ -n "$python" ] || skip peer "no Python with PyTorch was found; set PYTHON"
@@ -303,14 +328,11 @@ if [ $mode = gpu ]; then
     else
         skip memcheck "compute-sanitizer is not in PATH"
     fi
-    for run in vit_base:128:16 vit_small:128:16 vit_huge:256:14 vit_base:512:16 vit_large:256:16; do
+    # The rest of 128 to 512 images; what the GPU has no room for is split.
+    for run in vit_base:128:16 vit_small:128:16 vit_huge:256:14 vit_base:512:16 vit_large:256:16 vit_huge:512:14 \
+        vit_large:512:16 vit_small:256:16; do
         IFS=: read -r model batch patch <<<"$run"
-        # One that the GPU has no room for is no failure; the plan says so before.
-        if fits "$model" "$batch" "$patch"; then
-            stage "step_${model}_$batch" 20 step_bench --model "$model" --batch "$batch" --patch "$patch" --warmup 6 --steps 12
-        else
-            skip "step_${model}_$batch" "does not fit this GPU's memory"
-        fi
+        step_stage "" 20 "$model" "$batch" "$patch" --warmup 3 --steps 8
     done
 else
     stage ops_suite 90 suite --jobs 2
@@ -321,7 +343,7 @@ else
         --target-precision float8
     if [ -n "$python" ]; then
         stage peer_check 90 "$python" "$here/peer_step.py" check --device cpu "$here"/data/*.safetensors
-        stage peer_vit_tiny_2_eager 120 peer vit_tiny 2 eager --device cpu --crop 32 --patch 4 --warmup 1 --steps 1
+        stage peer_vit_tiny_2_eager 120 peer vit_tiny 2 2 eager --device cpu --crop 32 --patch 4 --warmup 1 --steps 1
     else
         skip peer "no Python with PyTorch was found; set PYTHON"
     fi

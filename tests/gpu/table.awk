@@ -29,21 +29,23 @@ function number(text, factor, digits) {
     printf "%-28s %-8s %5s  %s\n", field("stage"), field("status"), field("seconds"), field("note")
 }
 /"images_per_s":/ {
-    part("steps", sprintf("%-12s %6s %-9s %-7s %-8s %10s %9s %12s %8s %6s %9s", "model", "batch", "precision", "target",
-                          "program", "images/s", "step_ms", "input_first", "TFLOP/s", "peak%", "plan_off"))
+    part("steps", sprintf("%-12s %6s %-9s %-7s %-5s %-8s %10s %9s %12s %8s %6s %9s", "model", "batch", "precision", "target",
+                          "gelu", "program", "images/s", "step_ms", "input_first", "TFLOP/s", "peak%", "plan_off"))
     program = field("mode") == "" ? "ijepad" : field("mode")
     seconds = field("median") == "" ? field("step_s") : field("median")
     target = field("target_precision") == "" ? "-" : field("target_precision")
-    printf "%-12s %6s %-9s %-7s %-8s %10s %9s %12s %8s %6s %9s\n", field("model"), field("batch"), field("precision"),
-        target, program, number(field("images_per_s"), 1, 1), number(seconds, 1000, 2),
+    batch = field("batch") (field("accumulate") > 1 ? "x" field("accumulate") : "")
+    gelu = field("gelu") == "" ? "erf" : field("gelu") # the peer has no other
+    printf "%-12s %6s %-9s %-7s %-5s %-8s %10s %9s %12s %8s %6s %9s\n", field("model"), batch, field("precision"),
+        target, gelu, program, number(field("images_per_s"), 1, 1), number(seconds, 1000, 2),
         number(field("input_first_s"), 1000, 2), number(field("gflops"), 0.001, 1),
         number(field("share_of_peak"), 100, 1), field("plan_off") == "" ? "-" : field("plan_off")
 }
 /"ceiling":/ {
     print ""
-    printf "ceilings: %s TFLOP/s, %s GB/s; batch %s, %s context and %s target patches, %s\n",
+    printf "ceilings: %s TFLOP/s, %s GB/s; batch %s, %s context and %s target patches, %s, GELU %s\n",
         number(field("gflops"), 0.001, 1), number(field("gbytes_s"), 1, 0), field("batch"), field("context"),
-        field("targets"), field("precision")
+        field("targets"), field("precision"), field("gelu")
     printf "%-34s %-10s %8s %6s %11s %8s %9s %-9s %6s\n", "operation", "place", "rows", "width", "us", "TFLOP/s",
         "GB/s", "bound", "share"
 }
