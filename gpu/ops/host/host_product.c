@@ -129,6 +129,20 @@ static void host_product_tile(const struct host_product_pass *pass,
     pass->tile(&tile);
 }
 
+/* Asks for a part of the rows below a block, likely to be the next ones, while tile `index` of
+ * `count` is made: waiting for them would take a tenth of a narrow product's time. */
+static void host_product_ahead(const struct host_product_pass *pass,
+                               const struct host_product_block *block, int64_t index, int64_t count)
+{
+    const struct host_product *p = pass->p;
+    int64_t below = p->rows - block->row - block->rows;
+    size_t size = tensor_type_size(p->a.type) * (size_t)p->k;
+    int64_t lines = (below < block->rows ? below : block->rows) * (int64_t)size / HOST_PRODUCT_LINE;
+    const char *next = (const char *)p->a.data + (size_t)(block->row + block->rows) * size;
+    for (int64_t i = lines * index / count; i < lines * (index + 1) / count; i++)
+        __builtin_prefetch(next + i * HOST_PRODUCT_LINE, 0, 2);
+}
+
 /* All tiles of a block. */
 static void host_product_tiles(const struct host_product_pass *pass,
                                const struct host_product_block *block)
@@ -149,6 +163,8 @@ static void host_product_tiles(const struct host_product_pass *pass,
             float *sums = block->sums + (last ? i * HOST_TILE_FLOATS : 0);
             if (first + i + HOST_PRODUCT_AHEAD < count)
                 host_finish_fetch(&pass->finish, &next);
+            if (!pass->along)
+                host_product_ahead(pass, block, first + i, count);
             host_product_tile(pass, block, &part, last, sums);
             host_finish_tile(&pass->finish, &part, sums);
         }
