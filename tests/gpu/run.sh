@@ -335,7 +335,7 @@ if [ $mode = gpu ]; then
         step_stage "" 20 "$model" "$batch" "$patch" --warmup 3 --steps 8
     done
 else
-    stage ops_suite 90 suite --jobs 2
+    stage ops_suite 240 suite --jobs 2 # a busy machine takes its time
     IJEPAD_DEVICE=host stage golden 60 golden
     stage kernels_tiny 60 worker bench ops --device host --model vit_tiny --crop 64 --patch 8 --batch 2 --seconds 0.002
     stage step_vit_tiny_2 60 step_bench --model vit_tiny --batch 2 --crop 32 --patch 4 --warmup 1 --steps 2
