@@ -59,23 +59,38 @@ HOST_AVX512 __m512 host_avx512_load(const void *data, bool bf16, int64_t at, __m
     return _mm512_maskz_loadu_ps(mask, (const float *)data + at);
 }
 
+/* Vectors that are worked on in step: the processor can only look ahead as far as a few of these
+ * long chains of operations. */
+#define HOST_AVX512_EACH          4
+#define HOST_AVX512_FOR(i, count) _Pragma("GCC unroll 4") for (int i = 0; i < (count); i++)
+#define HOST_AVX512_FOR_EACH(i)   HOST_AVX512_FOR(i, HOST_AVX512_EACH)
+
 /* ---- Functions: the same formulas as host_simd.h --------------------------------------------- */
 
-/* e^x; x is kept within [-80, 88], NaN stays. */
+/* x[i] becomes e^x[i], for i < count, a constant; x is kept within [-80, 88], NaN stays. */
+HOST_AVX512 void host_avx512_exps(__m512 *x, int count)
+{
+    const float power[] = {8.36878044e-3f, 4.16683942e-2f, 1.66665201e-1f, 4.99999934e-1f};
+    __m512 n[HOST_AVX512_EACH], p[HOST_AVX512_EACH];
+    HOST_AVX512_FOR(i, count) x[i] = _mm512_max_ps(_mm512_set1_ps(-80.0f), x[i]);
+    HOST_AVX512_FOR(i, count) x[i] = _mm512_min_ps(_mm512_set1_ps(88.0f), x[i]);
+    HOST_AVX512_FOR(i, count)
+    n[i] = _mm512_roundscale_ps(_mm512_mul_ps(x[i], _mm512_set1_ps(1.44269504f)), 0);
+    HOST_AVX512_FOR(i, count) x[i] = _mm512_fnmadd_ps(n[i], _mm512_set1_ps(0.693359375f), x[i]);
+    HOST_AVX512_FOR(i, count) x[i] = _mm512_fmadd_ps(n[i], _mm512_set1_ps(2.12194440e-4f), x[i]);
+    HOST_AVX512_FOR(i, count) p[i] = _mm512_set1_ps(1.38144667e-3f);
+    HOST_AVX512_FOR(k, 4)
+    HOST_AVX512_FOR(i, count) p[i] = _mm512_fmadd_ps(p[i], x[i], _mm512_set1_ps(power[k]));
+    HOST_AVX512_FOR(i, count)
+    p[i] =
+        _mm512_fmadd_ps(_mm512_mul_ps(p[i], x[i]), x[i], _mm512_add_ps(x[i], _mm512_set1_ps(1.0f)));
+    HOST_AVX512_FOR(i, count) x[i] = _mm512_scalef_ps(p[i], n[i]);
+}
+
 HOST_AVX512 __m512 host_avx512_exp(__m512 x)
 {
-    x = _mm512_max_ps(_mm512_set1_ps(-80.0f), x);
-    x = _mm512_min_ps(_mm512_set1_ps(88.0f), x);
-    __m512 n = _mm512_roundscale_ps(_mm512_mul_ps(x, _mm512_set1_ps(1.44269504f)), 0);
-    __m512 r = _mm512_fnmadd_ps(n, _mm512_set1_ps(0.693359375f), x);
-    r = _mm512_fmadd_ps(n, _mm512_set1_ps(2.12194440e-4f), r);
-    __m512 p = _mm512_set1_ps(1.38144667e-3f);
-    p = _mm512_fmadd_ps(p, r, _mm512_set1_ps(8.36878044e-3f));
-    p = _mm512_fmadd_ps(p, r, _mm512_set1_ps(4.16683942e-2f));
-    p = _mm512_fmadd_ps(p, r, _mm512_set1_ps(1.66665201e-1f));
-    p = _mm512_fmadd_ps(p, r, _mm512_set1_ps(4.99999934e-1f));
-    p = _mm512_fmadd_ps(_mm512_mul_ps(p, r), r, _mm512_add_ps(r, _mm512_set1_ps(1.0f)));
-    return _mm512_scalef_ps(p, n);
+    host_avx512_exps(&x, 1);
+    return x;
 }
 
 HOST_AVX512 __m512 host_avx512_abs(__m512 x)
@@ -144,11 +159,6 @@ HOST_AVX512 __m512 host_avx512_pick(const float *table, __m512i piece)
 {
     return _mm512_permutex2var_ps(_mm512_loadu_ps(table), piece, _mm512_loadu_ps(table + 16));
 }
-
-/* Vectors that are worked on in step: the processor can only look ahead as far as a few of these
- * long chains of operations. */
-#define HOST_AVX512_EACH        4
-#define HOST_AVX512_FOR_EACH(i) _Pragma("GCC unroll 4") for (int i = 0; i < HOST_AVX512_EACH; i++)
 
 /* a[i] becomes the curve at a[i] >= 0. */
 HOST_AVX512 void host_avx512_curve(const struct host_gelu_curve *curve, __m512 a[HOST_AVX512_EACH])

@@ -84,20 +84,54 @@ void host_pack_panels_of(const struct host_matrix *m, bool transposed, int64_t b
         host_pack_transposed(m, panel, y + panel * size);
 }
 
+/* 16 columns of m as rows of `stride` words: their words `word` to `word` + 15. */
+static void host_pack_turn(const struct host_matrix *m, int64_t word, int64_t first, int64_t stride,
+                           uint32_t *y)
+{
+    __mmask16 mask = host_avx512_mask(m->columns - first);
+    __m512i v[16];
+    for (int64_t i = 0; i < 16; i++)
+        v[i] = host_pack_word(m, word + i, first, mask);
+    host_avx512_transpose(v);
+    for (int64_t i = 0; i < 16; i++)
+        _mm512_storeu_si512(y + (first + i) * stride + word, v[i]);
+}
+
+/* The same of 32 columns of bfloat16 and 32 rows that are all there. Two rows become words within
+ * quarters of a vector: columns 0 to 3, 8 to 11 and so on, and those between. */
+static void host_pack_turn_whole(const struct host_matrix *m, int64_t word, int64_t first,
+                                 int64_t stride, uint32_t *y)
+{
+    const uint16_t *x = (const uint16_t *)m->data + 2 * word * m->stride + first;
+    __m512i low[16], high[16];
+    for (int64_t i = 0; i < 16; i++, x += 2 * m->stride) {
+        __m512i even = _mm512_loadu_si512(x), odd = _mm512_loadu_si512(x + m->stride);
+        low[i] = _mm512_unpacklo_epi16(even, odd);
+        high[i] = _mm512_unpackhi_epi16(even, odd);
+    }
+    host_avx512_transpose(low);
+    host_avx512_transpose(high);
+    for (int64_t i = 0; i < 16; i++) {
+        uint32_t *row = y + (first + i / 4 * 8 + i % 4) * stride + word;
+        _mm512_storeu_si512(row, low[i]);
+        _mm512_storeu_si512(row + 4 * stride, high[i]);
+    }
+}
+
 void host_pack_transposed_rows(const struct host_matrix *m, int64_t begin, int64_t end,
                                int64_t stride, uint32_t *y)
 {
-    int64_t words = host_pack_words(m->type, m->rows);
+    int64_t words = host_pack_words(m->type, m->rows), half = m->type == TENSOR_BF16;
     for (int64_t word = 0; word < words; word += HOST_PACK_STEP)
         for (int64_t group = begin; group < end; group++) {
             int64_t first = group * HOST_PACK_COLUMNS;
-            __mmask16 mask = host_avx512_mask(m->columns - first);
-            __m512i v[16];
-            for (int64_t i = 0; i < 16; i++)
-                v[i] = host_pack_word(m, word + i, first, mask);
-            host_avx512_transpose(v);
-            for (int64_t i = 0; i < 16; i++)
-                _mm512_storeu_si512(y + (first + i) * stride + word, v[i]);
+            bool whole = half && group + 1 < end && first + 32 <= m->columns;
+            if (!whole || 2 * (word + HOST_PACK_STEP) > m->rows) {
+                host_pack_turn(m, word, first, stride, y);
+                continue;
+            }
+            host_pack_turn_whole(m, word, first, stride, y);
+            group++;
         }
 }
 

@@ -7,6 +7,8 @@
 
 #include "gpu/ops/host/host_avx512.h"
 
+#define SOFTMAX_STEP (16 * HOST_AVX512_EACH)
+
 /* Up to 16 values from element `at` of a row; what the mask leaves out becomes zero. */
 HOST_AVX512 void host_softmax_put(uint32_t *row, bool half, int64_t at, __mmask16 mask, __m512 v)
 {
@@ -45,6 +47,14 @@ HOST_AVX512 void host_softmax_rows(const struct host_softmax *args, bool half, f
         shift[row] = args->scale * host_softmax_max(x, args->n);
         __m512 most = _mm512_set1_ps(shift[row]), total = _mm512_setzero_ps();
         int64_t i = 0;
+        for (; i + SOFTMAX_STEP <= args->n; i += SOFTMAX_STEP) {
+            __m512 e[HOST_AVX512_EACH];
+            HOST_AVX512_FOR_EACH(v)
+            e[v] = _mm512_fmsub_ps(_mm512_loadu_ps(x + i + 16 * v), scale, most);
+            host_avx512_exps(e, HOST_AVX512_EACH);
+            HOST_AVX512_FOR_EACH(v) total = _mm512_add_ps(total, e[v]);
+            HOST_AVX512_FOR_EACH(v) host_softmax_put(p, half, i + 16 * v, 0xffff, e[v]);
+        }
         for (; i < args->n; i += 16) {
             __mmask16 mask = host_avx512_mask(args->n - i);
             __m512 e = host_avx512_exp(_mm512_fmsub_ps(_mm512_loadu_ps(x + i), scale, most));
@@ -73,6 +83,20 @@ HOST_AVX512 void host_softmax_slopes(const struct host_softmax *args, bool half,
         const float *dx = args->dscores + row * args->stride;
         uint32_t *p = args->p + row * args->words, *ds = args->ds + row * args->words;
         int64_t i = 0;
+        for (; i + SOFTMAX_STEP <= args->n; i += SOFTMAX_STEP) {
+            __m512 e[HOST_AVX512_EACH], rest[HOST_AVX512_EACH];
+            HOST_AVX512_FOR_EACH(v)
+            e[v] = _mm512_fmsub_ps(_mm512_loadu_ps(x + i + 16 * v), scale,
+                                   _mm512_loadu_ps(lse + i + 16 * v));
+            host_avx512_exps(e, HOST_AVX512_EACH);
+            HOST_AVX512_FOR_EACH(v)
+            rest[v] = _mm512_sub_ps(_mm512_loadu_ps(dx + i + 16 * v),
+                                    _mm512_loadu_ps(delta + i + 16 * v));
+            HOST_AVX512_FOR_EACH(v) host_softmax_put(p, half, i + 16 * v, 0xffff, e[v]);
+            HOST_AVX512_FOR_EACH(v)
+            host_softmax_put(ds, half, i + 16 * v, 0xffff,
+                             _mm512_mul_ps(_mm512_mul_ps(e[v], rest[v]), scale));
+        }
         for (; i < args->n; i += 16) {
             __mmask16 mask = host_avx512_mask(args->n - i);
             __m512 shift = _mm512_loadu_ps(lse + i), rest = _mm512_loadu_ps(delta + i);

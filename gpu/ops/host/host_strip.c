@@ -24,7 +24,7 @@ struct host_strip_pass {
     const struct op_linear_backward_weight *args;
     host_tile_fn *tile;
     bool tall;                      /* the longer side is dy */
-    int64_t words;                  /* of a block */
+    int64_t words, chunk;           /* of a block; of what is packed of a strip at a time */
     int64_t strips, others, groups; /* of the longer side; of the shorter one; of those */
     uint32_t *room[2];
 };
@@ -113,10 +113,11 @@ static void host_strip_pack_shorter(const struct host_strip_pass *pass,
 }
 
 /* Rows of a strip's chunk that begins at word `word` of a block. */
-static int64_t host_strip_rows(const struct host_strip_block *block, int64_t word)
+static int64_t host_strip_rows(const struct host_strip_pass *pass,
+                               const struct host_strip_block *block, int64_t word)
 {
     int64_t left = block->rows - 2 * word;
-    return left < 2 * STRIP_CHUNK ? left : 2 * STRIP_CHUNK;
+    return left < 2 * pass->chunk ? left : 2 * pass->chunk;
 }
 
 /* A chunk of the unit's strip; returns its words. */
@@ -124,7 +125,7 @@ static int64_t host_strip_pack_longer(const struct host_strip_pass *pass,
                                       const struct host_strip_block *block,
                                       const struct host_strip_unit *unit, int64_t word)
 {
-    int64_t stride = STRIP_CHUNK + STRIP_PADDING, rows = host_strip_rows(block, word);
+    int64_t stride = STRIP_CHUNK + STRIP_PADDING, rows = host_strip_rows(pass, block, word);
     struct host_matrix m =
         host_strip_matrix(pass->args, pass->tall, block->row + 2 * word, rows, unit->strip * STRIP);
     int64_t words = host_pack_words(TENSOR_BF16, rows);
@@ -207,23 +208,22 @@ static void host_strip_fetch_sums(const struct host_strip_pass *pass, int64_t st
     host_strip_fetch(args->dweight + o * args->in + i, rows, args->in * 4, STRIP * 4);
 }
 
-/* Part `part` of `parts` of the rows from which the chunk after this one will be packed: of this
- * strip or, at its end, of the next. */
+/* The rows from which the chunk after this one will be packed: of this strip or, at its end, of the
+ * next. */
 static void host_strip_fetch_rows(const struct host_strip_pass *pass,
-                                  const struct host_strip_block *block, int64_t strip, int64_t word,
-                                  int64_t part, int64_t parts)
+                                  const struct host_strip_block *block, int64_t strip, int64_t word)
 {
-    int64_t next = word + STRIP_CHUNK;
+    int64_t next = word + pass->chunk;
     if (next >= block->words) {
         next = 0;
         strip++;
     }
     if (strip >= pass->strips)
         return;
-    int64_t rows = host_strip_rows(block, next), begin = rows * part / parts;
-    struct host_matrix m = host_strip_matrix(pass->args, pass->tall, block->row + 2 * next + begin,
-                                             rows, strip * STRIP);
-    host_strip_fetch(m.data, rows * (part + 1) / parts - begin, m.stride * 2, STRIP * 2);
+    int64_t rows = host_strip_rows(pass, block, next);
+    struct host_matrix m =
+        host_strip_matrix(pass->args, pass->tall, block->row + 2 * next, rows, strip * STRIP);
+    host_strip_fetch(m.data, rows, m.stride * 2, STRIP * 2);
 }
 
 /* ---- A thread's share ------------------------------------------------------------------------ */
@@ -233,12 +233,12 @@ static void host_strip_unit(const struct host_strip_pass *pass,
                             const struct host_strip_unit *unit)
 {
     int64_t begin = unit->others.begin, end = unit->others.end;
-    for (int64_t word = 0; word < block->words; word += STRIP_CHUNK) {
+    for (int64_t word = 0; word < block->words; word += pass->chunk) {
         int64_t words = host_strip_pack_longer(pass, block, unit, word);
+        host_strip_fetch_rows(pass, block, unit->strip, word);
         for (int64_t other = begin; other < end; other++) {
-            if (block->add && word == 0 && other + 1 < end)
+            if (word == 0 && other + 1 < end)
                 host_strip_fetch_sums(pass, unit->strip, other + 1);
-            host_strip_fetch_rows(pass, block, unit->strip, word, other - begin, end - begin);
             host_strip_tile(pass, block, unit, other, word, words);
         }
     }
@@ -269,10 +269,19 @@ static struct host_strip_block host_strip_block(const struct host_strip_pass *pa
     return block;
 }
 
+/* `words` in equal parts of `most` at most, of whole steps. */
+static int64_t host_strip_equal(int64_t words, int64_t most)
+{
+    int64_t parts = (words + most - 1) / most, part = (words + parts - 1) / parts;
+    return (part + HOST_PACK_STEP - 1) / HOST_PACK_STEP * HOST_PACK_STEP;
+}
+
 enum ij_status host_strip_run(struct host_backend *host,
                               const struct op_linear_backward_weight *args,
                               struct ij_err *reterr_err)
 {
+    if (args->rows == 0)
+        return IJ_OK;
     bool tall = args->out >= args->in;
     int64_t shorter = tall ? args->in : args->out, longer = tall ? args->out : args->in;
     size_t room = host_strip_room(shorter);
@@ -282,10 +291,13 @@ enum ij_status host_strip_run(struct host_backend *host,
     struct host_strip_pass pass = {.args = args,
                                    .tile = host_tile_of(host->isa, TENSOR_BF16),
                                    .tall = tall,
-                                   .words = host_strip_block_words(shorter),
+                                   .words =
+                                       host_strip_equal(host_pack_words(TENSOR_BF16, args->rows),
+                                                        host_strip_block_words(shorter)),
                                    .strips = host_strip_count(longer),
                                    .others = host_strip_count(shorter),
                                    .room = {shared, shared + room}};
+    pass.chunk = host_strip_equal(pass.words, STRIP_CHUNK);
     int64_t wanted = host->base.threads > 1 ? STRIP_PARTS * host->base.threads : 1;
     pass.groups = (wanted + pass.strips - 1) / pass.strips;
     pass.groups = pass.groups > pass.others ? pass.others : pass.groups;
