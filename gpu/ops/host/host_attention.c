@@ -114,6 +114,16 @@ static void host_attention_inputs(struct host_head *head, const struct host_slic
     head->v = host_slice_read(&part, next);
 }
 
+/* From the first element of head h to that of the head after it, in the same sequence or the next
+ * one; 0: there is none. */
+static int64_t host_attention_next(int64_t sequence, int64_t sequences, int64_t length, int64_t h,
+                                   int64_t heads, int64_t dim)
+{
+    if (h + 1 < heads)
+        return dim;
+    return sequence + 1 < sequences ? (3 * length * heads - h) * dim : 0;
+}
+
 /* ---- One head -------------------------------------------------------------------------------- */
 
 static void host_attention_forward_tiles(const struct op_attention_forward *args, int64_t sequence,
@@ -121,19 +131,21 @@ static void host_attention_forward_tiles(const struct op_attention_forward *args
 {
     int64_t dim = args->head_dim, width = args->heads * dim, length;
     int64_t first = host_sequence(args->offsets, sequence, args->length, &length);
-    struct host_head_tile head = {.tile = tile,
-                                  .length = length,
-                                  .dim = dim,
-                                  .query_start = args->query_start,
-                                  .q = first * 3 * width + h * dim,
-                                  .stride = 3 * width,
-                                  .at = first * width + h * dim,
-                                  .width = width,
-                                  .qkv = args->qkv,
-                                  .out = args->out,
-                                  .lse = args->lse ? args->lse + first * args->heads + h : NULL,
-                                  .lse_stride = args->heads,
-                                  .scratch = local};
+    struct host_head_tile head = {
+        .tile = tile,
+        .length = length,
+        .dim = dim,
+        .query_start = args->query_start,
+        .q = first * 3 * width + h * dim,
+        .stride = 3 * width,
+        .next = host_attention_next(sequence, args->sequences, length, h, args->heads, dim),
+        .at = first * width + h * dim,
+        .width = width,
+        .qkv = args->qkv,
+        .out = args->out,
+        .lse = args->lse ? args->lse + first * args->heads + h : NULL,
+        .lse_stride = args->heads,
+        .scratch = local};
     host_head_tile_forward(&head);
 }
 
@@ -143,21 +155,23 @@ static void host_attention_backward_tiles(const struct op_attention_backward *ar
 {
     int64_t dim = args->head_dim, width = args->heads * dim, length;
     int64_t first = host_sequence(args->offsets, sequence, args->length, &length);
-    struct host_head_tile head = {.tile = tile,
-                                  .length = length,
-                                  .dim = dim,
-                                  .query_start = args->query_start,
-                                  .q = first * 3 * width + h * dim,
-                                  .stride = 3 * width,
-                                  .at = first * width + h * dim,
-                                  .width = width,
-                                  .qkv = args->qkv,
-                                  .out = args->out,
-                                  .dout = args->dout,
-                                  .dqkv = args->dqkv,
-                                  .lse = (float *)args->lse + first * args->heads + h,
-                                  .lse_stride = args->heads,
-                                  .scratch = local};
+    struct host_head_tile head = {
+        .tile = tile,
+        .length = length,
+        .dim = dim,
+        .query_start = args->query_start,
+        .q = first * 3 * width + h * dim,
+        .stride = 3 * width,
+        .next = host_attention_next(sequence, args->sequences, length, h, args->heads, dim),
+        .at = first * width + h * dim,
+        .width = width,
+        .qkv = args->qkv,
+        .out = args->out,
+        .dout = args->dout,
+        .dqkv = args->dqkv,
+        .lse = (float *)args->lse + first * args->heads + h,
+        .lse_stride = args->heads,
+        .scratch = local};
     host_head_tile_backward(&head);
 }
 

@@ -10,6 +10,7 @@
 #define HEAD_ROWS  HOST_TILE_ROWS
 #define HEAD_TILES 4 /* of keys, whose share of dq is added at a time */
 #define HEAD_BLOCK (HEAD_TILES * HEAD_ROWS)
+#define HEAD_LINE  64 /* bytes of the cache */
 
 static int64_t host_head_padded(int64_t n)
 {
@@ -50,6 +51,18 @@ static struct host_matrix host_head_matrix(const struct host_head_tile *h, int p
     struct host_matrix m = {(const char *)t.data + (size_t)first * tensor_type_size(t.type), t.type,
                             rows, h->dim, stride};
     return m;
+}
+
+/* Asks for rows of the head that will be next: they lie too far apart for a processor to see them
+ * coming. */
+static void host_head_fetch(const struct host_head_tile *h, int64_t row, int64_t rows)
+{
+    int64_t size = (int64_t)tensor_type_size(h->qkv.type), bytes = h->dim * size;
+    const char *q = (const char *)h->qkv.data + (h->q + h->next + row * h->stride) * size;
+    for (int64_t i = 0; h->next && i < rows; i++, q += h->stride * size)
+        for (int64_t at = 0; at < bytes; at += HEAD_LINE)
+            for (int part = 0; part < 3; part++)
+                __builtin_prefetch(q + part * h->width * size + at, 0, 2);
 }
 
 /* A part's panels: as a right side with k = its rows, or, transposed, with k = the head's size. */
@@ -149,6 +162,7 @@ static void host_head_queries(const struct host_head_tile *h, const struct host_
 {
     float shift[HEAD_ROWS], sum[HEAD_ROWS];
     struct host_head_left q = host_head_rows(h, 0, at, rows, r->queries);
+    host_head_fetch(h, at, rows);
     host_head_product(h, &q, r->keys, r->dim_words, r->row, r->scores, r->row, false);
     struct host_softmax softmax = {.type = h->qkv.type,
                                    .rows = rows,
@@ -256,6 +270,7 @@ static void host_head_keys(const struct host_head_tile *h, const struct host_hea
 {
     struct host_head_left k = host_head_rows(h, 1, at, rows, b->k);
     struct host_head_left v = host_head_rows(h, 2, at, rows, b->v);
+    host_head_fetch(h, at, rows);
     host_head_product(h, &k, b->q_across, b->dim_words, b->row, b->scores, b->row, false);
     host_head_product(h, &v, b->dout_across, b->dim_words, b->row, b->dscores, b->row, false);
     struct host_softmax softmax = {.type = h->qkv.type,

@@ -17,6 +17,7 @@ struct host_head_tile {
     host_tile_fn *tile;
     int64_t length, dim, query_start;
     int64_t q, stride;      /* of q in qkv and dq in dqkv, rows apart; k and v follow by `width` */
+    int64_t next;           /* from q to the q of the head that will be next, or 0 */
     int64_t at, width;      /* of this head in out and dout, rows apart */
     struct tensor qkv, out; /* out: written by the forward pass */
     struct tensor dout, dqkv; /* backward only */

@@ -1,6 +1,7 @@
 /*
- * See host_product_weight.h. Two blocks of rows have room, so that one barrier per block is enough:
- * nobody packs block i + 2 before all have done block i.
+ * See host_product_weight.h; what is below is float32, bfloat16 is in host_strip.c. Two blocks of
+ * rows have room, so that one barrier per block is enough: nobody packs block i + 2 before all have
+ * done block i.
  */
 #include "gpu/ops/host/host_product_weight.h"
 
@@ -11,19 +12,17 @@
 #include "gpu/ops/host/host_strip.h"
 #include "gpu/ops/host/host_tile.h"
 
-#define HOST_WEIGHT_WORDS   256 /* of batch rows in a block, at most */
-#define HOST_WEIGHT_LEAST   64
-#define HOST_WEIGHT_TILES   2  /* that a thread takes at a time, at least */
-#define HOST_WEIGHT_PADDING 16 /* words that keep rows of dy from falling on the same cache lines */
-#define HOST_WEIGHT_CACHE   (256 * 1024) /* words of the smaller side that stay in cache */
+#define HOST_WEIGHT_WORDS 256 /* of batch rows in a block, at most */
+#define HOST_WEIGHT_LEAST 64
+#define HOST_WEIGHT_TILES 2            /* that a thread takes at a time, at least */
+#define HOST_WEIGHT_CACHE (256 * 1024) /* words of the smaller side that stay in cache */
 
 /* What all threads know. */
 struct host_weight_pass {
     const struct op_linear_backward_weight *args;
     host_tile_fn *tile;
-    int64_t words, per_word;     /* of a block; batch rows of a word */
+    int64_t words;               /* batch rows of a block */
     int64_t high, ups, acrosses; /* rows of a tile; tiles of outputs, and of inputs */
-    int64_t wide, groups;        /* outputs that are packed together, and how many such groups */
     uint32_t *room[2];
 };
 
@@ -34,18 +33,11 @@ struct host_weight_block {
     bool add;
 };
 
-static int64_t host_weight_stride(int64_t words)
-{
-    return words + HOST_WEIGHT_PADDING;
-}
-
-/* The packed dy of output `o`, the first of a tile or of a group. Float32: sets of a tile's rows;
- * bfloat16, as AMX wants it: rows of words. */
+/* The packed dy of output `o`, the first of a tile: a set of a tile's rows. */
 static uint32_t *host_weight_left(const struct host_weight_pass *pass,
                                   const struct host_weight_block *block, int64_t o)
 {
-    bool sets = pass->args->x.type == TENSOR_F32;
-    return block->left + o * (sets ? pass->words : host_weight_stride(pass->words));
+    return block->left + o * pass->words;
 }
 
 /* Words of one block's sides. */
@@ -53,7 +45,7 @@ static size_t host_weight_room(int64_t out, int64_t in)
 {
     int64_t up = out + HOST_TILE_ROWS;
     int64_t across = (in + HOST_TILE_COLUMNS - 1) / HOST_TILE_COLUMNS * HOST_TILE_COLUMNS;
-    return (size_t)(up * host_weight_stride(HOST_WEIGHT_WORDS) + across * HOST_WEIGHT_WORDS);
+    return (size_t)((up + across) * HOST_WEIGHT_WORDS);
 }
 
 size_t host_product_weight_floats(int64_t width)
@@ -73,22 +65,9 @@ bool host_product_weight_fits(const struct host_backend *host,
 #if defined(__x86_64__)
 #include <immintrin.h>
 
-/* Sums of `count` outputs, each a row of words. */
-__attribute__((target("avx512f,avx512bf16"))) static void
-host_weight_sum_bf16(const uint32_t *x, int64_t stride, int64_t words, int64_t count, float *sums)
-{
-    __m512bh ones = (__m512bh)_mm512_set1_epi32(0x3f803f80);
-    for (int64_t o = 0; o < count; o++, x += stride) {
-        __m512 sum = _mm512_setzero_ps();
-        for (int64_t i = 0; i < words; i += 16)
-            sum = _mm512_dpbf16_ps(sum, (__m512bh)_mm512_loadu_si512(x + i), ones);
-        sums[o] = _mm512_reduce_add_ps(sum);
-    }
-}
-
 /* Sums of the outputs of one set. */
-__attribute__((target("avx512f"))) static void host_weight_sum_f32(const uint32_t *x, int64_t words,
-                                                                   float *sums)
+__attribute__((target("avx512f"))) static void host_weight_sum(const uint32_t *x, int64_t words,
+                                                               float *sums)
 {
     const __mmask16 rest = (1u << (HOST_TILE_ROWS_F32 - 16)) - 1;
     __m512 low = _mm512_setzero_ps(), high = low;
@@ -100,53 +79,36 @@ __attribute__((target("avx512f"))) static void host_weight_sum_f32(const uint32_
     _mm512_storeu_ps(sums + 16, high);
 }
 #else
-static void host_weight_sum_bf16(const uint32_t *x, int64_t stride, int64_t words, int64_t count,
-                                 float *sums)
-{
-    (void)x, (void)stride, (void)words, (void)count, (void)sums;
-}
-
-static void host_weight_sum_f32(const uint32_t *x, int64_t words, float *sums)
+static void host_weight_sum(const uint32_t *x, int64_t words, float *sums)
 {
     (void)x, (void)words, (void)sums;
 }
 #endif
 
-/* dbias of the outputs of groups [begin, end), from a packed block. */
+/* dbias of tiles [begin, end) of outputs, from a packed block. */
 static void host_weight_bias(const struct host_weight_pass *pass,
                              const struct host_weight_block *block, int64_t begin, int64_t end)
 {
     const struct op_linear_backward_weight *args = pass->args;
     float sums[HOST_TILE_ROWS];
-    for (int64_t o = begin * pass->wide; args->dbias && o < end * pass->wide; o += pass->wide) {
-        const uint32_t *x = host_weight_left(pass, block, o);
-        if (args->x.type == TENSOR_BF16)
-            host_weight_sum_bf16(x, host_weight_stride(pass->words), block->words, pass->wide,
-                                 sums);
-        else
-            host_weight_sum_f32(x, block->words, sums);
-        for (int64_t i = 0; i < pass->wide && o + i < args->out; i++)
+    for (int64_t o = begin * pass->high; args->dbias && o < end * pass->high; o += pass->high) {
+        host_weight_sum(host_weight_left(pass, block, o), block->words, sums);
+        for (int64_t i = 0; i < pass->high && o + i < args->out; i++)
             args->dbias[o + i] = block->add ? args->dbias[o + i] + sums[i] : sums[i];
     }
 }
 
-/* The calling thread's groups of outputs and panels of 16 inputs. */
+/* The calling thread's tiles of outputs and panels of 16 inputs. */
 static void host_weight_pack(const struct host_weight_pass *pass,
                              const struct host_weight_block *block)
 {
     const struct op_linear_backward_weight *args = pass->args;
-    size_t size = tensor_type_size(args->x.type);
-    struct host_matrix dy = {(const char *)args->dy.data + (size_t)(block->row * args->out) * size,
-                             args->dy.type, block->rows, args->out, args->out};
-    struct host_matrix x = {(const char *)args->x.data + (size_t)(block->row * args->in) * size,
-                            args->x.type, block->rows, args->in, args->in};
-    struct host_span up = host_my_part(pass->groups, 1),
-                     across = host_my_part(2 * pass->acrosses, 1);
-    if (args->x.type == TENSOR_F32)
-        host_pack_sets(&dy, pass->wide, up.begin, up.end, pass->wide * pass->words, block->left);
-    else
-        host_pack_transposed_rows(&dy, up.begin, up.end, host_weight_stride(pass->words),
-                                  block->left);
+    struct host_matrix dy = {(const float *)args->dy.data + block->row * args->out, TENSOR_F32,
+                             block->rows, args->out, args->out};
+    struct host_matrix x = {(const float *)args->x.data + block->row * args->in, TENSOR_F32,
+                            block->rows, args->in, args->in};
+    struct host_span up = host_my_part(pass->ups, 1), across = host_my_part(2 * pass->acrosses, 1);
+    host_pack_sets(&dy, pass->high, up.begin, up.end, pass->high * pass->words, block->left);
     host_weight_bias(pass, block, up.begin, up.end);
     host_pack_panels_of(&x, false, across.begin, across.end, block->right);
 }
@@ -173,11 +135,10 @@ static void host_weight_tile(const struct host_weight_pass *pass,
     const struct op_linear_backward_weight *args = pass->args;
     int64_t o = up * pass->high, i = across * HOST_TILE_COLUMNS, left = args->out - o;
     bool whole = left >= pass->high && i + HOST_TILE_COLUMNS <= args->in;
-    bool sets = args->x.type == TENSOR_F32;
     struct host_tile tile = {.a = host_weight_left(pass, block, o),
                              .b = block->right + i * block->words,
-                             .stride = sets ? 1 : host_weight_stride(pass->words),
-                             .step = sets ? pass->wide : 1,
+                             .stride = 1,
+                             .step = pass->high,
                              .words = block->words,
                              .rows = left < pass->high ? left : pass->high,
                              .c = whole ? args->dweight + o * args->in + i : local,
@@ -206,14 +167,14 @@ static struct host_weight_block host_weight_block(const struct host_weight_pass 
                                                   int64_t index)
 {
     const struct op_linear_backward_weight *args = pass->args;
-    int64_t row = index * pass->words * pass->per_word;
+    int64_t row = index * pass->words;
     struct host_weight_block block = {.row = row, .add = args->accumulate || index > 0};
     block.rows = args->rows - row;
-    if (block.rows > pass->words * pass->per_word)
-        block.rows = pass->words * pass->per_word;
-    block.words = host_pack_words(args->x.type, block.rows);
+    if (block.rows > pass->words)
+        block.rows = pass->words;
+    block.words = host_pack_words(TENSOR_F32, block.rows);
     block.left = pass->room[index % 2];
-    block.right = host_weight_left(pass, &block, pass->groups * pass->wide);
+    block.right = host_weight_left(pass, &block, pass->ups * pass->high);
     return block;
 }
 
@@ -251,20 +212,17 @@ enum ij_status host_product_weight_run(struct host_backend *host,
     size_t room = host_weight_room(args->out, args->in);
     IJ_TRY(host_backend_need(host, 2 * room, HOST_TILE_FLOATS, reterr_err));
     uint32_t *shared = (uint32_t *)(void *)host->shared;
-    int64_t high = host_tile_rows(args->x.type), ups = (args->out + high - 1) / high;
+    int64_t high = host_tile_rows(TENSOR_F32), ups = (args->out + high - 1) / high;
     struct host_weight_pass pass = {
         .args = args,
-        .tile = host_tile_of(host->isa, args->x.type),
+        .tile = host_tile_of(host->isa, TENSOR_F32),
         .words = host_weight_words(args->in, args->out),
-        .per_word = args->x.type == TENSOR_BF16 ? 2 : 1,
         .high = high,
         .ups = ups,
-        .wide = args->x.type == TENSOR_F32 ? high : HOST_PACK_COLUMNS,
-        .groups = args->x.type == TENSOR_F32 ? ups : ups * high / HOST_PACK_COLUMNS,
         .acrosses = (args->in + HOST_TILE_COLUMNS - 1) / HOST_TILE_COLUMNS,
         .room = {shared, shared + room},
     };
-    int64_t step = pass.words * pass.per_word, blocks = (args->rows + step - 1) / step;
+    int64_t blocks = (args->rows + pass.words - 1) / pass.words;
 #pragma omp parallel num_threads(host->base.threads)
     {
         host_tile_begin(host->isa);

@@ -7,6 +7,7 @@
 #if defined(__x86_64__)
 #pragma GCC target("avx512f,avx512bw,avx512dq,avx512vl,avx512bf16")
 #include "gpu/ops/host/host_avx512.h"
+#include "gpu/ops/host/host_deal.h"
 #include "gpu/ops/host/host_pack.h"
 #include "gpu/ops/host/host_tile.h"
 
@@ -17,6 +18,7 @@
 #define STRIP_NARROW  192 /* columns with which a chunk's rows are in the second-level cache */
 #define STRIP_PADDING 16  /* words that keep rows from falling on the same cache lines */
 #define STRIP_PARTS   4   /* per thread at least, or the shorter side is split too */
+#define STRIP_MOST    8   /* strips that a thread takes at a time */
 #define STRIP_LINE    64  /* bytes of the cache */
 
 /* What all threads know. */
@@ -244,10 +246,11 @@ static void host_strip_unit(const struct host_strip_pass *pass,
     }
 }
 
+/* Units of a block; the strips of one group follow each other. */
 static void host_strip_units(const struct host_strip_pass *pass,
-                             const struct host_strip_block *block, float *local)
+                             const struct host_strip_block *block, struct host_span span,
+                             float *local)
 {
-    struct host_span span = host_my_part(pass->strips * pass->groups, 1);
     for (int64_t i = span.begin; i < span.end; i++) {
         int64_t group = i / pass->strips;
         struct host_strip_unit unit = {.strip = i % pass->strips,
@@ -267,6 +270,22 @@ static struct host_strip_block host_strip_block(const struct host_strip_pass *pa
     block.words = host_pack_words(TENSOR_BF16, block.rows);
     block.shorter = pass->room[index % 2];
     return block;
+}
+
+/* The calling thread's share of one block. Whoever is here has left the block before the last, so
+ * that its room and its set of deals are free. */
+static void host_strip_share(struct host_backend *host, const struct host_strip_pass *pass,
+                             int64_t index)
+{
+    struct host_strip_block block = host_strip_block(pass, index);
+    struct host_span span;
+    int set = (int)(index % 2), helped = 0;
+    host_strip_pack_shorter(pass, &block);
+    if (omp_get_thread_num() == 0)
+        host_deal_out(host, set, pass->strips * pass->groups);
+#pragma omp barrier
+    while (host_deal_take(host, set, STRIP_MOST, 1, &helped, &span))
+        host_strip_units(pass, &block, span, host_backend_local(host));
 }
 
 /* `words` in equal parts of `most` at most, of whole steps. */
@@ -305,12 +324,8 @@ enum ij_status host_strip_run(struct host_backend *host,
 #pragma omp parallel num_threads(host->base.threads)
     {
         host_tile_begin(host->isa);
-        for (int64_t i = 0; i < blocks; i++) {
-            struct host_strip_block block = host_strip_block(&pass, i);
-            host_strip_pack_shorter(&pass, &block);
-#pragma omp barrier
-            host_strip_units(&pass, &block, host_backend_local(host));
-        }
+        for (int64_t i = 0; i < blocks; i++)
+            host_strip_share(host, &pass, i);
         host_tile_end(host->isa);
     }
     return IJ_OK;

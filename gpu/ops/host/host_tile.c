@@ -44,9 +44,9 @@ static const uint32_t *host_tile_right(const struct host_tile *t)
         }                                                                                          \
     } while (0)
 
-#define HOST_TILE_LOAD_BF16(x)          (__m512bh) _mm512_load_si512(x)
-#define HOST_TILE_SPREAD_BF16(x)        (__m512bh) _mm512_set1_epi32((int)*(x))
-#define HOST_TILE_MULTIPLY_BF16         _mm512_dpbf16_ps
+#define HOST_TILE_LOAD_BF16(x)   (__m512bh) _mm512_load_si512(x)
+#define HOST_TILE_SPREAD_BF16(x) (__m512bh) _mm512_set1_epi32((int)*(x))
+#define HOST_TILE_MULTIPLY_BF16  _mm512_dpbf16_ps
 
 __attribute__((target("avx512f,avx512bf16"))) static void
 host_tile_bf16_avx512(const struct host_tile *t)
