@@ -17,6 +17,7 @@ def train(daemon, images, **extra):
     params = {**TINY, "epochs": 300, "checkpoint_every_steps": 25, "keep_checkpoints": 4, **extra}
     run = daemon.submit("pretrain", dataset=str(images), **params)
     daemon.wait_for_state(run, "succeeded")
+    wait_until("what it does not keep is gone", lambda: len(checkpoints(daemon, run)) <= params["keep_checkpoints"])
     return run
 
 
