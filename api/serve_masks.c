@@ -29,16 +29,17 @@ static enum ij_status show_kept(const struct engine_spec *spec, uint32_t draws, 
                                 struct ij_err *reterr_err)
 {
     mem_auto uint32_t *counts = mem_array(uint32_t, ENGINE_PATCHES_MAX + 1);
-    json_t *list = json_array();
-    if (!counts || !list)
+    if (!counts)
         return IJ_ERR(reterr_err, IJ_NO_MEMORY, "no memory for the preview");
-    enum ij_status status = engine_preview_kept(spec, draws, counts, reterr_err);
-    for (uint32_t n = 0; status == IJ_OK && n <= ENGINE_PATCHES_MAX; n++)
+    IJ_TRY(engine_preview_kept(spec, draws, counts, reterr_err));
+    json_t *list = json_array();
+    for (uint32_t n = 0; n <= ENGINE_PATCHES_MAX; n++)
         if (counts[n])
             (void)json_array_append_new(list, json_pack("[i, i]", (int)n, (int)counts[n]));
-    (void)json_object_set_new(object, "kept",
-                              json_pack("{s:i, s:o}", "draws", (int)draws, "counts", list));
-    return status;
+    json_t *kept = json_pack("{s:i, s:o}", "draws", (int)draws, "counts", list);
+    if (json_object_set_new(object, "kept", kept) < 0)
+        return IJ_ERR(reterr_err, IJ_NO_MEMORY, "no memory for the preview");
+    return IJ_OK;
 }
 
 /* The parameters, with a stand-in for the dataset, which masks do not depend on. */
