@@ -31,7 +31,7 @@ void *__libc_memalign(size_t alignment, size_t size);
 #define RANGES_MAX 8
 
 static atomic_long made;
-static long chosen; /* 0: none */
+static atomic_long chosen; /* 0: none */
 static int onwards, count_fd = -1;
 static struct {
     uintptr_t begin, end;
@@ -66,7 +66,8 @@ static int note_library(struct dl_phdr_info *info, size_t size, void *user)
     return 0;
 }
 
-/* What constructors allocate before main, like the CUDA runtime's, is not counted either. */
+/* What constructors allocate before main, like the CUDA runtime's, is not counted either, nor what
+ * destructors do after it, like libgcov's, which does not survive a failure. */
 static int (*program)(int, char **, char **);
 
 static int begin(int argc, char **argv, char **environment)
@@ -77,8 +78,10 @@ static int begin(int argc, char **argv, char **environment)
         count_fd = open(file, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0600);
     atomic_store(&made, 0);
     onwards = text && strchr(text, '+') != NULL;
-    chosen = text ? atol(text) : 0;
-    return program(argc, argv, environment);
+    atomic_store(&chosen, text ? atol(text) : 0);
+    int code = program(argc, argv, environment);
+    atomic_store(&chosen, 0);
+    return code;
 }
 
 typedef int (*start_main)(int (*main)(int, char **, char **), int argc, char **argv,
@@ -99,7 +102,8 @@ static int fails(const void *caller)
         if ((uintptr_t)caller >= foreign[i].begin && (uintptr_t)caller < foreign[i].end)
             return 0;
     long n = atomic_fetch_add(&made, 1) + 1;
-    if (chosen == 0 || (onwards ? n < chosen : n != chosen))
+    long first = atomic_load(&chosen);
+    if (first == 0 || (onwards ? n < first : n != first))
         return 0;
     errno = ENOMEM;
     return 1;
