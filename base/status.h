@@ -79,14 +79,21 @@ __attribute__((format(printf, 7, 8))) enum ij_status
 ij_err_set(struct ij_err *reterr_err, enum ij_status code, int sys, const char *file, int line,
            const char *field, const char *format, ...);
 
+/* What set an error is never taken for a success, and compilers see it. */
+static inline enum ij_status ij_failed(enum ij_status code)
+{
+    return code != IJ_OK ? code : IJ_INTERNAL;
+}
+#define IJ_ERR_AT(err, code, sys, field, ...)                                                      \
+    ij_failed(ij_err_set((err), (code), (sys), __FILE__, __LINE__, (field), __VA_ARGS__))
+
 /* IJ_ERR(err, IJ_INVALID, "batch must be at least %d", 1) */
-#define IJ_ERR(err, code, ...) ij_err_set((err), (code), 0, __FILE__, __LINE__, "", __VA_ARGS__)
+#define IJ_ERR(err, code, ...) IJ_ERR_AT(err, code, 0, "", __VA_ARGS__)
 /* IJ_ERR_FIELD(err, IJ_INVALID, "batch", "must be at least %d, got %d", 1, n) */
-#define IJ_ERR_FIELD(err, code, field, ...)                                                        \
-    ij_err_set((err), (code), 0, __FILE__, __LINE__, (field), __VA_ARGS__)
+#define IJ_ERR_FIELD(err, code, field, ...) IJ_ERR_AT(err, code, 0, field, __VA_ARGS__)
 /* Status from errno; ": strerror" is appended. IJ_ERR_SYS(err, errno, path, "cannot open %s", p) */
 #define IJ_ERR_SYS(err, sys, field, ...)                                                           \
-    ij_err_set((err), ij_status_from_errno(sys), (sys), __FILE__, __LINE__, (field), __VA_ARGS__)
+    IJ_ERR_AT(err, ij_status_from_errno(sys), sys, field, __VA_ARGS__)
 
 /* Return the status to the caller unless it is IJ_OK. */
 #define IJ_TRY(call)                                                                               \

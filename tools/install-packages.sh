@@ -27,6 +27,7 @@ test=(
     "python3-pytest python3-requests python3-numpy python3-pil|end-to-end tests"
     "chromium chromium-driver python3-selenium|the dashboard in a real browser"
     "universal-ctags|house rules: length of functions"
+    "cppcheck|static analysis, beside the compiler's own"
     "procps e2fsprogs xfsprogs mount strace|tests that kill processes, cut power and fail system calls"
 )
 

@@ -10,6 +10,7 @@ import pytest
 from harness import BUILD, Daemon
 from outcome import SHORT_RUN
 
+ROOT = pathlib.Path(__file__).resolve().parents[2]
 PROGRAMS = ("ijepad", "ijepad-worker")
 # Debian 12's packages with the fixes that this project counts on (docs/reliability.md).
 PACKAGES = {"libsqlite3-0": "3.40.1-2+deb12u2", "libmicrohttpd12": "0.9.75-6"}
@@ -38,6 +39,11 @@ def test_how_it_is_linked(program):
 def test_the_daemon_links_no_cuda_and_no_decoder():
     libraries = re.findall(r"NEEDED.*\[(.*)\]", readelf("ijepad", "-d"))
     assert not [l for l in libraries if re.search(r"cuda|cublas|nccl|nvidia|jpeg|spng|dnnl", l)], libraries
+
+
+def test_the_analysers_find_nothing():
+    made = subprocess.run(["make", "--no-print-directory", "-j2", "analyzed"], cwd=ROOT, capture_output=True, text=True)
+    assert made.returncode == 0, f"make analyze\n{made.stdout[-1000:]}{made.stderr[-5000:]}"
 
 
 @pytest.mark.parametrize("package", PACKAGES)
