@@ -86,12 +86,73 @@ static void host_slice_write(const struct host_slice *slice, const float *x, int
     }
 }
 
-/* The first token of sequence s and its length. */
-static int64_t host_sequence(const int32_t *offsets, int64_t sequence, int64_t length,
-                             int64_t *ret_length)
+/* ---- Heads ----------------------------------------------------------------------------------- */
+
+/* Either operation: the forward one has neither dout nor dqkv. Borrows everything. */
+struct host_attention {
+    const char *op;
+    bool backward;
+    int64_t sequences, length, heads, dim, query_start;
+    const int32_t *offsets;
+    struct tensor qkv, out, dout, dqkv;
+    float *lse;         /* written (NULL: not wanted) or, backward, read */
+    host_tile_fn *tile; /* of the level and type, or NULL */
+};
+
+/* One head of a sequence: the first elements of q (in qkv and dqkv) and of its outputs, and how far
+ * rows of either are apart. */
+struct host_attention_head {
+    int64_t sequence, number, length;
+    int64_t q, stride, at, width;
+    float *lse;
+};
+
+static struct host_attention_head host_attention_head(const struct host_attention *a, int64_t index)
 {
-    *ret_length = offsets ? offsets[sequence + 1] - offsets[sequence] : length;
-    return offsets ? offsets[sequence] : sequence * length;
+    struct host_attention_head h = {.sequence = index / a->heads, .number = index % a->heads};
+    int64_t first = a->offsets ? a->offsets[h.sequence] : h.sequence * a->length;
+    h.length = a->offsets ? a->offsets[h.sequence + 1] - first : a->length;
+    h.width = a->heads * a->dim;
+    h.stride = 3 * h.width;
+    h.q = first * h.stride + h.number * a->dim;
+    h.at = first * h.width + h.number * a->dim;
+    h.lse = a->lse ? a->lse + first * a->heads + h.number : NULL;
+    return h;
+}
+
+/* From the first element of a head to that of the head after it, in the same sequence or the next
+ * one; 0: there is none. */
+static int64_t host_attention_next(const struct host_attention *a,
+                                   const struct host_attention_head *h)
+{
+    if (h->number + 1 < a->heads)
+        return a->dim;
+    return h->sequence + 1 < a->sequences ? (3 * h->length * a->heads - h->number) * a->dim : 0;
+}
+
+static void host_attention_tiles(const struct host_attention *a,
+                                 const struct host_attention_head *h, float *local)
+{
+    struct host_head_tile head = {.tile = a->tile,
+                                  .length = h->length,
+                                  .dim = a->dim,
+                                  .query_start = a->query_start,
+                                  .q = h->q,
+                                  .stride = h->stride,
+                                  .next = host_attention_next(a, h),
+                                  .at = h->at,
+                                  .width = h->width,
+                                  .qkv = a->qkv,
+                                  .out = a->out,
+                                  .dout = a->dout,
+                                  .dqkv = a->dqkv,
+                                  .lse = h->lse,
+                                  .lse_stride = a->heads,
+                                  .scratch = local};
+    if (a->backward)
+        host_head_tile_backward(&head);
+    else
+        host_head_tile_forward(&head);
 }
 
 /* q, k, v of a head, in place or copied. */
@@ -114,226 +175,158 @@ static void host_attention_inputs(struct host_head *head, const struct host_slic
     head->v = host_slice_read(&part, next);
 }
 
-/* From the first element of head h to that of the head after it, in the same sequence or the next
- * one; 0: there is none. */
-static int64_t host_attention_next(int64_t sequence, int64_t sequences, int64_t length, int64_t h,
-                                   int64_t heads, int64_t dim)
+static void host_attention_outputs(const struct host_attention *a,
+                                   const struct host_attention_head *h, struct host_head *head,
+                                   float **next)
 {
-    if (h + 1 < heads)
-        return dim;
-    return sequence + 1 < sequences ? (3 * length * heads - h) * dim : 0;
-}
-
-/* ---- One head -------------------------------------------------------------------------------- */
-
-static void host_attention_forward_tiles(const struct op_attention_forward *args, int64_t sequence,
-                                         int64_t h, host_tile_fn *tile, float *local)
-{
-    int64_t dim = args->head_dim, width = args->heads * dim, length;
-    int64_t first = host_sequence(args->offsets, sequence, args->length, &length);
-    struct host_head_tile head = {
-        .tile = tile,
-        .length = length,
-        .dim = dim,
-        .query_start = args->query_start,
-        .q = first * 3 * width + h * dim,
-        .stride = 3 * width,
-        .next = host_attention_next(sequence, args->sequences, length, h, args->heads, dim),
-        .at = first * width + h * dim,
-        .width = width,
-        .qkv = args->qkv,
-        .out = args->out,
-        .lse = args->lse ? args->lse + first * args->heads + h : NULL,
-        .lse_stride = args->heads,
-        .scratch = local};
-    host_head_tile_forward(&head);
-}
-
-static void host_attention_backward_tiles(const struct op_attention_backward *args,
-                                          int64_t sequence, int64_t h, host_tile_fn *tile,
-                                          float *local)
-{
-    int64_t dim = args->head_dim, width = args->heads * dim, length;
-    int64_t first = host_sequence(args->offsets, sequence, args->length, &length);
-    struct host_head_tile head = {
-        .tile = tile,
-        .length = length,
-        .dim = dim,
-        .query_start = args->query_start,
-        .q = first * 3 * width + h * dim,
-        .stride = 3 * width,
-        .next = host_attention_next(sequence, args->sequences, length, h, args->heads, dim),
-        .at = first * width + h * dim,
-        .width = width,
-        .qkv = args->qkv,
-        .out = args->out,
-        .dout = args->dout,
-        .dqkv = args->dqkv,
-        .lse = (float *)args->lse + first * args->heads + h,
-        .lse_stride = args->heads,
-        .scratch = local};
-    host_head_tile_backward(&head);
-}
-
-static void host_attention_forward_head(const struct op_attention_forward *args, int64_t sequence,
-                                        int64_t h, float *local)
-{
-    int64_t dim = args->head_dim, width = args->heads * dim, length;
-    int64_t first = host_sequence(args->offsets, sequence, args->length, &length);
-    struct host_head head = {.length = length,
-                             .dim = host_small_padded(dim),
-                             .query_start = args->query_start,
-                             .scale = 1.0f / sqrtf((float)dim),
-                             .lse_stride = args->heads,
-                             .scratch = local};
-    float *next = local + host_head_floats(length, head.dim);
-    struct host_slice q = {args->qkv, first * 3 * width + h * dim, 3 * width, length, dim};
-    struct host_slice y = {args->out, first * width + h * dim, width, length, dim};
-    bool direct = host_slice_direct(args->out, dim);
-    host_attention_inputs(&head, &q, width, &next);
-    head.lse = args->lse ? args->lse + first * args->heads + h : NULL;
-    head.out_stride = direct ? width : head.dim;
-    head.y = direct ? (float *)args->out.data + y.first : host_slice_take(&y, &next);
-    host_head_forward(&head);
+    struct host_slice y = {a->out, h->at, h->width, h->length, a->dim};
+    bool direct = host_slice_direct(a->out, a->dim);
+    head->out_stride = direct ? h->width : head->dim;
+    head->y = direct ? (float *)a->out.data + y.first : host_slice_take(&y, next);
+    host_head_forward(head);
     if (!direct)
-        host_slice_write(&y, head.y, args->query_start);
+        host_slice_write(&y, head->y, a->query_start);
 }
 
-static void host_attention_backward_head(const struct op_attention_backward *args, int64_t sequence,
-                                         int64_t h, float *local)
+static void host_attention_gradients(const struct host_attention *a,
+                                     const struct host_attention_head *h, struct host_head *head,
+                                     float **next)
 {
-    int64_t dim = args->head_dim, width = args->heads * dim, length;
-    int64_t first = host_sequence(args->offsets, sequence, args->length, &length);
-    struct host_head head = {.length = length,
-                             .dim = host_small_padded(dim),
-                             .query_start = args->query_start,
-                             .scale = 1.0f / sqrtf((float)dim),
-                             .lse_stride = args->heads,
-                             .lse = (float *)args->lse + first * args->heads + h,
-                             .scratch = local};
-    float *next = local + host_head_floats(length, head.dim);
-    struct host_slice q = {args->qkv, first * 3 * width + h * dim, 3 * width, length, dim};
-    struct host_slice dq = {args->dqkv, q.first, q.stride, length, dim};
-    struct host_slice out = {args->out, first * width + h * dim, width, length, dim};
-    struct host_slice dout = {args->dout, out.first, width, length, dim};
-    host_attention_inputs(&head, &q, width, &next);
-    if (host_slice_direct(args->qkv, dim)) { /* all four have one type */
-        head.out_stride = width;
-        head.out = (const float *)args->out.data + out.first;
-        head.dout = (const float *)args->dout.data + out.first;
-        head.dq = (float *)args->dqkv.data + dq.first;
-        head.dk = head.dq + width;
-        head.dv = head.dk + width;
-        host_head_backward(&head);
+    struct host_slice dq = {a->dqkv, h->q, h->stride, h->length, a->dim};
+    struct host_slice out = {a->out, h->at, h->width, h->length, a->dim};
+    struct host_slice dout = {a->dout, h->at, h->width, h->length, a->dim};
+    if (host_slice_direct(a->qkv, a->dim)) { /* all four have one type */
+        head->out_stride = h->width;
+        head->out = (const float *)a->out.data + h->at;
+        head->dout = (const float *)a->dout.data + h->at;
+        head->dq = (float *)a->dqkv.data + h->q;
+        head->dk = head->dq + h->width;
+        head->dv = head->dk + h->width;
+        host_head_backward(head);
         return;
     }
-    head.out_stride = head.dim;
-    head.out = host_slice_read(&out, &next);
-    head.dout = host_slice_read(&dout, &next);
-    head.dq = host_slice_take(&dq, &next);
-    head.dk = host_slice_take(&dq, &next);
-    head.dv = host_slice_take(&dq, &next);
-    host_head_backward(&head);
-    host_slice_write(&dq, head.dq, 0);
-    dq.first += width;
-    host_slice_write(&dq, head.dk, 0);
-    dq.first += width;
-    host_slice_write(&dq, head.dv, 0);
+    head->out_stride = head->dim;
+    head->out = host_slice_read(&out, next);
+    head->dout = host_slice_read(&dout, next);
+    head->dq = host_slice_take(&dq, next);
+    head->dk = host_slice_take(&dq, next);
+    head->dv = host_slice_take(&dq, next);
+    host_head_backward(head);
+    host_slice_write(&dq, head->dq, 0);
+    dq.first += h->width;
+    host_slice_write(&dq, head->dk, 0);
+    dq.first += h->width;
+    host_slice_write(&dq, head->dv, 0);
+}
+
+static void host_attention_plain(const struct host_attention *a,
+                                 const struct host_attention_head *h, float *local)
+{
+    struct host_head head = {.length = h->length,
+                             .dim = host_small_padded(a->dim),
+                             .query_start = a->query_start,
+                             .scale = 1.0f / sqrtf((float)a->dim),
+                             .lse = h->lse,
+                             .lse_stride = a->heads,
+                             .scratch = local};
+    struct host_slice q = {a->qkv, h->q, h->stride, h->length, a->dim};
+    float *next = local + host_head_floats(h->length, head.dim);
+    host_attention_inputs(&head, &q, h->width, &next);
+    if (a->backward)
+        host_attention_gradients(a, h, &head, &next);
+    else
+        host_attention_outputs(a, h, &head, &next);
 }
 
 /* ---- Operations ------------------------------------------------------------------------------ */
 
-static enum ij_status host_attention_check(const char *op, int64_t sequences, int64_t length,
-                                           int64_t heads, int64_t dim, int64_t query_start,
-                                           const int32_t *offsets, struct ij_err *reterr_err)
+static enum ij_status host_attention_check(const struct host_attention *a,
+                                           struct ij_err *reterr_err)
 {
-    if (sequences < 0 || length < 1 || heads < 1 || dim < 1 || query_start < 0)
+    if (a->sequences < 0 || a->length < 1 || a->heads < 1 || a->dim < 1 || a->query_start < 0)
         return IJ_ERR(reterr_err, IJ_INVALID,
                       "%s: %lld sequences of length %lld, %lld heads of %lld, queries from %lld",
-                      op, (long long)sequences, (long long)length, (long long)heads, (long long)dim,
-                      (long long)query_start);
-    for (int64_t s = 0; offsets && s < sequences; s++)
-        if (offsets[s + 1] < offsets[s] || offsets[s + 1] - offsets[s] > length)
+                      a->op, (long long)a->sequences, (long long)a->length, (long long)a->heads,
+                      (long long)a->dim, (long long)a->query_start);
+    for (int64_t s = 0; a->offsets && s < a->sequences; s++)
+        if (a->offsets[s + 1] < a->offsets[s] || a->offsets[s + 1] - a->offsets[s] > a->length)
             return IJ_ERR_FIELD(reterr_err, IJ_INVALID, "offsets",
-                                "%s: sequence %lld has %d tokens, at most %lld are allowed", op,
-                                (long long)s, offsets[s + 1] - offsets[s], (long long)length);
+                                "%s: sequence %lld has %d tokens, at most %lld are allowed", a->op,
+                                (long long)s, a->offsets[s + 1] - a->offsets[s],
+                                (long long)a->length);
+    IJ_TRY(host_tensor_check(a->op, "qkv", a->qkv, reterr_err));
+    IJ_TRY(host_tensor_check(a->op, "out", a->out, reterr_err));
+    if (!a->backward)
+        return IJ_OK;
+    IJ_TRY(host_tensor_check(a->op, "dout", a->dout, reterr_err));
+    IJ_TRY(host_tensor_check(a->op, "dqkv", a->dqkv, reterr_err));
+    if (a->out.type != a->qkv.type || a->dout.type != a->qkv.type || a->dqkv.type != a->qkv.type)
+        return IJ_ERR(reterr_err, IJ_INVALID, "%s: all four tensors must have one type", a->op);
     return IJ_OK;
 }
 
-/* Heads that a thread takes at a time. */
-static int64_t host_attention_most(const struct host_backend *host, int64_t heads)
+static enum ij_status host_attention_run(struct host_backend *host, struct host_attention *a,
+                                         struct ij_err *reterr_err)
 {
-    return heads / host->base.threads / HOST_HEAD_PIECES + 1;
+    IJ_TRY(host_attention_check(a, reterr_err));
+    IJ_TRY(host_backend_need(host, 0, host_attention_floats(a->length, a->dim), reterr_err));
+    if (a->out.type == a->qkv.type)
+        a->tile = host_tile_of(host->isa, a->qkv.type);
+    int64_t heads = a->sequences * a->heads;
+    int64_t most = heads / host->base.threads / HOST_HEAD_PIECES + 1; /* that a thread takes */
+    host_deal_out(host, 0, heads);
+#pragma omp parallel num_threads(host->base.threads)
+    {
+        struct host_span span;
+        float *local = host_backend_local(host);
+        int helped = 0;
+        host_tile_begin(host->isa);
+        while (host_deal_take(host, 0, most, 1, &helped, &span))
+            for (int64_t i = span.begin; i < span.end; i++) {
+                struct host_attention_head head = host_attention_head(a, i);
+                if (a->tile)
+                    host_attention_tiles(a, &head, local);
+                else
+                    host_attention_plain(a, &head, local);
+            }
+        host_tile_end(host->isa);
+    }
+    return IJ_OK;
 }
 
 enum ij_status host_attention_forward(struct backend *backend,
                                       const struct op_attention_forward *args,
                                       struct ij_err *reterr_err)
 {
-    const char *op = "attention_forward";
-    struct host_backend *host = host_backend_of(backend);
-    IJ_TRY(host_attention_check(op, args->sequences, args->length, args->heads, args->head_dim,
-                                args->query_start, args->offsets, reterr_err));
-    IJ_TRY(host_tensor_check(op, "qkv", args->qkv, reterr_err));
-    IJ_TRY(host_tensor_check(op, "out", args->out, reterr_err));
-    IJ_TRY(host_backend_need(host, 0, host_attention_floats(args->length, args->head_dim),
-                             reterr_err));
-    host_tile_fn *tile =
-        args->out.type == args->qkv.type ? host_tile_of(host->isa, args->qkv.type) : NULL;
-    int64_t heads = args->sequences * args->heads, most = host_attention_most(host, heads);
-    host_deal_out(host, 0, heads);
-#pragma omp parallel num_threads(backend->threads)
-    {
-        struct host_span span;
-        float *local = host_backend_local(host);
-        int helped = 0;
-        host_tile_begin(host->isa);
-        while (host_deal_take(host, 0, most, 1, &helped, &span))
-            for (int64_t i = span.begin; i < span.end; i++)
-                if (tile)
-                    host_attention_forward_tiles(args, i / args->heads, i % args->heads, tile,
-                                                 local);
-                else
-                    host_attention_forward_head(args, i / args->heads, i % args->heads, local);
-        host_tile_end(host->isa);
-    }
-    return IJ_OK;
+    struct host_attention attention = {.op = "attention_forward",
+                                       .sequences = args->sequences,
+                                       .length = args->length,
+                                       .heads = args->heads,
+                                       .dim = args->head_dim,
+                                       .query_start = args->query_start,
+                                       .offsets = args->offsets,
+                                       .qkv = args->qkv,
+                                       .out = args->out,
+                                       .lse = args->lse};
+    return host_attention_run(host_backend_of(backend), &attention, reterr_err);
 }
 
 enum ij_status host_attention_backward(struct backend *backend,
                                        const struct op_attention_backward *args,
                                        struct ij_err *reterr_err)
 {
-    const char *op = "attention_backward";
-    struct host_backend *host = host_backend_of(backend);
-    IJ_TRY(host_attention_check(op, args->sequences, args->length, args->heads, args->head_dim,
-                                args->query_start, args->offsets, reterr_err));
-    IJ_TRY(host_tensor_check(op, "qkv", args->qkv, reterr_err));
-    IJ_TRY(host_tensor_check(op, "out", args->out, reterr_err));
-    IJ_TRY(host_tensor_check(op, "dout", args->dout, reterr_err));
-    IJ_TRY(host_tensor_check(op, "dqkv", args->dqkv, reterr_err));
-    if (args->out.type != args->qkv.type || args->dout.type != args->qkv.type ||
-        args->dqkv.type != args->qkv.type)
-        return IJ_ERR(reterr_err, IJ_INVALID, "%s: all four tensors must have one type", op);
-    IJ_TRY(host_backend_need(host, 0, host_attention_floats(args->length, args->head_dim),
-                             reterr_err));
-    host_tile_fn *tile = host_tile_of(host->isa, args->qkv.type);
-    int64_t heads = args->sequences * args->heads, most = host_attention_most(host, heads);
-    host_deal_out(host, 0, heads);
-#pragma omp parallel num_threads(backend->threads)
-    {
-        struct host_span span;
-        float *local = host_backend_local(host);
-        int helped = 0;
-        host_tile_begin(host->isa);
-        while (host_deal_take(host, 0, most, 1, &helped, &span))
-            for (int64_t i = span.begin; i < span.end; i++)
-                if (tile)
-                    host_attention_backward_tiles(args, i / args->heads, i % args->heads, tile,
-                                                  local);
-                else
-                    host_attention_backward_head(args, i / args->heads, i % args->heads, local);
-        host_tile_end(host->isa);
-    }
-    return IJ_OK;
+    struct host_attention attention = {.op = "attention_backward",
+                                       .backward = true,
+                                       .sequences = args->sequences,
+                                       .length = args->length,
+                                       .heads = args->heads,
+                                       .dim = args->head_dim,
+                                       .query_start = args->query_start,
+                                       .offsets = args->offsets,
+                                       .qkv = args->qkv,
+                                       .out = args->out,
+                                       .dout = args->dout,
+                                       .dqkv = args->dqkv,
+                                       .lse = (float *)args->lse};
+    return host_attention_run(host_backend_of(backend), &attention, reterr_err);
 }
