@@ -214,7 +214,7 @@ static enum ij_status look_at_frame(struct store *store, int64_t stream, uint64_
     db_put_int(&q, (int64_t)step);
     IJ_TRY(db_next(&q, ret_found, reterr_err));
     const void *blob = *ret_found ? db_blob(&q, &stored) : NULL;
-    *ret_same = blob && stored == size && memcmp(blob, values, size) == 0;
+    *ret_same = stored == size && (size == 0 || memcmp(blob, values, size) == 0);
     return IJ_OK;
 }
 
