@@ -26,7 +26,7 @@ static enum ij_status take(struct pickle *p, size_t size, const uint8_t **ret_by
                            struct ij_err *reterr_err)
 {
     if (size > p->size - p->at)
-        return ij_failed(pickle_stack_broken(p, "cut off", reterr_err));
+        return pickle_stack_broken(p, "cut off", reterr_err);
     *ret_bytes = p->data + p->at;
     p->at += size;
     return IJ_OK;

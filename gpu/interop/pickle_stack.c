@@ -7,13 +7,6 @@
 
 #define MEMO_MAX 4000000u
 
-enum ij_status pickle_stack_broken(const struct pickle *p, const char *what,
-                                   struct ij_err *reterr_err)
-{
-    return IJ_ERR_FIELD(reterr_err, IJ_MALFORMED, p->name, "%s: byte %zu: %s", p->name, p->at,
-                        what);
-}
-
 enum ij_status pickle_stack_no_memory(const struct pickle *p, struct ij_err *reterr_err)
 {
     return IJ_ERR(reterr_err, IJ_NO_MEMORY, "no memory to read %s", p->name);

@@ -21,9 +21,13 @@ struct pickle {
     const struct pickle_value *root;
 };
 
-/* IJ_MALFORMED: names the file, the byte and `what`. */
-IJ_MUST_USE enum ij_status pickle_stack_broken(const struct pickle *p, const char *what,
-                                               struct ij_err *reterr_err);
+/* IJ_MALFORMED: names the file, the byte and `what`. Here, so that analysers see that it fails. */
+IJ_MUST_USE static inline enum ij_status
+pickle_stack_broken(const struct pickle *p, const char *what, struct ij_err *reterr_err)
+{
+    return IJ_ERR_FIELD(reterr_err, IJ_MALFORMED, p->name, "%s: byte %zu: %s", p->name, p->at,
+                        what);
+}
 IJ_MUST_USE enum ij_status pickle_stack_no_memory(const struct pickle *p,
                                                   struct ij_err *reterr_err);
 /* The stack borrows the value, which the machine owns. */
