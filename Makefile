@@ -275,13 +275,16 @@ coverage:
 .PHONY: coverage
 
 ## analyze: GCC's static analyser and cppcheck over what serves, stores and parses; any finding fails
-# Off: what GCC 12 says of arrays that callees fill, and cppcheck, which knows no scoped cleanup, of open files.
+# Off: what GCC 12 says of uninitialised values, wrong where callees fill an array; what cppcheck says of open files, as it knows
+# no scoped cleanup, and of readdir, whose folders no threads share. The rest is one mistaken finding each, named with its file.
+NOT_A_FINDING := resourceLeak readdirCalled missingReturn:daemon/params.c uninitvar:daemon/device_watch.c \
+                 ctuuninitvar:daemon/run_erase.c nullPointerRedundantCheck:gpu/checkpoint/checkpoint.c
 ANALYZED := $(addprefix build/analyze/,$(filter-out base/build.c,$(call sources,base store api daemon gpu/data gpu/checkpoint gpu/interop)))
 build/analyze/%.c: %.c
 	@mkdir -p $(dir $@)
 	$(Q)gcc $(CPPFLAGS) -std=gnu17 -O1 -Werror -fanalyzer -Wno-analyzer-use-of-uninitialized-value -MMD -MP -MT $@ -MF $@.d -c -o /dev/null $<
 	$(Q)cppcheck -q --error-exitcode=1 --std=c11 --library=posix --enable=warning,performance,portability -I. \
-	    $(addprefix --suppress=,resourceLeak readdirCalled missingReturn uninitvar ctuuninitvar nullPointerRedundantCheck) $<
+	    $(addprefix --suppress=,$(NOT_A_FINDING)) $<
 	@touch $@
 analyze:
 	@tools/install-packages.sh test

@@ -66,8 +66,8 @@ static int note_library(struct dl_phdr_info *info, size_t size, void *user)
     return 0;
 }
 
-/* What constructors allocate before main, like the CUDA runtime's, is not counted either, nor what
- * destructors do after it, like libgcov's, which does not survive a failure. */
+/* What constructors allocate before main, like the CUDA runtime's, is not counted either. What
+ * destructors allocate after it does not fail: libgcov's would not survive that. */
 static int (*program)(int, char **, char **);
 
 static int begin(int argc, char **argv, char **environment)
