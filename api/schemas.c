@@ -173,7 +173,8 @@ static const struct schema schemas[] = {
                      "grids) the name of the file"}}},
     {"DryRun", "What would be submitted.", NULL,
      {{"dry_run", "b", NULL}, {"resolved", "*", "with every default; of a sweep: each run's"},
-      {"plan", "*", "memory and work; null: unknown"}}},
+      {"plan", "*", "memory and work; null: unknown. bytes_total: the most that a batch can take; "
+                    "bytes_resident: what of it a host is to hold after 16 batches"}}},
     {"CheckpointList", "Checkpoints.", NULL, {{"items", "[Checkpoint]", NULL}}},
     {"Checkpoint", "One checkpoint.", NULL,
      {{"id", "s", "like c7"}, {"run", "s", NULL}, {"attempt", "i", NULL}, {"step", "i", NULL},

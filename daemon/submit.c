@@ -385,17 +385,17 @@ static json_t *after_json(const struct submit_result *result)
 
 static json_t *plan_json(const struct engine_plan *plan)
 {
-    return json_pack("{s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:f, s:I}",
-                     "parameters_encoder", (json_int_t)plan->parameters_encoder,
-                     "parameters_predictor", (json_int_t)plan->parameters_predictor,
-                     "bytes_parameters", (json_int_t)plan->bytes_parameters, "bytes_optimizer",
-                     (json_int_t)plan->bytes_optimizer, "bytes_activations",
-                     (json_int_t)plan->bytes_activations, "bytes_input",
-                     (json_int_t)plan->bytes_input, "bytes_scratch",
-                     (json_int_t)plan->bytes_scratch, "bytes_total", (json_int_t)plan->bytes_total,
-                     "bytes_checkpoint", (json_int_t)plan->bytes_checkpoint, "flop_per_image",
-                     isfinite(plan->flop_per_image) ? plan->flop_per_image : 0.0, "steps",
-                     (json_int_t)plan->steps);
+    return json_pack(
+        "{s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:f, s:I}", "parameters_encoder",
+        (json_int_t)plan->parameters_encoder, "parameters_predictor",
+        (json_int_t)plan->parameters_predictor, "bytes_parameters",
+        (json_int_t)plan->bytes_parameters, "bytes_optimizer", (json_int_t)plan->bytes_optimizer,
+        "bytes_activations", (json_int_t)plan->bytes_activations, "bytes_input",
+        (json_int_t)plan->bytes_input, "bytes_scratch", (json_int_t)plan->bytes_scratch,
+        "bytes_total", (json_int_t)plan->bytes_total, "bytes_resident",
+        (json_int_t)plan->bytes_resident, "bytes_checkpoint", (json_int_t)plan->bytes_checkpoint,
+        "flop_per_image", isfinite(plan->flop_per_image) ? plan->flop_per_image : 0.0, "steps",
+        (json_int_t)plan->steps);
 }
 
 /* Without the dataset's index its size is unknown: memory and work do not depend on it, and steps

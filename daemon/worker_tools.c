@@ -237,15 +237,15 @@ static void print_plan(const struct engine_plan *plan, uint64_t images)
 {
     printf("{\"images\":%llu,\"parameters_encoder\":%llu,\"parameters_predictor\":%llu,"
            "\"bytes_parameters\":%llu,\"bytes_optimizer\":%llu,\"bytes_activations\":%llu,"
-           "\"bytes_input\":%llu,\"bytes_scratch\":%llu,\"bytes_total\":%llu,\"bytes_checkpoint\":%"
-           "llu,"
+           "\"bytes_input\":%llu,\"bytes_scratch\":%llu,\"bytes_total\":%llu,"
+           "\"bytes_resident\":%llu,\"bytes_checkpoint\":%llu,"
            "\"flop_per_image\":%.6g,\"steps\":%llu}\n",
            (unsigned long long)images, (unsigned long long)plan->parameters_encoder,
            (unsigned long long)plan->parameters_predictor,
            (unsigned long long)plan->bytes_parameters, (unsigned long long)plan->bytes_optimizer,
            (unsigned long long)plan->bytes_activations, (unsigned long long)plan->bytes_input,
            (unsigned long long)plan->bytes_scratch, (unsigned long long)plan->bytes_total,
-           (unsigned long long)plan->bytes_checkpoint,
+           (unsigned long long)plan->bytes_resident, (unsigned long long)plan->bytes_checkpoint,
            isfinite(plan->flop_per_image) ? plan->flop_per_image : 0.0,
            (unsigned long long)plan->steps);
 }
@@ -253,13 +253,15 @@ static void print_plan(const struct engine_plan *plan, uint64_t images)
 enum ij_status worker_tools_plan(int argc, char **argv, struct ij_err *reterr_err)
 {
     const char *file = NULL;
-    uint64_t images = 0, memory = 0;
+    uint64_t images = 0, memory = 0, batches = 0;
     bool help = false;
     size_t count;
     const struct options_row rows[] = {
         {"spec", OPTIONS_TEXT, &file, "FILE", "JSON {\"kind\", \"params\"}"},
         {"memory", OPTIONS_UINT, &memory, "BYTES", "of a GPU: a second line says what fits it"},
         {"images", OPTIONS_UINT, &images, "N", "size of the dataset; default: params.limit"},
+        {"batches", OPTIONS_UINT, &batches, "N",
+         "micro-batches after which bytes_resident is told; default 16"},
         {"help", OPTIONS_FLAG, &help, NULL, "print this"},
     };
     struct engine_plan plan;
@@ -268,7 +270,8 @@ enum ij_status worker_tools_plan(int argc, char **argv, struct ij_err *reterr_er
         return IJ_ERR(reterr_err, IJ_NO_MEMORY, "no memory for a plan");
     IJ_TRY(options_parse(argc, argv, rows, COUNT_OF(rows), NULL, 0, &count, reterr_err));
     if (help) {
-        print_help("plan --spec FILE [--images N] [--memory BYTES]", rows, COUNT_OF(rows));
+        print_help("plan --spec FILE [--images N] [--memory BYTES] [--batches N]", rows,
+                   COUNT_OF(rows));
         return IJ_OK;
     }
     if (!file)
@@ -280,6 +283,9 @@ enum ij_status worker_tools_plan(int argc, char **argv, struct ij_err *reterr_er
         return IJ_ERR_FIELD(reterr_err, IJ_INVALID, "images",
                             "say how many images the dataset has: --images N");
     IJ_TRY(engine_plan(spec, images, &plan, reterr_err));
+    if (batches)
+        IJ_TRY(engine_plan_resident(spec, (uint32_t)(batches < UINT32_MAX ? batches : UINT32_MAX),
+                                    &plan, reterr_err));
     print_plan(&plan, images);
     return memory ? print_fit(spec, memory, reterr_err) : IJ_OK;
 }

@@ -347,8 +347,9 @@ IJ_MUST_USE enum ij_status engine_check_data(const struct engine_spec *spec,
 struct engine_plan {
     uint64_t parameters_encoder, parameters_predictor;
     uint64_t bytes_parameters, bytes_optimizer, bytes_activations, bytes_input;
-    uint64_t bytes_scratch; /* a GPU's: the backend's own; 0 where the device is the host */
-    uint64_t bytes_total;   /* of the five above */
+    uint64_t bytes_scratch;  /* a GPU's: the backend's own; 0 where the device is the host */
+    uint64_t bytes_total;    /* of the five above */
+    uint64_t bytes_resident; /* of bytes_total: see engine_plan_resident */
     uint64_t bytes_checkpoint;
     double flop_per_image; /* training step; expectation over masks (ijepa.md 23) */
     uint64_t steps;        /* for `images` images */
@@ -360,7 +361,18 @@ struct engine_plan {
 IJ_MUST_USE enum ij_status engine_plan(const struct engine_spec *spec, uint64_t images,
                                        struct engine_plan *ret_plan, struct ij_err *reterr_err);
 
-/* The same without work and steps, which are 0: fast. */
+/* Sets `bytes_resident` of a plan of this spec: how much of bytes_total a host has in memory once
+ * the first `batches` micro-batches (1 to ENGINE_PLAN_BATCHES_MAX) are done. Its pages count when
+ * they are written, and contexts as long as the plan has room for seldom come. From masks of the
+ * run's seed; of a larger batch than 2048 images, that many. What is allocated beside the model
+ * counts whole, and so does everything of a GPU and of kinds that do not train on masks. */
+IJ_MUST_USE enum ij_status engine_plan_resident(const struct engine_spec *spec, uint32_t batches,
+                                                struct engine_plan *plan,
+                                                struct ij_err *reterr_err);
+#define ENGINE_PLAN_BATCHES     16 /* engine_plan's */
+#define ENGINE_PLAN_BATCHES_MAX 100000
+
+/* engine_plan without work, steps and bytes_resident, which are 0: fast. */
 IJ_MUST_USE enum ij_status engine_plan_memory(const struct engine_spec *spec,
                                               struct engine_plan *ret_plan,
                                               struct ij_err *reterr_err);

@@ -14,6 +14,7 @@
 #include "base/mem.h"
 #include "base/rng.h"
 #include "gpu/bench_ceiling.h"
+#include "gpu/bench_memory.h"
 #include "gpu/engine.h"
 #include "gpu/engine_device.h"
 #include "gpu/model/flops.h"
@@ -39,9 +40,14 @@ struct bench {
     int64_t sent_context, sent_targets; /* of the batch that was sent last */
     bool sent;                          /* it is not worked on yet */
     double input_first_s; /* a step whose input does not travel ahead; NaN: as above */
-    double plan_off;      /* device memory taken against that planned, less 1; NaN: the host's */
-    uint64_t left_at_start;
+    uint64_t used_at_start, bytes_taken; /* of memory */
+    double plan_off;                     /* that taken against that planned, less 1; or NaN */
 };
+
+static bool is_gpu(const struct bench *b)
+{
+    return b->backend->level == NULL;
+}
 
 static enum ij_status bench_prepare(struct bench *b, uint32_t steps, struct ij_err *reterr_err)
 {
@@ -49,9 +55,8 @@ static enum ij_status bench_prepare(struct bench *b, uint32_t steps, struct ij_e
     struct predictor_limits limits;
     size_t bytes = (size_t)b->spec.optimizer.batch * b->spec.data.crop * b->spec.data.crop * 3;
     b->config = vit_config_from_spec(&b->spec);
-    uint64_t all;
     IJ_TRY(engine_device_open(&b->spec, &b->backend, reterr_err));
-    IJ_TRY(b->backend->ops->memory(b->backend, &b->left_at_start, &all, reterr_err));
+    IJ_TRY(bench_memory_used(b->backend, &b->used_at_start, reterr_err));
     IJ_TRY(masks_init(&b->masks, &rules, b->spec.seed, b->spec.optimizer.batch, reterr_err));
     IJ_TRY(ijepa_limits(&rules, b->spec.optimizer.batch, &limits, reterr_err));
     IJ_TRY(trainer_new(b->backend, &b->config, &limits, TENSOR_U8, &b->trainer, reterr_err));
@@ -167,9 +172,7 @@ static json_t *bench_json(const struct bench *b, uint32_t steps)
     double gflop = b->flops / steps / 1e9, now = b->vector_now_gflops / steps;
     return json_pack(
         "{s:s, s:i, s:i, s:i, s:i, s:i, s:i, s:i, s:s, s:s, s:i, s:i, s:f, s:f, s:f, s:f, s:f, "
-        "s:f, "
-        "s:f, "
-        "s:f, s:f, s:f, s:o, s:o, s:s, s:{s:f, s:f, s:f}, s:s, s:s, s:o, s:o, s:s}",
+        "s:f, s:f, s:f, s:f, s:f, s:o, s:o, s:s, s:{s:f, s:f, s:f}, s:s, s:s, s:o, s:I, s:o, s:s}",
         "model", shape_name(&s->model), "width", (int)s->model.width, "depth", (int)s->model.depth,
         "pred_depth", (int)s->model.pred_depth, "crop", (int)s->data.crop, "patch",
         (int)s->model.patch, "batch", (int)s->optimizer.batch, "accumulate", (int)micro_batches(b),
@@ -184,8 +187,8 @@ static json_t *bench_json(const struct bench *b, uint32_t steps)
         "step_s", "median", median, "min", b->seconds[0], "max", b->seconds[steps - 1], "gelu",
         s->model.gelu_tanh ? "tanh" : "erf", "target_precision",
         s->target_precision == ENGINE_TARGET_FLOAT8 ? "float8" : "same", "input_first_s",
-        number_or_null(b->input_first_s), "plan_off", number_or_null(b->plan_off), "build",
-        build_id());
+        number_or_null(b->input_first_s), "bytes_taken", (json_int_t)b->bytes_taken, "plan_off",
+        number_or_null(b->plan_off), "build", build_id());
 }
 
 /* Some steps whose input travels before them, as the median. */
@@ -205,23 +208,17 @@ static enum ij_status bench_input_first(struct bench *b, uint32_t from, uint32_t
     return IJ_OK;
 }
 
-/* How far the plan is from what the device has given. */
-static enum ij_status bench_memory(struct bench *b, struct ij_err *reterr_err)
+/* Memory that training has taken, beside that of a plan for as many micro-batches. */
+static enum ij_status bench_memory(struct bench *b, uint32_t steps, struct ij_err *reterr_err)
 {
-    uint64_t left, all;
-    struct engine_plan plan;
-    b->plan_off = (double)NAN;
-    IJ_TRY(b->backend->ops->memory(b->backend, &left, &all, reterr_err));
-    if (all == 0)
-        return IJ_OK;
-    enum engine_kind kind = b->spec.kind;
-    b->spec.kind = ENGINE_PRETRAIN; /* what is timed */
-    enum ij_status status = engine_plan_memory(&b->spec, &plan, NULL);
-    b->spec.kind = kind;
-    if (status != IJ_OK)
-        return IJ_OK;
-    double taken = (double)b->left_at_start - (double)left + (double)CUDA_PLAN_FIXED;
-    b->plan_off = taken / (double)plan.bytes_total - 1;
+    uint64_t used, batches = (uint64_t)steps * micro_batches(b);
+    IJ_TRY(bench_memory_used(b->backend, &used, reterr_err));
+    b->bytes_taken = used > b->used_at_start ? used - b->used_at_start : 0;
+    if (is_gpu(b))
+        b->bytes_taken += CUDA_PLAN_FIXED;
+    if (batches > ENGINE_PLAN_BATCHES_MAX)
+        batches = ENGINE_PLAN_BATCHES_MAX;
+    b->plan_off = bench_memory_off(b->backend, &b->spec, (uint32_t)batches, b->bytes_taken);
     return IJ_OK;
 }
 
@@ -236,9 +233,9 @@ static enum ij_status bench_steps(struct bench *b, uint32_t warmup, uint32_t ste
         if (watch)
             IJ_TRY(watch->step(watch->user, i + 1, warmup + steps, reterr_err));
     }
-    IJ_TRY(bench_memory(b, reterr_err));
+    IJ_TRY(bench_memory(b, warmup + steps, reterr_err));
     b->input_first_s = (double)NAN;
-    if (isfinite(b->plan_off)) /* on the host there is nowhere to go */
+    if (is_gpu(b)) /* on the host there is nowhere to go */
         IJ_TRY(bench_input_first(b, warmup + steps, steps / 2 + 1, reterr_err));
     return IJ_OK;
 }

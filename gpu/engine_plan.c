@@ -1,16 +1,19 @@
 /* Memory, work and steps before a run starts. Part of the engine's questions: no backend. */
 #include <string.h>
 
+#include "base/mem.h"
 #include "gpu/engine.h"
 #include "gpu/eval/eval_memory.h"
 #include "gpu/model/classifier.h"
 #include "gpu/model/flops.h"
-#include "gpu/model/ijepa.h"
+#include "gpu/model/ijepa_memory.h"
+#include "gpu/model/masks.h"
 #include "gpu/model/schedule.h"
 #include "gpu/ops/cuda_plan.h"
 
 #define FLOAT_BYTES 4u
 #define BF16_BYTES  2u
+#define DRAWN_MOST  2048 /* images of a batch: contexts hardly shrink any more */
 
 /* Parameters with their moving average and gradients; both moments. */
 static void plan_arenas(const struct layout *layout, const struct vit_config *config,
@@ -150,6 +153,58 @@ enum ij_status engine_plan_memory(const struct engine_spec *spec, struct engine_
     return IJ_OK;
 }
 
+/* ---- Pages ----------------------------------------------------------------------------------- */
+
+/* Of the first batches of a run. */
+static enum ij_status draw_lengths(const struct engine_spec *spec,
+                                   const struct mask_sizes_rules *rules, uint32_t batches,
+                                   struct ijepa_lengths *ret_lengths, struct ij_err *reterr_err)
+{
+    struct masks masks;
+    uint32_t batch = spec->optimizer.batch, drawn = batch < DRAWN_MOST ? batch : DRAWN_MOST;
+    IJ_TRY(masks_init(&masks, rules, spec->seed, drawn, reterr_err));
+    for (uint32_t i = 0; i < batches; i++) {
+        masks_draw(&masks, 0, i, drawn);
+        ret_lengths[i] = (struct ijepa_lengths){masks.context_count, masks.target_count};
+    }
+    masks_done(&masks);
+    return IJ_OK;
+}
+
+/* What those batches leave unwritten of the activations. */
+static enum ij_status plan_unwritten(const struct engine_spec *spec, uint32_t batches,
+                                     uint64_t *ret_bytes, struct ij_err *reterr_err)
+{
+    struct vit_config config = vit_config_from_spec(spec);
+    struct mask_sizes_rules rules = mask_sizes_from_spec(spec);
+    struct predictor_limits limits;
+    struct ijepa_bytes room;
+    uint64_t written;
+    mem_auto struct ijepa_lengths *lengths = mem_array(struct ijepa_lengths, batches);
+    if (!lengths)
+        return IJ_ERR(reterr_err, IJ_NO_MEMORY, "no memory to plan for %u batches", batches);
+    IJ_TRY(draw_lengths(spec, &rules, batches, lengths, reterr_err));
+    IJ_TRY(ijepa_limits(&rules, spec->optimizer.batch, &limits, reterr_err));
+    IJ_TRY(ijepa_measure(&config, &limits, TENSOR_U8, &room, reterr_err));
+    IJ_TRY(ijepa_written(&config, &limits, lengths, batches, &written, reterr_err));
+    *ret_bytes = room.activations - written;
+    return IJ_OK;
+}
+
+enum ij_status engine_plan_resident(const struct engine_spec *spec, uint32_t batches,
+                                    struct engine_plan *plan, struct ij_err *reterr_err)
+{
+    uint64_t unwritten = 0;
+    if (batches < 1 || batches > ENGINE_PLAN_BATCHES_MAX)
+        return IJ_ERR_FIELD(reterr_err, IJ_INVALID, "batches", "must be 1 to %d, got %u",
+                            ENGINE_PLAN_BATCHES_MAX, batches);
+    bool trains = spec->kind == ENGINE_PRETRAIN || spec->kind == ENGINE_BENCHMARK;
+    if (trains && !is_loader_benchmark(spec) && spec->device == ENGINE_DEVICE_HOST)
+        IJ_TRY(plan_unwritten(spec, batches, &unwritten, reterr_err));
+    plan->bytes_resident = plan->bytes_total - unwritten;
+    return IJ_OK;
+}
+
 /* ---- Work ------------------------------------------------------------------------------------ */
 
 static enum ij_status plan_work(const struct engine_spec *spec, uint64_t images,
@@ -170,6 +225,7 @@ enum ij_status engine_plan(const struct engine_spec *spec, uint64_t images,
     const struct engine_finetune *f = &spec->finetune;
     struct engine_plan plan;
     IJ_TRY(engine_plan_memory(spec, &plan, reterr_err));
+    IJ_TRY(engine_plan_resident(spec, ENGINE_PLAN_BATCHES, &plan, reterr_err));
     if (spec->kind == ENGINE_PRETRAIN)
         IJ_TRY(plan_work(spec, images, &plan, reterr_err));
     else if (trains_encoder(spec))

@@ -6,6 +6,7 @@
 #include "base/mem.h"
 #include "gpu/eval/explained.h"
 #include "gpu/eval/lidar.h"
+#include "gpu/model/masks.h"
 
 #define EPOCH_FIRST (((uint64_t)1 << 40) - MASKED_VIEW_DRAWS) /* the last that a key can hold */
 

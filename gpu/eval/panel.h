@@ -9,6 +9,7 @@
 #include "gpu/eval/eval_progress.h"
 #include "gpu/eval/pca.h"
 #include "gpu/model/frozen.h"
+#include "gpu/model/masks.h"
 #include "gpu/train/trainer.h"
 
 #define PANEL_NEIGHBORS 5

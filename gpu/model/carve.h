@@ -9,15 +9,24 @@
 
 #define CARVE_ALIGNMENT 64
 
+struct carve_view {
+    size_t begin, bytes;
+};
+
 struct carve {
-    char *base;  /* NULL: measure only, every view is NULL */
-    size_t used; /* bytes so far */
-    size_t peak; /* largest `used` seen: parts that are never alive together may restart lower */
+    char *base;   /* NULL: measure only, every view is NULL */
+    size_t used;  /* bytes so far */
+    size_t peak;  /* largest `used` seen: parts that are never alive together may restart lower */
+    size_t count; /* views so far */
+    struct carve_view *views; /* where each lies, or NULL: nobody wants to know */
 };
 
 static inline void *carve_bytes(struct carve *carve, size_t bytes)
 {
     void *view = carve->base ? carve->base + carve->used : NULL;
+    if (carve->views)
+        carve->views[carve->count] = (struct carve_view){carve->used, bytes};
+    carve->count++;
     carve->used += (bytes + CARVE_ALIGNMENT - 1) / CARVE_ALIGNMENT * CARVE_ALIGNMENT;
     if (carve->peak < carve->used)
         carve->peak = carve->used;

@@ -4,128 +4,22 @@
 #include <string.h>
 
 #include "base/mem.h"
-#include "gpu/model/mask_tail.h"
+#include "gpu/model/ijepa_views.h"
 #include "gpu/model/op_call.h"
 #include "gpu/model/positions.h"
-#include "gpu/ops/cuda_plan.h"
-
-#define LOSS_SUMS 3 /* what the loss operation writes */
-
-/* Everything in device memory. */
-struct views {
-    float *position, *pred_position;       /* (patches, D), (patches, P) */
-    struct tensor needed_features, target; /* (needed_count, D), (M * B * K, D) float32 */
-    float *sums;                           /* (parts, 3) of the loss */
-    struct encoder encoder;
-    struct predictor predictor;
-    struct encoder_infer infer; /* shares its place with the next two */
-    struct block_work encoder_work, predictor_work;
-};
 
 struct ijepa {
     struct backend *backend;
     const struct vit_config *config;
     const struct layout *layout;
     struct predictor_limits limits;
-    struct views v;
+    struct ijepa_views v;
     struct lanes lanes;
     struct lanes_part part; /* what the calls are about */
     int64_t part_index;
     float *sums;  /* owned; host copy of the views' */
     void *memory; /* owned; device: the lanes, then the views */
 };
-
-static void carve_activations(struct views *v, struct carve *carve, const struct vit_config *config,
-                              const struct predictor_limits *limits)
-{
-    int64_t tokens = limits->images * config->patches, d = config->encoder.width;
-    int64_t targets = limits->blocks * limits->images * limits->target_count;
-    v->position = carve_floats(carve, config->patches * d);
-    v->pred_position = carve_floats(carve, config->patches * config->predictor.width);
-    v->sums = carve_floats(carve, LOSS_SUMS * limits->images);
-    v->target = carve_tensor(carve, TENSOR_F32, targets, d);
-    encoder_carve(&v->encoder, carve, config, limits->context_rows);
-    predictor_carve(&v->predictor, carve, config, limits);
-    size_t shared = carve->used;
-    encoder_infer_carve(&v->infer, carve, config, limits->images);
-    v->needed_features = carve_tensor(carve, TENSOR_F32, tokens, d);
-    carve->used = shared;
-    block_work_carve(carve, &config->encoder, config->type, limits->context_rows, &v->encoder_work);
-    carve->used = shared;
-    block_work_carve(carve, &config->predictor, config->type,
-                     limits->blocks * limits->context_rows + targets, &v->predictor_work);
-    carve->used = carve->peak;
-}
-
-enum ij_status ijepa_limits(const struct mask_sizes_rules *rules, uint32_t images,
-                            struct predictor_limits *ret_limits, struct ij_err *reterr_err)
-{
-    struct mask_sizes_bounds bounds = mask_sizes_bounds(rules);
-    int64_t whole = images < IJEPA_WHOLE ? images : IJEPA_WHOLE, rows;
-    IJ_TRY(mask_tail_rows(rules, images, &rows, reterr_err));
-    if (rows < whole * bounds.context_max)
-        rows = whole * bounds.context_max;
-    *ret_limits = (struct predictor_limits){.images = images,
-                                            .blocks = rules->targets,
-                                            .context_count = bounds.context_max,
-                                            .target_count = bounds.target_max,
-                                            .context_rows = rows};
-    return IJ_OK;
-}
-
-static enum ij_status views_init(struct views *v, const struct vit_config *config,
-                                 struct ij_err *reterr_err)
-{
-    memset(v, 0, sizeof *v);
-    IJ_TRY(encoder_init(&v->encoder, config, reterr_err));
-    return predictor_init(&v->predictor, config, reterr_err);
-}
-
-static void views_done(struct views *v)
-{
-    encoder_done(&v->encoder);
-    predictor_done(&v->predictor);
-}
-
-/* Largest rows, width and heads of any operation. */
-struct scratch {
-    int64_t rows, width, heads;
-};
-
-static struct scratch scratch_of(const struct vit_config *c, const struct predictor_limits *l)
-{
-    int64_t sequence_rows = l->blocks * (l->context_rows + l->images * l->target_count);
-    int64_t widths[] = {3 * c->encoder.width, c->encoder.hidden, 3 * c->predictor.width,
-                        c->predictor.hidden, c->patch_values};
-    struct scratch s = {.rows = l->images * c->patches, .heads = c->encoder.heads};
-    if (s.rows < sequence_rows)
-        s.rows = sequence_rows;
-    for (size_t i = 0; i < COUNT_OF(widths); i++)
-        s.width = widths[i] > s.width ? widths[i] : s.width;
-    if (s.heads < c->predictor.heads)
-        s.heads = c->predictor.heads;
-    if (c->target_e4m3) /* sums of float8 products before they are scaled: a number per value */
-        s.heads = c->encoder.width;
-    return s;
-}
-
-enum ij_status ijepa_measure(const struct vit_config *config, const struct predictor_limits *limits,
-                             enum tensor_type pixels, struct ijepa_bytes *ret_bytes,
-                             struct ij_err *reterr_err)
-{
-    struct views v;
-    struct carve activations = {.base = NULL};
-    enum ij_status status = views_init(&v, config, reterr_err);
-    if (status == IJ_OK) {
-        carve_activations(&v, &activations, config, limits);
-        ret_bytes->input = OPS_LANES * lanes_measure(config, limits, pixels);
-        ret_bytes->activations = activations.peak;
-        struct scratch s = scratch_of(config, limits);
-        ret_bytes->scratch = cuda_plan_scratch(s.rows, s.width, s.heads);
-    }
-    views_done(&v);
-    return status;
-}
 
 /* ---- Construction ---------------------------------------------------------------------------- */
 
@@ -179,7 +73,7 @@ static enum ij_status allocate(struct ijepa *ijepa, enum tensor_type pixels,
     IJ_TRY(lanes_init(&ijepa->lanes, backend, ijepa->config, &ijepa->limits, pixels, reterr_err));
     for (int pass = 0; pass < 2; pass++) { /* measure, then hand out */
         lanes_carve(&ijepa->lanes, &carve);
-        carve_activations(&ijepa->v, &carve, ijepa->config, &ijepa->limits);
+        ijepa_views_carve(&ijepa->v, &carve, ijepa->config, &ijepa->limits);
         if (pass == 0)
             IJ_TRY(backend->ops->allocate(backend, carve.peak, &ijepa->memory, reterr_err));
         carve = (struct carve){.base = ijepa->memory};
@@ -202,14 +96,14 @@ enum ij_status ijepa_new(struct backend *backend, const struct vit_config *confi
     ijepa->layout = layout;
     ijepa->limits = *limits;
     enum ij_status status;
-    IJ_TRY_GOTO(status, views_init(&ijepa->v, config, reterr_err), out);
-    ijepa->sums = mem_array(float, LOSS_SUMS *(size_t)limits->images);
+    IJ_TRY_GOTO(status, ijepa_views_init(&ijepa->v, config, reterr_err), out);
+    ijepa->sums = mem_array(float, IJEPA_LOSS_SUMS *(size_t)limits->images);
     if (!ijepa->sums) {
         status = IJ_ERR(reterr_err, IJ_NO_MEMORY, "no memory for a model");
         goto out;
     }
     IJ_TRY_GOTO(status, allocate(ijepa, pixels, reterr_err), out);
-    struct scratch s = scratch_of(config, limits);
+    struct ijepa_scratch s = ijepa_scratch(config, limits);
     IJ_TRY_GOTO(status,
                 backend->ops->reserve_scratch(backend, s.rows, s.width, s.heads, reterr_err), out);
     IJ_TRY_GOTO(status, upload_positions(ijepa, reterr_err), out);
@@ -223,7 +117,7 @@ void ijepa_free(struct ijepa *ijepa)
 {
     if (!ijepa)
         return;
-    views_done(&ijepa->v);
+    ijepa_views_done(&ijepa->v);
     ijepa->backend->ops->release(ijepa->backend, ijepa->memory);
     lanes_done(&ijepa->lanes);
     mem_free(ijepa->sums);
@@ -313,7 +207,7 @@ static enum ij_status target_of_blocks(struct ijepa *ijepa, const struct block_a
                                        struct ij_err *reterr_err)
 {
     struct backend *backend = ijepa->backend;
-    struct views *v = &ijepa->v;
+    struct ijepa_views *v = &ijepa->v;
     struct encoder_input input = all_patches(ijepa);
     int64_t d = ijepa->config->encoder.width, rows = input.images * batch_of(ijepa)->target_count;
     input.keep_count = batch_of(ijepa)->target_count;
@@ -332,7 +226,7 @@ enum ij_status ijepa_target(struct ijepa *ijepa, const struct block_arena *targe
                             struct ij_err *reterr_err)
 {
     struct backend *backend = ijepa->backend;
-    const struct views *v = &ijepa->v;
+    const struct ijepa_views *v = &ijepa->v;
     struct encoder_input input = all_patches(ijepa);
     int64_t d = ijepa->config->encoder.width;
     if (ijepa->config->target_at_input)
@@ -367,13 +261,13 @@ enum ij_status ijepa_predict(struct ijepa *ijepa, const struct block_arena *aren
 enum ij_status ijepa_loss(struct ijepa *ijepa, float gradient_scale, struct ij_err *reterr_err)
 {
     struct backend *backend = ijepa->backend;
-    const struct views *v = &ijepa->v;
+    const struct ijepa_views *v = &ijepa->v;
     OP_CALL(loss, .rows = target_rows(ijepa), .width = ijepa->config->encoder.width,
             .kind = ijepa->config->loss, .prediction = v->predictor.prediction,
             .target = v->target.data,
             .gradient_scale = (float)(gradient_scale * share_of(ijepa, ijepa->part_index)),
             .dprediction = v->predictor.dprediction,
-            .sums = v->sums + LOSS_SUMS * ijepa->part_index);
+            .sums = v->sums + IJEPA_LOSS_SUMS * ijepa->part_index);
     return IJ_OK;
 }
 
@@ -381,13 +275,13 @@ enum ij_status ijepa_read_loss(struct ijepa *ijepa, struct ijepa_loss *ret_loss,
                                struct ij_err *reterr_err)
 {
     struct backend *backend = ijepa->backend;
-    double means[LOSS_SUMS] = {0};
+    double means[IJEPA_LOSS_SUMS] = {0};
     int64_t parts = ijepa_parts(ijepa);
     IJ_TRY(backend->ops->download(backend, ijepa->sums, ijepa->v.sums,
-                                  (size_t)(LOSS_SUMS * parts) * sizeof(float), reterr_err));
+                                  (size_t)(IJEPA_LOSS_SUMS * parts) * sizeof(float), reterr_err));
     for (int64_t p = 0; p < parts; p++)
-        for (int i = 0; i < LOSS_SUMS; i++)
-            means[i] += share_of(ijepa, p) * (double)ijepa->sums[LOSS_SUMS * p + i];
+        for (int i = 0; i < IJEPA_LOSS_SUMS; i++)
+            means[i] += share_of(ijepa, p) * (double)ijepa->sums[IJEPA_LOSS_SUMS * p + i];
     *ret_loss = (struct ijepa_loss){(float)means[0], (float)means[1], (float)means[2]};
     return IJ_OK;
 }
@@ -397,7 +291,7 @@ enum ij_status ijepa_backward(struct ijepa *ijepa, const struct block_arena *are
 {
     struct encoder_input kept = kept_patches(ijepa);
     struct predictor_input input = predictor_input(ijepa);
-    struct views *v = &ijepa->v;
+    struct ijepa_views *v = &ijepa->v;
     IJ_TRY(predictor_backward(ijepa->backend, ijepa->config, ijepa->layout, arena, &input,
                               &v->predictor, &v->predictor_work, v->encoder.incoming, reterr_err));
     return encoder_backward(ijepa->backend, ijepa->config, ijepa->layout, arena, &kept, &v->encoder,
@@ -438,7 +332,7 @@ static enum ij_status copy_values(struct ijepa *ijepa, struct tensor t, int64_t 
 enum ij_status ijepa_copy_target_features(struct ijepa *ijepa, const struct block_arena *target,
                                           float *ret_values, struct ij_err *reterr_err)
 {
-    const struct views *v = &ijepa->v;
+    const struct ijepa_views *v = &ijepa->v;
     struct encoder_input input = all_patches(ijepa);
     int64_t rows = input.images * input.keep_count;
     IJ_TRY(encoder_infer_run(ijepa->backend, ijepa->config, ijepa->layout, target, &input, NULL, 0,

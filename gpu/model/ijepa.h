@@ -22,11 +22,8 @@
 #ifndef GPU_MODEL_IJEPA_H
 #define GPU_MODEL_IJEPA_H
 
-#include "gpu/model/encoder.h"
-#include "gpu/model/encoder_infer.h"
+#include "gpu/model/ijepa_memory.h"
 #include "gpu/model/lanes.h"
-#include "gpu/model/masks.h"
-#include "gpu/model/predictor.h"
 
 struct ijepa; /* borrows backend, config and layout */
 
@@ -34,23 +31,6 @@ struct ijepa_loss {
     float loss, cosine;    /* cosine: mean over target tokens of that of prediction and target */
     float nonfinite_share; /* of the predicted values */
 };
-
-/* Device memory by part, in bytes. */
-struct ijepa_bytes {
-    uint64_t activations, input;
-    uint64_t scratch; /* that a CUDA backend reserves */
-};
-IJ_MUST_USE enum ij_status ijepa_measure(const struct vit_config *config,
-                                         const struct predictor_limits *limits,
-                                         enum tensor_type pixels, struct ijepa_bytes *ret_bytes,
-                                         struct ij_err *reterr_err);
-
-#define IJEPA_WHOLE 32 /* a batch of so many images is never worked on in parts */
-
-/* The largest batch that the masks of a run can bring, and how much of it is worked on at once. */
-IJ_MUST_USE enum ij_status ijepa_limits(const struct mask_sizes_rules *rules, uint32_t images,
-                                        struct predictor_limits *ret_limits,
-                                        struct ij_err *reterr_err);
 
 /* IJ_UNSUPPORTED: the backend lacks an operation for config->type. */
 IJ_MUST_USE enum ij_status ijepa_new(struct backend *backend, const struct vit_config *config,

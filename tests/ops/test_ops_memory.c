@@ -1,10 +1,14 @@
 /* Device memory against the plan: counted by the fake runtime of the CUDA backend's host build. */
 #include <stdio.h>
+#include <sys/mman.h>
+#include <unistd.h>
 
 #include "gpu/model/masks.h"
 #include "gpu/train/trainer.h"
 #include "tests/ops/ops_harness.h"
 #include "tests/simt/simt_control.h"
+
+#define CROP_MOST 56 /* of a step */
 
 static struct engine_spec memory_spec(uint32_t crop, uint32_t width, uint32_t depth, uint32_t batch)
 {
@@ -109,7 +113,7 @@ Test(ops_memory, is_within_five_percent_of_the_plan, .timeout = 120)
 static void memory_step(struct trainer *trainer, struct masks *masks, uint32_t batch,
                         uint64_t index)
 {
-    static uint8_t pixels[2 * 28 * 28 * 3];
+    mem_auto uint8_t *pixels = mem_array(uint8_t, (size_t)batch * CROP_MOST * CROP_MOST * 3);
     struct ij_err err = IJ_ERR_INIT;
     struct ijepa_loss loss;
     struct trainer_norms norms;
@@ -166,6 +170,15 @@ static enum ij_status count_allocate(struct backend *backend, size_t bytes, void
     return host_ops->allocate(backend, bytes, ret_memory, reterr_err);
 }
 
+static void count_from_here(struct backend *backend)
+{
+    host_ops = backend->ops;
+    counting_ops = *host_ops;
+    counting_ops.allocate = count_allocate;
+    backend->ops = &counting_ops;
+    counted = 0;
+}
+
 /* What the model takes there; the backend's own scratch, threads times a tile, is not planned. */
 Test(ops_memory, of_the_host_is_within_five_percent_of_the_plan, .timeout = 120)
 {
@@ -179,11 +192,7 @@ Test(ops_memory, of_the_host_is_within_five_percent_of_the_plan, .timeout = 120)
         spec.device = ENGINE_DEVICE_HOST;
         spec.precision = precisions[i];
         cr_assert_eq(backend_host_new(1, &backend, &err), IJ_OK, "%s", err.text);
-        host_ops = backend->ops;
-        counting_ops = *host_ops;
-        counting_ops.allocate = count_allocate;
-        backend->ops = &counting_ops;
-        counted = 0;
+        count_from_here(backend);
         struct trainer *trainer = trainer_of(backend, &spec, &masks);
         cr_assert_eq(engine_plan_memory(&spec, &plan, &err), IJ_OK, "%s", err.text);
         double off = (double)counted / (double)plan.bytes_total - 1;
@@ -193,4 +202,82 @@ Test(ops_memory, of_the_host_is_within_five_percent_of_the_plan, .timeout = 120)
         backend->ops = host_ops;
         host_ops->free(backend);
     }
+}
+
+/* ---- Pages of a host ------------------------------------------------------------------------- */
+
+#define MAPS_MOST 16
+
+static struct {
+    void *data;
+    size_t bytes;
+} maps[MAPS_MOST];
+static size_t map_count;
+
+/* Memory of which nothing was ever touched. */
+static enum ij_status map_allocate(struct backend *backend, size_t bytes, void **ret_memory,
+                                   struct ij_err *reterr_err)
+{
+    (void)backend, (void)reterr_err;
+    void *data =
+        mmap(NULL, bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, (off_t)0);
+    cr_assert(data != MAP_FAILED && map_count < MAPS_MOST);
+    maps[map_count].data = data;
+    maps[map_count++].bytes = bytes;
+    *ret_memory = data;
+    return IJ_OK;
+}
+
+static void map_release(struct backend *backend, void *memory)
+{
+    (void)backend;
+    for (size_t i = 0; i < map_count; i++)
+        if (maps[i].data == memory)
+            munmap(memory, maps[i].bytes);
+}
+
+static size_t maps_resident(void)
+{
+    size_t page = (size_t)sysconf(_SC_PAGESIZE), pages = 0;
+    for (size_t i = 0; i < map_count; i++) {
+        size_t count = (maps[i].bytes + page - 1) / page;
+        mem_auto unsigned char *there = mem_array(unsigned char, count);
+        cr_assert(there && mincore(maps[i].data, maps[i].bytes, there) == 0);
+        for (size_t p = 0; p < count; p++)
+            pages += there[p] & 1;
+    }
+    return pages * page;
+}
+
+/* After one batch and after four, more of which is written. */
+Test(ops_memory, of_the_host_is_written_as_the_plan_expects, .timeout = 120)
+{
+    struct ij_err err = IJ_ERR_INIT;
+    struct backend *backend = NULL;
+    struct engine_plan plan;
+    struct masks masks;
+    struct engine_spec spec = memory_spec(CROP_MOST, 128, 2, 16);
+    spec.device = ENGINE_DEVICE_HOST;
+    spec.precision = ENGINE_FLOAT32;
+    spec.seed = 3; /* as trainer_of draws */
+    cr_assert_eq(backend_host_new(2, &backend, &err), IJ_OK, "%s", err.text);
+    count_from_here(backend);
+    counting_ops.allocate = map_allocate;
+    counting_ops.release = map_release;
+    struct trainer *trainer = trainer_of(backend, &spec, &masks);
+    cr_assert_eq(trainer_set_random(trainer, 3, &err), IJ_OK, "%s", err.text);
+    cr_assert_eq(engine_plan_memory(&spec, &plan, &err), IJ_OK, "%s", err.text);
+    for (uint32_t batch = 0; batch < 4; batch++) {
+        memory_step(trainer, &masks, 16, batch);
+        if (batch == 1 || batch == 2)
+            continue;
+        cr_assert_eq(engine_plan_resident(&spec, batch + 1, &plan, &err), IJ_OK, "%s", err.text);
+        double off = (double)maps_resident() / (double)plan.bytes_resident - 1;
+        cr_assert(fabs(off) < 0.05, "batch %u: %.1f %% off", batch, 100 * off);
+        cr_assert(plan.bytes_resident < plan.bytes_total * 3 / 4, "the rest is room");
+    }
+    trainer_free(trainer);
+    masks_done(&masks);
+    backend->ops = host_ops;
+    host_ops->free(backend);
 }

@@ -137,3 +137,53 @@ Test(engine_plan, says_what_fits_a_memory)
     cr_assert_eq(engine_plan_memory(&spec, &plan, NULL), IJ_OK);
     cr_expect(scratch > 64 << 20 && plan.bytes_scratch == 0);
 }
+
+/* ---- Of it resident -------------------------------------------------------------------------- */
+
+static uint64_t resident_of(const struct engine_spec *spec, uint32_t batches)
+{
+    struct engine_plan plan;
+    struct ij_err err = IJ_ERR_INIT;
+    cr_assert_eq(engine_plan_memory(spec, &plan, &err), IJ_OK, "%s", err.text);
+    cr_assert_eq(plan.bytes_resident, 0, "not asked for");
+    cr_assert_eq(engine_plan_resident(spec, batches, &plan, &err), IJ_OK, "%s", err.text);
+    cr_assert_leq(plan.bytes_resident, plan.bytes_total);
+    return plan.bytes_resident;
+}
+
+Test(engine_plan, more_is_resident_after_more_batches)
+{
+    struct engine_spec spec = spec_fixture("vit_tiny", 224, 16);
+    spec.device = ENGINE_DEVICE_HOST;
+    spec.optimizer.batch = 16;
+    struct engine_plan plan = plan_of(&spec, 5000);
+    uint64_t last = 0, first = resident_of(&spec, 1);
+    for (uint32_t batches = 1; batches <= 256; batches *= 4) {
+        uint64_t resident = resident_of(&spec, batches);
+        cr_expect_geq(resident, last);
+        last = resident;
+    }
+    cr_expect_gt(last, first);
+    cr_expect_lt(last, plan.bytes_total, "the longest contexts of all have not come");
+    cr_expect_gt(first, plan.bytes_parameters + plan.bytes_optimizer + plan.bytes_input);
+    cr_expect_eq(plan.bytes_resident, resident_of(&spec, ENGINE_PLAN_BATCHES));
+}
+
+/* A GPU's memory is taken when it is allocated; a quadrant has as many patches as any other. */
+Test(engine_plan, all_is_resident_where_nothing_varies)
+{
+    struct engine_spec spec = spec_fixture("vit_tiny", 224, 16);
+    struct ij_err err = IJ_ERR_INIT;
+    struct engine_plan plan = plan_of(&spec, 5000);
+    cr_expect_eq(plan.bytes_resident, plan.bytes_total);
+    spec.device = ENGINE_DEVICE_HOST;
+    plan = plan_of(&spec, 5000);
+    cr_expect_lt(plan.bytes_resident, plan.bytes_total);
+    spec.masks.masking = ENGINE_MASKING_RASTERIZED;
+    plan = plan_of(&spec, 5000);
+    cr_expect(plan.bytes_total - plan.bytes_resident < 4096, "%llu of %llu",
+              (unsigned long long)plan.bytes_resident, (unsigned long long)plan.bytes_total);
+    cr_expect_eq(engine_plan_resident(&spec, 0, &plan, &err), IJ_INVALID);
+    cr_expect_str_eq(err.field, "batches");
+    cr_expect_eq(engine_plan_resident(&spec, ENGINE_PLAN_BATCHES_MAX + 1, &plan, &err), IJ_INVALID);
+}
