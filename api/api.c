@@ -50,7 +50,8 @@ static enum ij_status copy_options(struct api *api, const struct api_options *op
     api->state_dir = mem_strdup(options->state_dir);
     api->run_dir = mem_strdup(options->run_dir ? options->run_dir : "");
     api->admin_group = mem_strdup(options->admin_group ? options->admin_group : "");
-    if (!api->state_dir || !api->run_dir || !api->admin_group)
+    api->data_roots = mem_strdup(options->data_roots ? options->data_roots : "");
+    if (!api->state_dir || !api->run_dir || !api->admin_group || !api->data_roots)
         return IJ_ERR(reterr_err, IJ_NO_MEMORY, "no memory for the API's options");
     api->control = options->control;
     api->events = options->events;
@@ -161,7 +162,7 @@ enum ij_status api_new(const struct api_options *options, struct api **ret_api,
     }
     /* The caller's strings need not outlive this call. */
     api->options.listen = api->options.unix_path = api->options.state_dir = NULL;
-    api->options.run_dir = api->options.admin_group = NULL;
+    api->options.run_dir = api->options.admin_group = api->options.data_roots = NULL;
     api->options.inherited_fds = NULL;
     api->options.allowed_hosts = NULL;
     *ret_api = api;
@@ -196,6 +197,7 @@ void api_free(struct api *api)
     mem_free(api->state_dir);
     mem_free(api->run_dir);
     mem_free(api->admin_group);
+    mem_free(api->data_roots);
     mem_free(api);
 }
 

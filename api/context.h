@@ -29,7 +29,7 @@ struct context_counts {
 
 struct api {
     struct api_options options; /* limits with defaults filled in; strings below */
-    char *state_dir, *run_dir, *admin_group;
+    char *state_dir, *run_dir, *admin_group, *data_roots;
     struct control *control;      /* borrowed */
     struct condition *condition;  /* borrowed */
     struct tally *tally;          /* borrowed */

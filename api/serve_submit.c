@@ -15,7 +15,8 @@ static enum ij_status dry_run(struct request *request, const json_t *body, struc
 {
     struct store *store;
     IJ_TRY(request_store(request, &store, reterr_err));
-    struct submit_lookup lookup = submit_store_lookup(store, request->api->devices);
+    const struct api *api = request->api;
+    struct submit_lookup lookup = submit_store_lookup(store, api->devices, api->data_roots);
     mem_auto struct submit_result *result = mem_new(struct submit_result);
     json_t *errors = json_array();
     if (!result || !errors) {

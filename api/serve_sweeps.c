@@ -80,13 +80,13 @@ enum ij_status serve_sweeps_show(struct request *request, struct reply *reply,
 static enum ij_status check_runs(struct request *request, const json_t *runs,
                                  struct ij_err *reterr_err)
 {
-    const struct submit_lookup nothing = {.user = NULL};
+    const struct submit_lookup no_rows = {.data_roots = request->api->data_roots};
     mem_auto struct submit_result *result = mem_new(struct submit_result);
     json_t *errors = json_array();
     enum ij_status status =
         result && errors ? IJ_OK : IJ_ERR(reterr_err, IJ_NO_MEMORY, "no memory for the check");
     for (size_t i = 0; i < json_array_size(runs) && status == IJ_OK; i++) {
-        status = submit_check(json_array_get(runs, i), &nothing, result, errors, reterr_err);
+        status = submit_check(json_array_get(runs, i), &no_rows, result, errors, reterr_err);
         if (status == IJ_OK)
             submit_result_done(result);
     }

@@ -15,7 +15,7 @@
 #define FILE_MAX (1024 * 1024)
 #define LINE_MAX 198 /* libinih cuts longer lines in two without a word */
 
-enum key_type { KEY_PATH, KEY_TEXT, KEY_HOSTS, KEY_BOOL, KEY_U32, KEY_U64 };
+enum key_type { KEY_PATH, KEY_PATHS, KEY_TEXT, KEY_HOSTS, KEY_BOOL, KEY_U32, KEY_U64 };
 
 struct key {
     const char *name;
@@ -45,6 +45,9 @@ static const struct key keys[] = {
      "The program that looks at the GPUs; empty = ijepad-worker beside ijepad; off = no GPUs."},
     {"hosts", KEY_HOSTS, FIELD(hosts), 0, 0, "", false,
      "Host names, parted by spaces, under which browsers may reach the API."},
+    {"data_roots", KEY_PATHS, FIELD(data_roots), 0, 0, "", false,
+     "Folders below which runs may name datasets and directories of checkpoints; empty = "
+     "anywhere."},
     {"allow_remote", KEY_BOOL, FIELD(allow_remote), 0, 0, "no", false,
      "yes: listen may be an address beyond loopback; put a TLS proxy in front of it."},
     {"open_metrics", KEY_BOOL, FIELD(open_metrics), 0, 0, "no", false,
@@ -169,6 +172,10 @@ static enum ij_status set_text(struct config *config, const struct key *key, con
     if (key->type == KEY_PATH && text[0] && text[0] != '/' && !off)
         return IJ_ERR_FIELD(reterr_err, IJ_INVALID, key->name,
                             "%s must be an absolute path, not \"%.200s\"", key->name, text);
+    if (key->type == KEY_PATHS && !data_roots_are_valid(text))
+        return IJ_ERR_FIELD(reterr_err, IJ_INVALID, key->name,
+                            "%s must be absolute paths parted by ':', not \"%.200s\"", key->name,
+                            text);
     if (strlen(text) >= key->size)
         return IJ_ERR_FIELD(reterr_err, IJ_INVALID, key->name, "%s is longer than %zu bytes",
                             key->name, key->size - 1);
@@ -219,6 +226,7 @@ static enum ij_status set_value(struct config *config, const struct key *key, co
     case KEY_HOSTS:
         return set_hosts(config, key, text, reterr_err);
     case KEY_PATH:
+    case KEY_PATHS:
     case KEY_TEXT:
         break;
     }
@@ -402,7 +410,7 @@ void config_print(const struct config *config, struct buf *buf)
 static bool is_same(const struct config *a, const struct config *b, const struct key *key)
 {
     const void *left = field_of_const(a, key), *right = field_of_const(b, key);
-    if (key->type == KEY_PATH || key->type == KEY_TEXT)
+    if (key->type == KEY_PATH || key->type == KEY_PATHS || key->type == KEY_TEXT)
         return strcmp(left, right) == 0;
     if (key->type != KEY_HOSTS)
         return memcmp(left, right, key->size) == 0;
@@ -441,6 +449,9 @@ static void print_values(const struct key *key, struct buf *buf)
         return;
     case KEY_PATH:
         buf_append_text(buf, "absolute path");
+        return;
+    case KEY_PATHS:
+        buf_append_text(buf, "absolute paths, parted by `:`");
         return;
     case KEY_TEXT:
         buf_append_text(buf, "text");

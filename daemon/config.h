@@ -13,6 +13,7 @@
 
 #include "base/buf.h"
 #include "base/status.h"
+#include "daemon/data_roots.h"
 
 #define CONFIG_PATH_MAX     1024
 #define CONFIG_HOSTS_MAX    16
@@ -32,10 +33,11 @@ struct config {
     char hosts[CONFIG_HOSTS_MAX][CONFIG_HOST_MAX]; /* Host headers accepted besides localhost,
                                                       127.0.0.1, [::1] and the listen address */
     size_t host_count;
-    bool allow_remote; /* listen may be an address beyond loopback */
-    bool open_metrics; /* GET /metrics needs no token */
-    uint32_t slots;    /* runs at a time on the host backend */
-    uint32_t threads;  /* threads of each; 0 = cores / slots */
+    char data_roots[DATA_ROOTS_SIZE]; /* where requests may name data; "" = anywhere */
+    bool allow_remote;                /* listen may be an address beyond loopback */
+    bool open_metrics;                /* GET /metrics needs no token */
+    uint32_t slots;                   /* runs at a time on the host backend */
+    uint32_t threads;                 /* threads of each; 0 = cores / slots */
     uint32_t start_timeout_s, hang_timeout_s, stop_grace_s, pause_grace_s, unkillable_s;
     uint32_t retry_failures_max; /* failures of one cause in a row: failed */
     uint32_t retry_stuck_max;    /* failures without a newer checkpoint before quarantine */

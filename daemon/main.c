@@ -231,6 +231,7 @@ static enum ij_status start_api(struct program *program, struct ij_err *reterr_e
                                   .condition = program->daemon.condition,
                                   .tally = program->daemon.tally,
                                   .devices = program->daemon.devices,
+                                  .data_roots = config->data_roots,
                                   .priority_age_s = config->priority_age_s,
                                   .allowed_hosts = hosts,
                                   .allowed_host_count = config->host_count,

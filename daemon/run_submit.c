@@ -156,7 +156,8 @@ static enum ij_status told_twice(struct control_reply *reply)
 enum ij_status run_submit(struct daemon *daemon, const struct control_request *request,
                           struct control_reply *reply)
 {
-    struct submit_lookup lookup = submit_store_lookup(daemon->store, daemon->devices);
+    struct submit_lookup lookup =
+        submit_store_lookup(daemon->store, daemon->devices, daemon->config.data_roots);
     struct run_row row = {0};
     struct run *run = NULL;
     bool known = false;
@@ -190,7 +191,8 @@ static enum ij_status make_rows(struct daemon *daemon, const struct control_requ
                                 const struct sweep *sweep, struct run_row *rows,
                                 struct control_reply *reply)
 {
-    struct submit_lookup lookup = submit_store_lookup(daemon->store, daemon->devices);
+    struct submit_lookup lookup =
+        submit_store_lookup(daemon->store, daemon->devices, daemon->config.data_roots);
     mem_auto struct submit_result *submission = mem_new(struct submit_result);
     reply->errors = json_array();
     if (!submission || !reply->errors)

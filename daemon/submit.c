@@ -9,6 +9,7 @@
 
 #include "base/mem.h"
 #include "base/text.h"
+#include "daemon/data_roots.h"
 #include "daemon/device.h"
 #include "daemon/params.h"
 #include "daemon/params_table.h"
@@ -254,6 +255,11 @@ static void check_after(const json_t *body, const struct submit_lookup *lookup,
     }
 }
 
+static const char *roots_of(const struct submit_lookup *lookup)
+{
+    return lookup && lookup->data_roots ? lookup->data_roots : "";
+}
+
 static bool holds_checkpoint(const char *directory)
 {
     char path[ENGINE_PATH_MAX + 16];
@@ -267,6 +273,7 @@ static void check_checkpoint(const struct submit_lookup *lookup, struct submit_r
                              const char *text, const char *pointer, struct problems *problems)
 {
     int64_t id;
+    struct ij_err err = IJ_ERR_INIT;
     if (submit_parse_id(text, 'r', &id)) {
         if (lookup && lookup->run_exists && !lookup->run_exists(lookup->user, id))
             problem(problems, pointer, "there is no run r%lld", (long long)id);
@@ -279,6 +286,8 @@ static void check_checkpoint(const struct submit_lookup *lookup, struct submit_r
     } else if (text[0] && text[0] != '/') {
         problem(problems, pointer,
                 "must be a run (\"r7\"), a checkpoint (\"c12\") or an absolute path");
+    } else if (data_roots_check(roots_of(lookup), text, pointer, &err) != IJ_OK) {
+        problem(problems, pointer, "%s", err.text);
     } else if (text[0] && !holds_checkpoint(text)) {
         problem(problems, pointer, "%.300s is no checkpoint: it holds no state.json", text);
     }
@@ -328,8 +337,8 @@ static bool check_kind(const json_t *body, struct submit_result *result, struct 
     return false;
 }
 
-static void check_params(const json_t *body, struct submit_result *result,
-                         struct problems *problems)
+static void check_params(const json_t *body, const struct submit_lookup *lookup,
+                         struct submit_result *result, struct problems *problems)
 {
     const json_t *params = json_object_get(body, "params");
     json_t *empty = json_object();
@@ -344,7 +353,8 @@ static void check_params(const json_t *body, struct submit_result *result,
             if (problems->err)
                 *problems->err = err;
         }
-        if (status == IJ_OK && engine_check_data(&result->spec, &err) != IJ_OK) {
+        if (status == IJ_OK &&
+            data_roots_check_data(roots_of(lookup), &result->spec, &err) != IJ_OK) {
             char pointer[IJ_ERR_FIELD_MAX];
             member_pointer(result->kind, err.field, pointer);
             problem(problems, pointer, "%s", err.text);
@@ -463,7 +473,7 @@ enum ij_status submit_check(const json_t *body, const struct submit_lookup *look
     check_devices(body, result, &problems);
     check_after(body, lookup, result, &problems);
     if (kind_known)
-        check_params(body, result, &problems);
+        check_params(body, lookup, result, &problems);
     if (kind_known)
         check_placement(lookup, result, &problems);
     check_checkpoint(lookup, result, result->spec.eval.checkpoint, "/params/checkpoint", &problems);

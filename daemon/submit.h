@@ -51,9 +51,9 @@ struct submit_lookup {
      * it. False: not known. */
     bool (*checkpoint_path)(void *user, int64_t checkpoint, char *ret_path, size_t size);
     bool (*run_spec)(void *user, int64_t run, struct engine_spec *ret_spec);
-    struct device_table
-        *devices; /* borrowed: where a run that asks for a GPU is refused if there is
-                                     none; NULL: not asked */
+    struct device_table *devices; /* borrowed: where a run that asks for a GPU is refused if there
+                                     is none; NULL: not asked */
+    const char *data_roots; /* borrowed: where data may lie (daemon/data_roots.h); NULL: anywhere */
 };
 
 struct submit_result {

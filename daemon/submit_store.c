@@ -45,12 +45,14 @@ static bool run_spec(void *user, int64_t id, struct engine_spec *ret_spec)
     return good;
 }
 
-struct submit_lookup submit_store_lookup(struct store *store, struct device_table *devices)
+struct submit_lookup submit_store_lookup(struct store *store, struct device_table *devices,
+                                         const char *data_roots)
 {
     return (struct submit_lookup){.user = store,
                                   .run_exists = run_exists,
                                   .checkpoint_exists = checkpoint_exists,
                                   .checkpoint_path = checkpoint_path,
                                   .run_spec = run_spec,
-                                  .devices = devices};
+                                  .devices = devices,
+                                  .data_roots = data_roots};
 }

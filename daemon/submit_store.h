@@ -6,7 +6,8 @@
 
 struct store;
 
-/* Borrows both; for the store's thread. `devices` may be NULL. */
-struct submit_lookup submit_store_lookup(struct store *store, struct device_table *devices);
+/* Borrows all; for the store's thread. `devices` and `data_roots` may be NULL. */
+struct submit_lookup submit_store_lookup(struct store *store, struct device_table *devices,
+                                         const char *data_roots);
 
 #endif

@@ -52,6 +52,7 @@ Test(config, errors_name_line_and_key)
     expect_refusal("slots 1\n", "", "a.conf:1: ");
     expect_refusal("state_dir = relative\n", "state_dir", "absolute");
     expect_refusal("log_level = loud\n", "log_level", "err, warn");
+    expect_refusal("data_roots = /data:scratch\n", "data_roots", "absolute paths");
     expect_refusal("allow_remote = maybe\n", "allow_remote", "yes or no");
 }
 
