@@ -54,9 +54,11 @@ const struct param_row params_rows[] = {
          "ijepad-worker pack made, or a .txt list of files. Required."),
     TEXT("eval_dataset", "Data", data.eval_path, ANY & ~BEN, "\"\"",
          "Held-out images; empty: the dataset's own test or val folder, else every tenth image."),
-    ENUM("labels", "Data", data.labels, ANY & ~CLE & ~BEN, "\"folder\"",
-         "Where labels come from: the first folder level, or a CLEVR-format scenes file.", "none",
-         "folder", "count", "distance", "shape", "color"),
+    ENUM(
+        "labels", "Data", data.labels, ANY & ~CLE & ~BEN, "\"folder\"",
+        "Where labels come from: the first folder level, or a CLEVR-format scenes file. What needs "
+        "none, as pretraining, takes those of folders where there are some.",
+        "none", "folder", "count", "distance", "shape", "color"),
     ROW("limit", "Data", UINT32, data.limit, ANY, 0, 4e9, "images", "0",
         "Use at most this many training images, evenly chosen; 0: all."),
     ROW("eval_limit", "Data", UINT32, data.eval_limit, ANY & ~BEN, 0, 4e9, "images", "0",

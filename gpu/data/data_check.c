@@ -74,8 +74,8 @@ enum ij_status engine_check_data(const struct engine_spec *spec, struct ij_err *
     if (spec->kind == ENGINE_BENCHMARK)
         labels = ENGINE_LABELS_NONE;
     /* These kinds take labels from folders where there are some, and need none. */
-    if ((spec->kind == ENGINE_FEATURES || spec->kind == ENGINE_VISUALIZE ||
-         spec->kind == ENGINE_SCAN) &&
+    if ((spec->kind == ENGINE_PRETRAIN || spec->kind == ENGINE_FEATURES ||
+         spec->kind == ENGINE_VISUALIZE || spec->kind == ENGINE_SCAN) &&
         labels == ENGINE_LABELS_FOLDER)
         labels = ENGINE_LABELS_NONE;
     IJ_TRY(source_place_find(data, false, &place, reterr_err));

@@ -324,6 +324,22 @@ enum ij_status dataset_open(const struct engine_data *data, enum dataset_split s
     return IJ_OK;
 }
 
+enum ij_status dataset_open_any(const struct engine_data *data, enum dataset_split split,
+                                struct dataset **ret_dataset, struct ij_err *reterr_err)
+{
+    struct ij_err err = IJ_ERR_INIT;
+    enum ij_status status = dataset_open(data, split, ret_dataset, &err);
+    if (status != IJ_OK && data->labels == ENGINE_LABELS_FOLDER &&
+        strcmp(err.field, "data.labels") == 0) {
+        struct engine_data unlabelled = *data;
+        unlabelled.labels = ENGINE_LABELS_NONE;
+        return dataset_open(&unlabelled, split, ret_dataset, reterr_err);
+    }
+    if (status != IJ_OK && reterr_err)
+        *reterr_err = err;
+    return status;
+}
+
 enum ij_status dataset_keep(struct dataset *dataset, const uint32_t *rows, size_t count,
                             struct ij_err *reterr_err)
 {

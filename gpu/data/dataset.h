@@ -50,6 +50,11 @@ struct dataset_buffer {
  * shard's headers); field "data.path", "data.eval_path" or "data.labels". */
 IJ_MUST_USE enum ij_status dataset_open(const struct engine_data *data, enum dataset_split split,
                                         struct dataset **ret_dataset, struct ij_err *reterr_err);
+/* The same for work that needs no labels: where folders were to give them and do not, there are
+ * none. */
+IJ_MUST_USE enum ij_status dataset_open_any(const struct engine_data *data,
+                                            enum dataset_split split, struct dataset **ret_dataset,
+                                            struct ij_err *reterr_err);
 void dataset_free(struct dataset *dataset);
 
 /* Keeps only these images, in this order; classes stay, the fingerprint is that of what is left.

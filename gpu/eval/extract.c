@@ -88,7 +88,7 @@ static enum ij_status open_data(struct extract *x, struct ij_err *reterr_err)
         if (!is_wanted(x, s))
             continue;
         IJ_TRY(
-            features_open_data(&x->spec.data, (enum dataset_split)s, &x->datasets[s], reterr_err));
+            dataset_open_any(&x->spec.data, (enum dataset_split)s, &x->datasets[s], reterr_err));
         images += dataset_count(x->datasets[s]);
     }
     snprintf(x->folder, sizeof x->folder, "%s/features", x->spec.directory);

@@ -89,19 +89,3 @@ void features_done(struct features *features)
     mem_free(features->samples);
     *features = (struct features){.count = 0};
 }
-
-enum ij_status features_open_data(const struct engine_data *data, enum dataset_split split,
-                                  struct dataset **ret_dataset, struct ij_err *reterr_err)
-{
-    struct ij_err err = IJ_ERR_INIT;
-    enum ij_status status = dataset_open(data, split, ret_dataset, &err);
-    if (status != IJ_OK && data->labels == ENGINE_LABELS_FOLDER &&
-        strcmp(err.field, "data.labels") == 0) {
-        struct engine_data unlabelled = *data;
-        unlabelled.labels = ENGINE_LABELS_NONE;
-        return dataset_open(&unlabelled, split, ret_dataset, reterr_err);
-    }
-    if (status != IJ_OK && reterr_err)
-        *reterr_err = err;
-    return status;
-}

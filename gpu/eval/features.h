@@ -30,12 +30,6 @@ IJ_MUST_USE enum ij_status features_extract(struct frozen *frozen, int64_t width
                                             bool want_concat, struct eval_progress *progress,
                                             struct features *ret_features,
                                             struct ij_err *reterr_err);
-/* dataset_open for work that needs no labels: where folders were to give them and do not, there are
- * none. */
-IJ_MUST_USE enum ij_status features_open_data(const struct engine_data *data,
-                                              enum dataset_split split,
-                                              struct dataset **ret_dataset,
-                                              struct ij_err *reterr_err);
 void features_done(struct features *features); /* a zeroed struct is fine */
 
 #endif

@@ -89,11 +89,12 @@ static enum ij_status load_split(struct monitor *monitor, const struct engine_sp
 {
     struct dataset *dataset = NULL;
     size_t wanted = (spec->monitor.eval_images + 1) / 2;
-    enum ij_status status = dataset_open(&spec->data, split, &dataset, reterr_err);
+    enum ij_status status = dataset_open_any(&spec->data, split, &dataset, reterr_err);
     if (status == IJ_DATA && split == DATASET_EVAL && spec->data.eval_path[0] == '\0')
         return IJ_OK; /* too few images for a held-out half: watched without it */
     IJ_TRY(status);
-    monitor->classes = dataset_class_count(dataset);
+    if (split == DATASET_TRAIN || monitor->classes > 0) /* both halves have them, or none */
+        monitor->classes = dataset_class_count(dataset);
     status =
         load_half(half, spec, dataset, split, wanted, image_bytes(&monitor->config), reterr_err);
     dataset_free(dataset);

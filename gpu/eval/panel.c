@@ -60,7 +60,7 @@ static enum ij_status open_data(struct panel *p, struct ij_err *reterr_err)
         p->spec->eval.bank > p->spec->eval.images ? p->spec->eval.bank : p->spec->eval.images;
     if (data.eval_limit == 0 || data.eval_limit > bank)
         data.eval_limit = bank;
-    IJ_TRY(features_open_data(&data, DATASET_EVAL, &p->dataset, reterr_err));
+    IJ_TRY(dataset_open_any(&data, DATASET_EVAL, &p->dataset, reterr_err));
     p->bank = (uint32_t)dataset_count(p->dataset);
     p->images = p->spec->eval.images < p->bank ? p->spec->eval.images : p->bank;
     return IJ_OK;

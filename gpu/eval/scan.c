@@ -227,7 +227,7 @@ static enum ij_status open_data(struct scan *scan, struct ij_err *reterr_err)
     uint64_t images = 0;
     for (int split = 0; split < 2; split++) {
         int64_t start_ns = clock_monotonic_ns();
-        IJ_TRY(features_open_data(&scan->spec->data, (enum dataset_split)split,
+        IJ_TRY(dataset_open_any(&scan->spec->data, (enum dataset_split)split,
                                   &scan->datasets[split], reterr_err));
         scan->list_s[split] = seconds_since(start_ns);
         images += dataset_count(scan->datasets[split]);

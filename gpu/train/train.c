@@ -58,7 +58,7 @@ struct run {
 static enum ij_status open_data(struct run *r, struct ij_err *reterr_err)
 {
     const struct engine_optimizer *o = &r->spec->optimizer;
-    IJ_TRY(dataset_open(&r->spec->data, DATASET_TRAIN, &r->dataset, reterr_err));
+    IJ_TRY(dataset_open_any(&r->spec->data, DATASET_TRAIN, &r->dataset, reterr_err));
     uint64_t images = dataset_count(r->dataset);
     uint32_t ranks = train_ranks_count(r->spec);
     r->steps_per_epoch = schedule_steps_per_epoch(o, images / ranks);

@@ -8,6 +8,7 @@ import subprocess
 import pytest
 
 from harness import BUILD, Daemon
+from outcome import SHORT_RUN
 
 SMALL = dict(crop=32, patch=8, model="custom", width=32, depth=2, heads=2, pred_width=16, pred_depth=1,
              pred_heads=2, threads=1, loader_threads=1)
@@ -71,6 +72,16 @@ def test_headers_do_not_show_damage_further_down(daemon, images, tmp_path):
 def test_a_scan_needs_no_labels(daemon, images):
     _, _, got = scan(daemon, dataset=str(images / "a"), eval_dataset=str(images / "b"))
     assert got["labels"] == "none" and got["splits"]["train"]["classes"] is None
+
+
+def test_pretraining_needs_no_labels(daemon, images):
+    """A flat folder; with classes the same run is watched by k-NN as well."""
+    for folder, knn in ((images / "a", False), (images, True)):
+        params = {**SHORT_RUN, "labels": "folder", "eval_every_epochs": 1}
+        run = daemon.submit("pretrain", dataset=str(folder), eval_dataset=str(folder), **params)
+        daemon.wait_for_state(run, "succeeded")
+        keys = daemon.api("GET", f"/v1/runs/{run}/metrics").text
+        assert "rankme" in keys and ("knn" in keys) == knn, keys
 
 
 @pytest.mark.parametrize("params, pointer", [({"check": "pixel"}, "check"), ({"batch": 8}, "batch"),

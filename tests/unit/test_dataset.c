@@ -336,9 +336,25 @@ Test(dataset, lists_name_the_line_at_fault)
 
 static enum ij_status check(void)
 {
-    struct engine_spec spec = {.data = data};
+    struct engine_spec spec = {.kind = ENGINE_LINEAR_PROBE, .data = data};
     err = (struct ij_err)IJ_ERR_INIT;
     return engine_check_data(&spec, &err);
+}
+
+Test(dataset, pretraining_needs_no_labels)
+{
+    touch("1.jpg");
+    touch("2.jpg");
+    data.labels = ENGINE_LABELS_FOLDER;
+    struct engine_spec spec = {.kind = ENGINE_PRETRAIN, .data = data};
+    struct dataset *dataset = NULL;
+    cr_expect_eq(engine_check_data(&spec, &err), IJ_OK, "%s", err.text);
+    cr_expect_eq(dataset_open(&data, DATASET_TRAIN, &dataset, &err), IJ_DATA);
+    cr_assert_eq(dataset_open_any(&data, DATASET_TRAIN, &dataset, &err), IJ_OK, "%s", err.text);
+    cr_expect_eq(dataset_count(dataset), 2);
+    cr_expect_eq(dataset_class_count(dataset), 0);
+    cr_expect_eq(dataset_label(dataset, 0), -1);
+    dataset_free(dataset);
 }
 
 Test(dataset, check_finds_what_opening_would)
