@@ -7,6 +7,7 @@
 #include "base/mem.h"
 #include "daemon/control.h"
 #include "daemon/submit.h"
+#include "daemon/submit_plan.h"
 #include "daemon/submit_store.h"
 #include "store/run_row.h"
 
@@ -30,8 +31,8 @@ static enum ij_status dry_run(struct request *request, const json_t *body, struc
     }
     json_decref(errors);
     reply->status = 200;
-    json_t *object = json_pack("{s:b, s:O, s:O}", "dry_run", 1, "resolved", result->resolved,
-                               "plan", result->plan_json);
+    json_t *object = json_pack("{s:b, s:O, s:o}", "dry_run", 1, "resolved", result->resolved,
+                               "plan", submit_plan(&lookup, result));
     submit_result_done(result);
     return reply_take_json(reply, object, reterr_err);
 }

@@ -1,7 +1,6 @@
 /* See submit.h. */
 #include "daemon/submit.h"
 
-#include <math.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <string.h>
@@ -393,42 +392,8 @@ static json_t *after_json(const struct submit_result *result)
     return list;
 }
 
-static json_t *plan_json(const struct engine_plan *plan)
-{
-    return json_pack(
-        "{s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:f, s:I}", "parameters_encoder",
-        (json_int_t)plan->parameters_encoder, "parameters_predictor",
-        (json_int_t)plan->parameters_predictor, "bytes_parameters",
-        (json_int_t)plan->bytes_parameters, "bytes_optimizer", (json_int_t)plan->bytes_optimizer,
-        "bytes_activations", (json_int_t)plan->bytes_activations, "bytes_input",
-        (json_int_t)plan->bytes_input, "bytes_scratch", (json_int_t)plan->bytes_scratch,
-        "bytes_total", (json_int_t)plan->bytes_total, "bytes_resident",
-        (json_int_t)plan->bytes_resident, "bytes_checkpoint", (json_int_t)plan->bytes_checkpoint,
-        "flop_per_image", isfinite(plan->flop_per_image) ? plan->flop_per_image : 0.0, "steps",
-        (json_int_t)plan->steps);
-}
-
-/* Without the dataset's index its size is unknown: memory and work do not depend on it, and steps
- * are left out unless the parameters fix them. */
-static void make_plan(const struct submit_lookup *lookup, struct submit_result *result)
-{
-    mem_auto struct engine_spec *spec = mem_new(struct engine_spec);
-    result->images =
-        result->spec.data.limit ? result->spec.data.limit : result->spec.optimizer.batch;
-    if (spec)
-        *spec = result->spec;
-    if (!spec || !submit_memory_subject(lookup, spec) ||
-        engine_plan(spec, result->images, &result->plan, NULL) != IJ_OK) {
-        result->plan_json = json_null();
-        return;
-    }
-    result->plan_json = plan_json(&result->plan);
-    if (!result->spec.data.limit)
-        json_object_del(result->plan_json, "steps");
-}
-
-static enum ij_status resolve(const json_t *body, const struct submit_lookup *lookup,
-                              struct submit_result *result, struct ij_err *reterr_err)
+static enum ij_status resolve(const json_t *body, struct submit_result *result,
+                              struct ij_err *reterr_err)
 {
     json_t *tags = json_object_get(body, "tags"), *notes = json_object_get(body, "notes");
     result->resolved = json_pack(
@@ -441,8 +406,7 @@ static enum ij_status resolve(const json_t *body, const struct submit_lookup *lo
         "preemptible", result->preemptible);
     if (result->retention)
         json_object_set_new(result->resolved, "retention", json_loads(result->retention, 0, NULL));
-    make_plan(lookup, result);
-    if (!result->resolved || !result->plan_json) {
+    if (!result->resolved) {
         submit_result_done(result);
         return IJ_ERR(reterr_err, IJ_NO_MEMORY, "no memory for the submission");
     }
@@ -483,7 +447,7 @@ enum ij_status submit_check(const json_t *body, const struct submit_lookup *look
         submit_result_done(result);
         return problems.status;
     }
-    IJ_TRY(resolve(body, lookup, result, reterr_err));
+    IJ_TRY(resolve(body, result, reterr_err));
     *ret_result = *result;
     return IJ_OK;
 }
@@ -491,8 +455,7 @@ enum ij_status submit_check(const json_t *body, const struct submit_lookup *look
 void submit_result_done(struct submit_result *result)
 {
     json_decref(result->resolved);
-    json_decref(result->plan_json);
     mem_free(result->retention);
-    result->resolved = result->plan_json = NULL;
+    result->resolved = NULL;
     result->retention = NULL;
 }

@@ -59,17 +59,14 @@ struct submit_lookup {
 struct submit_result {
     enum engine_kind kind;
     struct engine_spec spec; /* `directory` and `resume` are still empty */
-    struct engine_plan plan; /* for `images` images */
-    uint64_t images;         /* size of the dataset assumed by the plan; 0: no plan was made */
     char name[ENGINE_NAME_MAX + 1];
     int64_t priority;
     bool hold, preemptible, on_gpu; /* on_gpu: runs on GPUs, not on the host */
     int64_t gpus, gpu_memory_bytes;
     size_t after_count;
     struct submit_after after[SUBMIT_AFTER_MAX];
-    char *retention;   /* owned: the whole policy as JSON; NULL: none was given */
-    json_t *resolved;  /* owned: the whole body with every default filled in */
-    json_t *plan_json; /* owned: {"parameters_encoder", "bytes_total", "steps", ...} or JSON null */
+    char *retention;  /* owned: the whole policy as JSON; NULL: none was given */
+    json_t *resolved; /* owned: the whole body with every default filled in */
 };
 
 /* *ret_result is written only on success; release it with submit_result_done. `errors` (an array,

@@ -10,6 +10,7 @@
 #include "daemon/device.h"
 #include "daemon/params.h"
 #include "daemon/submit.h"
+#include "daemon/submit_plan.h"
 
 static char images[64];
 
@@ -86,7 +87,25 @@ Test(submit, defaults_are_filled_in)
     cr_assert_not(result.hold);
     const json_t *params = json_object_get(result.resolved, "params");
     cr_assert_eq(json_integer_value(json_object_get(params, "batch")), 128);
-    cr_assert_gt(json_integer_value(json_object_get(result.plan_json, "parameters_encoder")), 0);
+    submit_result_done(&result);
+}
+
+Test(submit, what_it_will_take)
+{
+    struct submit_result result;
+    struct submit_lookup nobody = {.user = NULL};
+    cr_assert_eq(check("", "", &result, NULL, NULL), IJ_OK);
+    json_t *plan = submit_plan(&nobody, &result);
+    cr_assert_gt(json_integer_value(json_object_get(plan, "parameters_encoder")), 0);
+    cr_assert_gt(json_integer_value(json_object_get(plan, "bytes_total")),
+                 json_integer_value(json_object_get(plan, "bytes_resident")));
+    cr_assert_null(json_object_get(plan, "steps"), "the dataset's size is not known");
+    json_decref(plan);
+    submit_result_done(&result);
+    cr_assert_eq(check(", \"limit\": 1280", "", &result, NULL, NULL), IJ_OK);
+    plan = submit_plan(&nobody, &result);
+    cr_assert_gt(json_integer_value(json_object_get(plan, "steps")), 0);
+    json_decref(plan);
     submit_result_done(&result);
 }
 
@@ -342,11 +361,15 @@ Test(submit, what_is_not_known_is_not_refused)
     struct submit_result result;
     struct device_table *table = gpus_of(1, 1, "");
     cr_assert_eq(check_kind_on(table, "knn", "r8", "", &result, &err), IJ_OK, "%s", err.text);
-    cr_assert(json_is_null(result.plan_json) && result.gpu_memory_bytes == 0);
+    struct submit_lookup nobody = {.devices = table};
+    json_t *plan = submit_plan(&nobody, &result);
+    cr_assert(json_is_null(plan) && result.gpu_memory_bytes == 0);
     submit_result_done(&result);
     cr_assert_eq(check_kind_on(table, "benchmark", "", ", \"what\": \"loader\"", &result, &err),
                  IJ_OK, "%s", err.text);
-    cr_assert_eq(result.plan.bytes_total, 0);
+    plan = submit_plan(&nobody, &result);
+    cr_assert_eq(json_integer_value(json_object_get(plan, "bytes_total")), 0);
+    json_decref(plan);
     submit_result_done(&result);
     device_table_free(table);
 }
