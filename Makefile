@@ -15,10 +15,11 @@ Q := $(if $(filter 1,$(V)),,@)
 
 COMMIT := $(shell git describe --always --dirty --abbrev=12 2>/dev/null || echo unknown)
 
+SLOWED        := -DCONTROL_DEADLINE_MS=25000
 FLAGS_release := -O3 -D_FORTIFY_SOURCE=2
-FLAGS_asan    := -O1 -fsanitize=address,undefined -fno-sanitize-recover=all -fno-omit-frame-pointer
-FLAGS_tsan    := -O1 -fsanitize=thread -fno-omit-frame-pointer
-FLAGS_cov     := -O0 -w --coverage
+FLAGS_asan    := -O1 $(SLOWED) -fsanitize=address,undefined -fno-sanitize-recover=all -fno-omit-frame-pointer
+FLAGS_tsan    := -O1 $(SLOWED) -fsanitize=thread -fno-omit-frame-pointer
+FLAGS_cov     := -O0 $(SLOWED) -w --coverage
 FLAGS_fuzz    := -O1 -w -fsanitize=address,undefined,fuzzer-no-link -fno-sanitize-recover=all -fno-omit-frame-pointer
 
 # Some warnings depend on what the optimiser and the sanitizers do: the release build decides.
@@ -256,11 +257,12 @@ bench_slots: all
 asan:
 	@$(MAKE) --no-print-directory FLAVOUR=asan CUDA=0 all unit-programs
 	@ASAN_OPTIONS=use_sigaltstack=0 LSAN_OPTIONS=suppressions=$(abspath tests/lsan.supp) \
-	    PYTEST_ASAN_OPTIONS=use_sigaltstack=0:detect_leaks=0 tests/run.sh build/asan $(patsubst build/%,build/asan/%,$(UNIT_TESTS))
+	    PYTEST_ASAN_OPTIONS=use_sigaltstack=0:detect_leaks=0:verify_asan_link_order=0 tests/run.sh build/asan $(patsubst build/%,build/asan/%,$(UNIT_TESTS))
 
 ## tsan: the daemon under ThreadSanitizer through the end-to-end tests, with ordinary workers
-tsan: all
+tsan: all $(FAKES)
 	@$(MAKE) --no-print-directory -j$$(nproc) FLAVOUR=tsan build/tsan/ijepad build/tsan/ijepad-webhook
+	@mkdir -p build/tsan/tests && ln -sfn $(abspath $(BUILD))/tests/fake build/tsan/tests/fake
 	@ln -sf $(abspath $(BUILD))/ijepad-worker build/tsan/ijepad-worker
 	@IJEPAD_BUILD=$(abspath build/tsan) PYTHONPATH=tests/e2e TSAN_OPTIONS=halt_on_error=1 /usr/bin/python3 -m pytest -q -ra \
 	    -p no:cacheprovider tests/e2e

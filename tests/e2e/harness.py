@@ -20,6 +20,12 @@ DEADLINE_S = float(os.environ.get("IJEPAD_WAIT_S", 120))  # of a wait that is gi
 ENDED = ("succeeded", "failed", "canceled", "quarantined")
 
 
+def sanitized(program="ijepad"):
+    """Was it built with a sanitizer, which takes memory, time and system calls of its own?"""
+    text = (BUILD / program).read_bytes()
+    return b"__asan_init" in text or b"__tsan_init" in text
+
+
 def free_port():
     with socket.socket() as s:
         s.bind(("127.0.0.1", 0))

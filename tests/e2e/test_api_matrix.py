@@ -17,7 +17,7 @@ import requests
 
 from bench_client import memory_mib
 from fake_worker import write_checkpoint
-from harness import Daemon, wait_until
+from harness import Daemon, sanitized, wait_until
 from test_api_hostile import raw
 from test_wrong_requests import rows
 
@@ -415,7 +415,7 @@ def test_streams_starve_nobody(tmp_path, images):
             heard += sum(len(s.recv(1 << 20)) for s in select.select(streams[:32], [], [], 0)[0])
         more = memory_mib(daemon.process.pid)[1] - before
         print(f"{2 * (i + 1)} requests beside 40 streams, {heard} bytes of events read, {more:.1f} MiB more at most")
-        assert heard > 32 * 100 and more < 16
+        assert heard > 32 * 100 and (more < 16 or sanitized())
     finally:
         for s in streams:
             s.close()

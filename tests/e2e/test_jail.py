@@ -3,7 +3,7 @@ import pathlib
 
 import pytest
 
-from harness import BUILD, Daemon
+from harness import Daemon, sanitized
 from outcome import SHORT_RUN
 
 
@@ -21,7 +21,7 @@ def status_of(task):
 
 
 def test_every_thread_of_a_worker_is_filtered(daemon, scenes):
-    if b"__asan_init" in (BUILD / "ijepad-worker").read_bytes() or b"__tsan_init" in (BUILD / "ijepad-worker").read_bytes():
+    if sanitized("ijepad-worker"):
         pytest.skip("a sanitizer's own calls do not fit into the jail of decoding threads")
     run = daemon.submit("pretrain", dataset=str(scenes), **{**SHORT_RUN, "epochs": 1000})
     daemon.wait_for_step(run, 1)

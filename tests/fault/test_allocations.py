@@ -13,13 +13,14 @@ import subprocess
 
 import pytest
 
-from harness import BUILD, Daemon
+from harness import BUILD, Daemon, sanitized
 from outcome import SHORT_RUN, seed
 
 HERE = pathlib.Path(__file__).resolve().parent
 WORKER = BUILD / "ijepad-worker"
 SAMPLE, SEED = 25, 1
 READY_S, END_S = 6, 30  # of a daemon without memory
+pytestmark = pytest.mark.skipif(sanitized(), reason="a sanitizer has an allocator of its own")
 DOCUMENTED = {0, 1, 65, 69, 70, 71, 74, 75, 76, 78}  # 1: a library's own message, as libgomp's
 
 

@@ -11,7 +11,7 @@ import time
 
 import pytest
 
-from harness import Daemon, wait_until
+from harness import Daemon, sanitized, wait_until
 from outcome import SHORT_RUN
 
 GOOD = 64
@@ -103,7 +103,7 @@ def test_an_epoch_over_malformed_images(kind, bad, scenes, tmp_path, request):
     assert len(named) == len(rows) > bad
     assert not any("good-" in name for name in named)
     assert all(row["cause"] for row in rows)
-    assert peak_mib - plain_mib < MEMORY_MAX_MIB
+    assert peak_mib - plain_mib < MEMORY_MAX_MIB or sanitized("ijepad-worker")
     total = len(images_below(malformed))
     print(f"{total} images, {len(rows)} bad, {took_s:.1f} s, {plain_mib:.0f} MiB plain, {peak_mib:.0f} MiB at most")
     daemon.stop()
