@@ -77,6 +77,17 @@ bool text_to_double(const char *text, double *ret_value)
     return true;
 }
 
+const char *text_below(const char *folder, const char *path)
+{
+    size_t size = strlen(folder);
+    if (size == 0)
+        return NULL;
+    while (size > 0 && folder[size - 1] == '/')
+        size--;
+    bool below = strncmp(folder, path, size) == 0 && (path[size] == '/' || path[size] == '\0');
+    return below ? path + size : NULL;
+}
+
 bool text_is_name(const char *text)
 {
     size_t n = strlen(text);

@@ -46,7 +46,7 @@ static const struct key keys[] = {
     {"hosts", KEY_HOSTS, FIELD(hosts), 0, 0, "", false,
      "Host names, parted by spaces, under which browsers may reach the API."},
     {"data_roots", KEY_PATHS, FIELD(data_roots), 0, 0, "", false,
-     "Folders below which runs may name datasets and directories of checkpoints; empty = "
+     "Folders below which runs may name datasets, lists and directories of checkpoints; empty = "
      "anywhere."},
     {"allow_remote", KEY_BOOL, FIELD(allow_remote), 0, 0, "no", false,
      "yes: listen may be an address beyond loopback; put a TLS proxy in front of it."},

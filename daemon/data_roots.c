@@ -6,6 +6,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/text.h"
+
 #define SHORT "%.200s" /* two of them fit an error's text */
 
 /* The next part of `*at`, copied: false at the end. */
@@ -31,14 +33,6 @@ bool data_roots_are_valid(const char *roots)
     return true;
 }
 
-static bool is_below(const char *root, const char *path)
-{
-    size_t size = strlen(root);
-    while (size > 0 && root[size - 1] == '/')
-        size--;
-    return strncmp(root, path, size) == 0 && (path[size] == '/' || path[size] == '\0');
-}
-
 /* Absolute, and no part of it is "." or "..". */
 static bool is_plain(const char *path)
 {
@@ -61,7 +55,7 @@ static bool is_named_inside(const char *roots, const char *path)
     if (!is_plain(path))
         return false;
     for (const char *at = roots; next_root(&at, root);)
-        if (is_below(root, path))
+        if (text_below(root, path))
             return true;
     return false;
 }
@@ -73,7 +67,7 @@ static bool leads_inside(const char *roots, const char *path)
     if (!realpath(path, real))
         return false;
     for (const char *at = roots; next_root(&at, root);)
-        if (realpath(root, real_root) && is_below(real_root, real))
+        if (realpath(root, real_root) && text_below(real_root, real))
             return true;
     return false;
 }
@@ -90,12 +84,4 @@ enum ij_status data_roots_check(const char *roots, const char *path, const char 
         return IJ_ERR_FIELD(reterr_err, IJ_INVALID, field,
                             SHORT " is not there, or a link leads out of " SHORT, path, roots);
     return IJ_OK;
-}
-
-enum ij_status data_roots_check_data(const char *roots, const struct engine_spec *spec,
-                                     struct ij_err *reterr_err)
-{
-    IJ_TRY(data_roots_check(roots, spec->data.path, "data.path", reterr_err));
-    IJ_TRY(data_roots_check(roots, spec->data.eval_path, "data.eval_path", reterr_err));
-    return engine_check_data(spec, reterr_err);
 }

@@ -1,6 +1,6 @@
 /*
- * The folders below which requests may name files (the key data_roots): datasets, and checkpoints
- * that are named by their directory.
+ * The folders below which requests may name files (the key data_roots): datasets, lists, and
+ * checkpoints that are named by their directory.
  *
  * `roots` is absolute paths parted by ':'; "" allows every path. A path beyond them is refused
  * before the file system is asked, and one inside that is not there is answered like one that a
@@ -12,7 +12,6 @@
 #include <stdbool.h>
 
 #include "base/status.h"
-#include "gpu/engine.h"
 
 #define DATA_ROOTS_SIZE 1024 /* of the whole text */
 
@@ -21,8 +20,5 @@ bool data_roots_are_valid(const char *roots);
 /* `path` "" is fine. IJ_INVALID with `field`. */
 IJ_MUST_USE enum ij_status data_roots_check(const char *roots, const char *path, const char *field,
                                             struct ij_err *reterr_err);
-/* The same of both datasets of `spec`, and then engine_check_data. */
-IJ_MUST_USE enum ij_status data_roots_check_data(const char *roots, const struct engine_spec *spec,
-                                                 struct ij_err *reterr_err);
 
 #endif

@@ -254,9 +254,34 @@ static void check_after(const json_t *body, const struct submit_lookup *lookup,
     }
 }
 
-static const char *roots_of(const struct submit_lookup *lookup)
+/* A run or a checkpoint, which the store knows. */
+static bool names_row(const struct param_row *row, const char *text)
 {
-    return lookup && lookup->data_roots ? lookup->data_roots : "";
+    int64_t id;
+    return (strcmp(row->name, "checkpoint") == 0 || strcmp(row->name, "init_from") == 0) &&
+           (submit_parse_id(text, 'r', &id) || submit_parse_id(text, 'c', &id));
+}
+
+/* Every text among the parameters names files. False: one lies where none may, so that no file is
+ * to be looked at. */
+static bool check_roots(const struct submit_lookup *lookup, const struct submit_result *result,
+                        struct problems *problems)
+{
+    bool inside = true;
+    const char *roots = lookup && lookup->data_roots ? lookup->data_roots : "";
+    for (size_t i = 0; i < params_row_count; i++) {
+        const struct param_row *row = &params_rows[i];
+        const char *text = (const char *)&result->spec + row->offset;
+        char pointer[IJ_ERR_FIELD_MAX];
+        struct ij_err err = IJ_ERR_INIT;
+        if (row->type != PARAM_TEXT || !(row->kinds & PARAM_KIND(result->kind)) ||
+            names_row(row, text) || data_roots_check(roots, text, row->member, &err) == IJ_OK)
+            continue;
+        snprintf(pointer, sizeof(pointer), "/params/%s", row->name);
+        problem(problems, pointer, "%s", err.text);
+        inside = false;
+    }
+    return inside;
 }
 
 static bool holds_checkpoint(const char *directory)
@@ -267,12 +292,13 @@ static bool holds_checkpoint(const char *directory)
     return stat(path, &info) == 0 && S_ISREG(info.st_mode);
 }
 
-/* "checkpoint" or "init_from": "r42" also means to wait for run 42. */
+/* "checkpoint" or "init_from": "r42" also means to wait for run 42. `look`: files may be looked at.
+ */
 static void check_checkpoint(const struct submit_lookup *lookup, struct submit_result *result,
-                             const char *text, const char *pointer, struct problems *problems)
+                             const char *text, const char *pointer, bool look,
+                             struct problems *problems)
 {
     int64_t id;
-    struct ij_err err = IJ_ERR_INIT;
     if (submit_parse_id(text, 'r', &id)) {
         if (lookup && lookup->run_exists && !lookup->run_exists(lookup->user, id))
             problem(problems, pointer, "there is no run r%lld", (long long)id);
@@ -285,9 +311,7 @@ static void check_checkpoint(const struct submit_lookup *lookup, struct submit_r
     } else if (text[0] && text[0] != '/') {
         problem(problems, pointer,
                 "must be a run (\"r7\"), a checkpoint (\"c12\") or an absolute path");
-    } else if (data_roots_check(roots_of(lookup), text, pointer, &err) != IJ_OK) {
-        problem(problems, pointer, "%s", err.text);
-    } else if (text[0] && !holds_checkpoint(text)) {
+    } else if (look && text[0] && !holds_checkpoint(text)) {
         problem(problems, pointer, "%.300s is no checkpoint: it holds no state.json", text);
     }
 }
@@ -336,9 +360,11 @@ static bool check_kind(const json_t *body, struct submit_result *result, struct 
     return false;
 }
 
-static void check_params(const json_t *body, const struct submit_lookup *lookup,
+/* False: no file is to be looked at. */
+static bool check_params(const json_t *body, const struct submit_lookup *lookup,
                          struct submit_result *result, struct problems *problems)
 {
+    bool inside = true;
     const json_t *params = json_object_get(body, "params");
     json_t *empty = json_object();
     if (params && !json_is_object(params)) {
@@ -352,14 +378,15 @@ static void check_params(const json_t *body, const struct submit_lookup *lookup,
             if (problems->err)
                 *problems->err = err;
         }
-        if (status == IJ_OK &&
-            data_roots_check_data(roots_of(lookup), &result->spec, &err) != IJ_OK) {
+        inside = check_roots(lookup, result, problems);
+        if (status == IJ_OK && inside && engine_check_data(&result->spec, &err) != IJ_OK) {
             char pointer[IJ_ERR_FIELD_MAX];
             member_pointer(result->kind, err.field, pointer);
             problem(problems, pointer, "%s", err.text);
         }
     }
     json_decref(empty);
+    return inside;
 }
 
 /* Completed by the defaults, so that what is stored does not change with them. */
@@ -436,12 +463,12 @@ enum ij_status submit_check(const json_t *body, const struct submit_lookup *look
     check_hold(body, result, &problems);
     check_devices(body, result, &problems);
     check_after(body, lookup, result, &problems);
-    if (kind_known)
-        check_params(body, lookup, result, &problems);
+    bool look = kind_known && check_params(body, lookup, result, &problems);
     if (kind_known)
         check_placement(lookup, result, &problems);
-    check_checkpoint(lookup, result, result->spec.eval.checkpoint, "/params/checkpoint", &problems);
-    check_checkpoint(lookup, result, result->spec.init_from, "/params/init_from", &problems);
+    check_checkpoint(lookup, result, result->spec.eval.checkpoint, "/params/checkpoint", look,
+                     &problems);
+    check_checkpoint(lookup, result, result->spec.init_from, "/params/init_from", look, &problems);
     check_retention(body, result, &problems);
     if (problems.status != IJ_OK) {
         submit_result_done(result);

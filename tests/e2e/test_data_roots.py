@@ -39,7 +39,8 @@ def bodies(inside, path):
         yield "/v1/runs?dry_run=1", {"kind": "pretrain", "params": params}
         yield "/v1/sweeps", {"kind": "pretrain", "params": params, "grid": {"seed": [1]}}
         yield "/v1/sweeps?dry_run=1", {"kind": "pretrain", "params": params, "grid": {"seed": [1]}}
-    yield "/v1/runs", {"kind": "features", "params": {"dataset": inside, "checkpoint": path}}
+    for kind, field in (("features", "checkpoint"), ("low_shot", "split_list"), ("visualize", "reference")):
+        yield "/v1/runs", {"kind": kind, "params": {"dataset": inside, "checkpoint": "r1", field: path}}
 
 
 @pytest.mark.parametrize("way", ["elsewhere", "data/out", "data/../elsewhere"])

@@ -123,21 +123,6 @@ Test(data_roots, no_answer_tells_what_exists_outside)
     expect_same_answer(below("/data/out/set"), below("/data/nothing"));
 }
 
-Test(data_roots, both_datasets_are_looked_at)
-{
-    struct engine_spec *spec = calloc(1, sizeof *spec);
-    struct ij_err err = IJ_ERR_INIT;
-    cr_assert_not_null(spec);
-    snprintf(spec->data.path, sizeof(spec->data.path), "%s", below("/secret/set"));
-    cr_assert_eq(data_roots_check_data(below("/data"), spec, &err), IJ_INVALID);
-    cr_assert_str_eq(err.field, "data.path");
-    snprintf(spec->data.path, sizeof(spec->data.path), "%s", below("/data/set"));
-    snprintf(spec->data.eval_path, sizeof(spec->data.eval_path), "%s", below("/secret/set"));
-    cr_assert_eq(data_roots_check_data(below("/data"), spec, &err), IJ_INVALID);
-    cr_assert_str_eq(err.field, "data.eval_path");
-    free(spec);
-}
-
 Test(data_roots, parts_are_absolute_paths)
 {
     cr_assert(data_roots_are_valid(""));

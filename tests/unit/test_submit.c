@@ -374,6 +374,50 @@ Test(submit, what_is_not_known_is_not_refused)
     device_table_free(table);
 }
 
+/* The pointers of a submission's errors, one after the other. */
+static void pointers_of(const char *text, const char *roots, char *ret_pointers, size_t size)
+{
+    struct submit_result result;
+    struct submit_lookup lookup = {.data_roots = roots};
+    json_t *body = json_loads(text, 0, NULL), *errors = json_array();
+    cr_assert_not_null(body, "%s", text);
+    if (submit_check(body, &lookup, &result, errors, NULL) == IJ_OK)
+        submit_result_done(&result);
+    ret_pointers[0] = '\0';
+    for (size_t i = 0; i < json_array_size(errors); i++) {
+        const json_t *pointer = json_object_get(json_array_get(errors, i), "pointer");
+        size_t used = strlen(ret_pointers);
+        snprintf(ret_pointers + used, size - used, "%s ", json_string_value(pointer));
+    }
+    json_decref(body);
+    json_decref(errors);
+}
+
+Test(submit, every_text_that_names_files_stays_within_the_roots)
+{
+    static const char *const rows[][3] = {
+        {"pretrain", "dataset", ""},      {"pretrain", "eval_dataset", ""},
+        {"pretrain", "init_from", ""},    {"features", "checkpoint", ""},
+        {"low_shot", "split_list", ""},   {"visualize", "reference", ""},
+        {"features", "dataset", "r7"},    {"features", "eval_dataset", "c7"},
+        {"pretrain", "init_from", "set"},
+    };
+    char text[1024], pointers[256], expected[64], inside[sizeof images + 2];
+    snprintf(inside, sizeof(inside), "%s/a", images);
+    for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
+        const char *path = rows[i][2][0] ? rows[i][2] : "/etc";
+        bool dataset = strcmp(rows[i][1], "dataset") == 0;
+        bool visualize = strcmp(rows[i][0], "visualize") == 0; /* needs a checkpoint */
+        snprintf(text, sizeof(text), "{\"kind\": \"%s\", \"params\": {%s%s%s%s\"%s\": \"%s\"}}",
+                 rows[i][0], visualize ? "\"checkpoint\": \"r7\", " : "",
+                 dataset ? "" : "\"dataset\": \"", dataset ? "" : inside, dataset ? "" : "\", ",
+                 rows[i][1], path);
+        pointers_of(text, inside, pointers, sizeof(pointers));
+        snprintf(expected, sizeof(expected), "/params/%s ", rows[i][1]);
+        cr_expect(strncmp(pointers, expected, strlen(expected)) == 0, "%s: \"%s\"", text, pointers);
+    }
+}
+
 Test(submit, auto_is_a_gpu_where_workers_can_compute_on_one)
 {
     struct ij_err err = IJ_ERR_INIT;

@@ -115,3 +115,13 @@ Test(text, what_was_cut_within_a_character_becomes_utf8)
         cr_expect(text_is_utf8(text, strlen(text)));
     }
 }
+
+Test(text, below_is_by_whole_names)
+{
+    cr_expect_str_eq(text_below("/data", "/data/set"), "/set");
+    cr_expect_str_eq(text_below("/data//", "/data"), "");
+    cr_expect_str_eq(text_below("/", "/data"), "/data");
+    cr_expect_null(text_below("/data", "/data-2"));
+    cr_expect_null(text_below("/data", "/dat"));
+    cr_expect_null(text_below("", "/data"));
+}
