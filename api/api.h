@@ -46,13 +46,12 @@ struct api_options {
     const char *const *allowed_hosts; /* names accepted in Host, without port, beside localhost,
                                          127.0.0.1 and [::1]; "gpu1.lab:443" with a fixed port */
     size_t allowed_host_count;
-    const char *admin_group; /* its members are admin over the Unix socket, which also gets this
+    const char *admin_group;  /* its members are admin over the Unix socket, which also gets this
                                      group; NULL or "": only root and the daemon's own user */
-    const char *
-        data_roots; /* where data may lie that requests name: daemon/data_roots.h; NULL: anywhere */
-    bool allow_remote;               /* accept a `listen` address beyond loopback */
-    bool open_metrics;               /* GET /metrics without a token */
-    unsigned connections_max;        /* per listener; default 256 */
+    const char *data_roots;   /* where data may lie: daemon/data_roots.h; NULL: anywhere */
+    bool allow_remote;        /* accept a `listen` address beyond loopback */
+    bool open_metrics;        /* GET /metrics without a token */
+    unsigned connections_max; /* per listener; default 256 */
     unsigned connections_per_ip_max; /* TCP; default 0: no limit, as ssh tunnels share an address */
     unsigned streams_max;            /* event streams in all; default 32 */
     unsigned streams_per_token_max;  /* default 4 */

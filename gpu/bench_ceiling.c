@@ -130,6 +130,11 @@ static enum ij_status measure_product(struct backend *backend, enum tensor_type 
     return IJ_OK;
 }
 
+bool bench_on_host(const struct backend *backend)
+{
+    return backend->level != NULL;
+}
+
 static void measure_registers(int threads, enum tensor_type type, struct bench_ceiling *ret_ceiling)
 {
     double vector = host_peak_gflops(HOST_PEAK_FLOAT32, threads), tiles = 0;
@@ -161,22 +166,17 @@ static enum ij_status measure_all(struct backend *backend, enum tensor_type type
     return IJ_OK;
 }
 
-static bool on_host(const struct backend *backend)
-{
-    return strcmp(backend->name, "host") == 0;
-}
-
 double bench_ceiling_now(const struct backend *backend)
 {
-    return on_host(backend) ? host_peak_now_gflops(HOST_PEAK_FLOAT32, backend->threads)
-                            : (double)NAN;
+    return bench_on_host(backend) ? host_peak_now_gflops(HOST_PEAK_FLOAT32, backend->threads)
+                                  : (double)NAN;
 }
 
 enum ij_status bench_ceiling_measure(struct backend *backend, enum tensor_type type,
                                      struct bench_ceiling *ret_ceiling, struct ij_err *reterr_err)
 {
     void *memory = NULL;
-    bool host = on_host(backend);
+    bool host = bench_on_host(backend);
     size_t bytes = host ? HOST_BYTES : COPY_BYTES;
     IJ_TRY(backend->ops->allocate(backend, bytes, &memory, reterr_err));
     enum ij_status status =

@@ -15,6 +15,9 @@ struct bench_ceiling {
     double gbytes_s;      /* of a large copy, bytes read and bytes written */
 };
 
+/* Or on a GPU. */
+bool bench_on_host(const struct backend *backend);
+
 /* Takes under a second on a GPU, a few on a host. */
 IJ_MUST_USE enum ij_status bench_ceiling_measure(struct backend *backend, enum tensor_type type,
                                                  struct bench_ceiling *ret_ceiling,

@@ -7,6 +7,7 @@
 #include <unistd.h>
 
 #include "base/mem.h"
+#include "gpu/bench_ceiling.h"
 
 /* Resident bytes of this process: the second number of statm, in pages. */
 static uint64_t resident_now(void)
@@ -20,17 +21,12 @@ static uint64_t resident_now(void)
     return strtoull(end, NULL, 10) * (uint64_t)sysconf(_SC_PAGESIZE);
 }
 
-static bool is_host(const struct backend *backend)
-{
-    return backend->level != NULL;
-}
-
 enum ij_status bench_memory_used(struct backend *backend, uint64_t *ret_bytes,
                                  struct ij_err *reterr_err)
 {
     uint64_t left, all;
     IJ_TRY(backend->ops->memory(backend, &left, &all, reterr_err));
-    *ret_bytes = is_host(backend) ? resident_now() : all - left;
+    *ret_bytes = bench_on_host(backend) ? resident_now() : all - left;
     return IJ_OK;
 }
 
@@ -43,7 +39,7 @@ double bench_memory_off(const struct backend *backend, const struct engine_spec 
         return (double)NAN;
     *timed = *spec;
     timed->kind = ENGINE_PRETRAIN;
-    timed->device = is_host(backend) ? ENGINE_DEVICE_HOST : ENGINE_DEVICE_CUDA;
+    timed->device = bench_on_host(backend) ? ENGINE_DEVICE_HOST : ENGINE_DEVICE_CUDA;
     if (engine_plan_memory(timed, &plan, NULL) != IJ_OK ||
         engine_plan_resident(timed, batches, &plan, NULL) != IJ_OK)
         return (double)NAN;

@@ -44,11 +44,6 @@ struct bench {
     double plan_off;                     /* that taken against that planned, less 1; or NaN */
 };
 
-static bool is_gpu(const struct bench *b)
-{
-    return b->backend->level == NULL;
-}
-
 static enum ij_status bench_prepare(struct bench *b, uint32_t steps, struct ij_err *reterr_err)
 {
     struct mask_sizes_rules rules = mask_sizes_from_spec(&b->spec);
@@ -214,7 +209,7 @@ static enum ij_status bench_memory(struct bench *b, uint32_t steps, struct ij_er
     uint64_t used, batches = (uint64_t)steps * micro_batches(b);
     IJ_TRY(bench_memory_used(b->backend, &used, reterr_err));
     b->bytes_taken = used > b->used_at_start ? used - b->used_at_start : 0;
-    if (is_gpu(b))
+    if (!bench_on_host(b->backend))
         b->bytes_taken += CUDA_PLAN_FIXED;
     if (batches > ENGINE_PLAN_BATCHES_MAX)
         batches = ENGINE_PLAN_BATCHES_MAX;
@@ -235,7 +230,7 @@ static enum ij_status bench_steps(struct bench *b, uint32_t warmup, uint32_t ste
     }
     IJ_TRY(bench_memory(b, warmup + steps, reterr_err));
     b->input_first_s = (double)NAN;
-    if (is_gpu(b)) /* on the host there is nowhere to go */
+    if (!bench_on_host(b->backend)) /* on the host there is nowhere to go */
         IJ_TRY(bench_input_first(b, warmup + steps, steps / 2 + 1, reterr_err));
     return IJ_OK;
 }

@@ -154,6 +154,14 @@ static int32_t find_class(const struct dataset *dataset, const char *name)
 
 /* ---- Labels ---------------------------------------------------------------------------------- */
 
+static bool all_have_classes(const struct source *source)
+{
+    for (size_t i = 0; i < source->count; i++)
+        if (source->items[i].class_name == SOURCE_NO_CLASS)
+            return false;
+    return true;
+}
+
 static enum ij_status label_by_folder(struct dataset *dataset, const struct source_place *place,
                                       struct ij_err *reterr_err)
 {
@@ -292,15 +300,17 @@ static void take_fingerprint(struct dataset *dataset)
     hash_hex(digest, dataset->fingerprint);
 }
 
+/* `labelled`: labels that folders do not give are an error, else there are none. */
 static enum ij_status fill(struct dataset *dataset, const struct engine_data *data, bool eval,
-                           struct ij_err *reterr_err)
+                           bool labelled, struct ij_err *reterr_err)
 {
     struct source_place place;
     IJ_TRY(source_place_find(data, eval, &place, reterr_err));
     IJ_TRY(source_load(&dataset->source, place.path, place.field, reterr_err));
-    if (data->labels == ENGINE_LABELS_FOLDER)
-        IJ_TRY(label_by_folder(dataset, &place, reterr_err));
-    else if (data->labels != ENGINE_LABELS_NONE)
+    if (data->labels == ENGINE_LABELS_FOLDER) {
+        if (labelled || all_have_classes(&dataset->source))
+            IJ_TRY(label_by_folder(dataset, &place, reterr_err));
+    } else if (data->labels != ENGINE_LABELS_NONE)
         IJ_TRY(label_by_scene(dataset, &place, data->labels, reterr_err));
     if (!place.peer[0])
         IJ_TRY(keep_split(&dataset->source, eval, reterr_err));
@@ -309,13 +319,14 @@ static enum ij_status fill(struct dataset *dataset, const struct engine_data *da
     return IJ_OK;
 }
 
-enum ij_status dataset_open(const struct engine_data *data, enum dataset_split split,
-                            struct dataset **ret_dataset, struct ij_err *reterr_err)
+static enum ij_status open_split(const struct engine_data *data, enum dataset_split split,
+                                 bool labelled, struct dataset **ret_dataset,
+                                 struct ij_err *reterr_err)
 {
     struct dataset *dataset = mem_new(struct dataset);
     if (!dataset)
         return IJ_ERR(reterr_err, IJ_NO_MEMORY, "no memory for a dataset");
-    enum ij_status status = fill(dataset, data, split == DATASET_EVAL, reterr_err);
+    enum ij_status status = fill(dataset, data, split == DATASET_EVAL, labelled, reterr_err);
     if (status != IJ_OK) {
         dataset_free(dataset);
         return status;
@@ -324,20 +335,16 @@ enum ij_status dataset_open(const struct engine_data *data, enum dataset_split s
     return IJ_OK;
 }
 
+enum ij_status dataset_open(const struct engine_data *data, enum dataset_split split,
+                            struct dataset **ret_dataset, struct ij_err *reterr_err)
+{
+    return open_split(data, split, true, ret_dataset, reterr_err);
+}
+
 enum ij_status dataset_open_any(const struct engine_data *data, enum dataset_split split,
                                 struct dataset **ret_dataset, struct ij_err *reterr_err)
 {
-    struct ij_err err = IJ_ERR_INIT;
-    enum ij_status status = dataset_open(data, split, ret_dataset, &err);
-    if (status != IJ_OK && data->labels == ENGINE_LABELS_FOLDER &&
-        strcmp(err.field, "data.labels") == 0) {
-        struct engine_data unlabelled = *data;
-        unlabelled.labels = ENGINE_LABELS_NONE;
-        return dataset_open(&unlabelled, split, ret_dataset, reterr_err);
-    }
-    if (status != IJ_OK && reterr_err)
-        *reterr_err = err;
-    return status;
+    return open_split(data, split, false, ret_dataset, reterr_err);
 }
 
 enum ij_status dataset_keep(struct dataset *dataset, const uint32_t *rows, size_t count,

@@ -4,6 +4,7 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "base/text.h"
 #include "gpu/model/spec_json.h"
 
 struct skips {
@@ -16,10 +17,8 @@ struct skips {
 /* Whether `path` lies below the run directory. */
 static bool is_below(const char *directory, const char *path)
 {
-    size_t size = strlen(directory);
-    while (size > 1 && directory[size - 1] == '/')
-        size--;
-    return size > 0 && strncmp(directory, path, size) == 0 && path[size] == '/';
+    const char *rest = text_below(directory, path);
+    return rest && rest[0] == '/';
 }
 
 static void skipped(void *user, const char *path, const struct ij_err *reason)
