@@ -8,7 +8,7 @@ from PIL import Image
 
 sys.path += [str(pathlib.Path(__file__).resolve().parent.parent / folder) for folder in ("fault", "bench")]
 
-from harness import BUILD, Daemon  # noqa: E402
+from harness import BUILD, Daemon, idle_worker  # noqa: E402
 
 
 @pytest.fixture(scope="session")
@@ -38,9 +38,7 @@ def images(tmp_path_factory):
 def idle_daemon(tmp_path_factory):
     """A daemon whose workers never report: what is started stays "starting", the rest queued."""
     folder = tmp_path_factory.mktemp("idle")
-    worker = folder / "worker"
-    worker.write_text("#!/bin/sh\nexec sleep 600\n")
-    worker.chmod(0o755)
+    worker = idle_worker(folder)
     daemon = Daemon(folder, worker=worker, slots=1, start_timeout_s=600, stop_grace_s=1).start()
     yield daemon
     daemon.stop()

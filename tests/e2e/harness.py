@@ -32,6 +32,14 @@ def free_port():
         return s.getsockname()[1]
 
 
+def idle_worker(folder):
+    """A program in `folder` that never reports: what it is started for stays "starting"."""
+    worker = folder / "worker"
+    worker.write_text("#!/bin/sh\nexec sleep 600\n")
+    worker.chmod(0o755)
+    return worker
+
+
 def wait_until(what, condition, deadline_s=DEADLINE_S, every_s=0.02):
     """Returns the first truthy value of condition(); fails after deadline_s naming `what`."""
     end = time.monotonic() + deadline_s

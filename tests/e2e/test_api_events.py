@@ -6,7 +6,7 @@ import threading
 import pytest
 import requests
 
-from harness import Daemon, wait_until
+from harness import Daemon, idle_worker, wait_until
 
 PARAMS = {"model": "vit_tiny", "batch": 8, "warmup_epochs": 0}
 
@@ -178,9 +178,7 @@ def test_streams_do_not_slow_others(idle_daemon, stream):
 
 
 def test_the_daemon_stops_with_streams_open(tmp_path, images):
-    worker = tmp_path / "worker"
-    worker.write_text("#!/bin/sh\nexec sleep 600\n")
-    worker.chmod(0o755)
+    worker = idle_worker(tmp_path)
     daemon = Daemon(tmp_path, worker=worker).start()
     readers = [Stream(daemon) for _ in range(4)]
     for reader in readers:

@@ -4,7 +4,7 @@ import gzip
 import pytest
 import requests
 
-from harness import Daemon, wait_until
+from harness import Daemon, idle_worker, wait_until
 from test_api import as_user, make_token, submit, verb
 
 
@@ -101,9 +101,7 @@ def test_a_quota_of_runs_per_user(tmp_path, images):
 
 
 def test_a_quota_of_devices_per_user(tmp_path, images):
-    worker = tmp_path / "worker"
-    worker.write_text("#!/bin/sh\nexec sleep 600\n")
-    worker.chmod(0o755)
+    worker = idle_worker(tmp_path)
     daemon = Daemon(tmp_path, worker=worker, slots=3, quota_devices=2, start_timeout_s=600, stop_grace_s=1).start()
     mine = [submit(daemon, images, hold=False).json()["id"] for _ in range(3)]
     ann = submit(daemon, images, hold=False, headers=as_user(make_token(daemon, "ann", "submitter"))).json()["id"]

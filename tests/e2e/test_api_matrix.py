@@ -17,7 +17,7 @@ import requests
 
 from bench_client import memory_mib
 from fake_worker import write_checkpoint
-from harness import Daemon, sanitized, wait_until
+from harness import Daemon, idle_worker, sanitized, wait_until
 from test_api_hostile import raw
 from test_wrong_requests import rows
 
@@ -29,9 +29,7 @@ class Stage:
     """A daemon whose workers never report, a run that is held, one that has ended, and tokens of every kind."""
 
     def __init__(self, folder, images):
-        worker = folder / "worker"
-        worker.write_text("#!/bin/sh\nexec sleep 600\n")
-        worker.chmod(0o755)
+        worker = idle_worker(folder)
         self.daemon = Daemon(folder, worker=worker, slots=1, start_timeout_s=600, stop_grace_s=1).start()
         self.outside = folder / "outside"
         self.outside.mkdir()

@@ -3,7 +3,7 @@ import math
 
 import pytest
 
-from harness import Daemon, wait_until
+from harness import Daemon, idle_worker, wait_until
 from test_api import PARAMS, as_user, make_token, submit, verb
 
 
@@ -98,9 +98,7 @@ def test_a_sweep_that_is_sent_again_is_made_once(idle_daemon, images):
 
 
 def test_no_more_of_a_sweep_run_than_it_allows(tmp_path, images):
-    worker = tmp_path / "worker"
-    worker.write_text("#!/bin/sh\nexec sleep 600\n")
-    worker.chmod(0o755)
+    worker = idle_worker(tmp_path)
     daemon = Daemon(tmp_path, worker=worker, slots=4, start_timeout_s=600, stop_grace_s=1).start()
     try:
         made = sweep(daemon, body(images, hold=False, max_parallel=2, grid={"seed": [1, 2, 3, 4]}))

@@ -5,7 +5,7 @@ import subprocess
 
 import pytest
 
-from harness import BUILD, Daemon, wait_until
+from harness import BUILD, Daemon, idle_worker, wait_until
 from test_api import submit
 
 
@@ -60,9 +60,7 @@ def test_a_daemon_with_a_wrong_file_does_not_start(tmp_path):
 
 
 def test_sighup_takes_over_what_can_change(tmp_path, images):
-    worker = tmp_path / "worker"
-    worker.write_text("#!/bin/sh\nexec sleep 600\n")
-    worker.chmod(0o755)
+    worker = idle_worker(tmp_path)
     daemon = Daemon(tmp_path, worker=worker, slots=1, start_timeout_s=600, stop_grace_s=1).start()
     conf = tmp_path / "ijepad.conf"
     before = conf.read_text()

@@ -3,7 +3,7 @@ import shutil
 
 import pytest
 
-from harness import Daemon
+from harness import Daemon, idle_worker
 
 
 @pytest.fixture(scope="module")
@@ -15,9 +15,7 @@ def walled(tmp_path_factory, images):
     for i in range(100):
         (top / "elsewhere" / f"here{i:02}").mkdir()
     (top / "data" / "out").symlink_to(top / "elsewhere")
-    worker = top / "worker"
-    worker.write_text("#!/bin/sh\nexec sleep 600\n")
-    worker.chmod(0o755)
+    worker = idle_worker(top)
     daemon = Daemon(top, worker=worker, slots=1, start_timeout_s=600, stop_grace_s=1,
                     data_roots=f"{top}/none:{top}/data").start()
     yield daemon

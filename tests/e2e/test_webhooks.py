@@ -12,7 +12,7 @@ import time
 
 import pytest
 
-from harness import BUILD, Daemon, wait_until
+from harness import BUILD, Daemon, idle_worker, wait_until
 from test_api import as_user, make_token, submit, verb
 
 
@@ -60,9 +60,7 @@ def receiver():
 @pytest.fixture(scope="module")
 def daemon(tmp_path_factory):
     folder = tmp_path_factory.mktemp("hooks")
-    worker = folder / "worker"
-    worker.write_text("#!/bin/sh\nexec sleep 600\n")
-    worker.chmod(0o755)
+    worker = idle_worker(folder)
     daemon = Daemon(folder, worker=worker, slots=1, start_timeout_s=600, stop_grace_s=1, webhook_allow_local="yes",
                     webhook_tries=3, webhook_retry_base_ms=100).start()
     yield daemon
