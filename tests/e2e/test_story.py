@@ -105,7 +105,10 @@ class Story:
         attempt = self.daemon.api("GET", f"/v1/runs/{run}/attempts").json()["items"][0]
         if attempt["ended"] or not attempt["pid"] or attempt["pid"] not in self.daemon.worker_pids():
             return False
-        os.kill(attempt["pid"], signal.SIGKILL)
+        try:
+            os.kill(attempt["pid"], signal.SIGKILL)
+        except ProcessLookupError:  # it has ended by itself since
+            return False
         self.killed[run] += 1
         self.note(f"killed the worker of {run}")
         return True
